@@ -1,0 +1,68 @@
+"""Text encoder φ: a character-level convolutional-recurrent network (arXiv 1605.05395, section 3)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
+STRIDE, FIELD = 18, 66  # one recurrent step moves 18 characters on and sees 66 of them
+
+
+@dataclass(frozen=True)
+class TextEncoderConfig:
+    """Sizes of the text encoder; `length` is the number of characters read."""
+
+    length: int = 201
+    widths: tuple[int, int, int] = (384, 512, 512)
+    hidden: int = 512
+    embedding: int = 1024
+
+
+def encode(captions: list[str], length: int = 201) -> Tensor:
+    """Characters to codes (B, length), uint8: 1 to 70 is a place in `ALPHABET`, 0 any other character or none."""
+    codes = torch.zeros(len(captions), length, dtype=torch.uint8)
+    for row, caption in zip(codes, captions):
+        text = caption.lower()[:length]
+        row[: len(text)] = torch.tensor([ALPHABET.find(c) + 1 for c in text], dtype=torch.uint8)
+    return codes
+
+
+class TextEncoder(nn.Module):
+    """Codes (B, L) to embeddings h (B, 1024) of root mean square 1.
+
+    Hidden states are averaged over the steps that see the caption, not over the padding behind it,
+    so an embedding does not depend on the captions beside it. A caption without a known letter
+    gives the embedding of the empty one.
+    """
+
+    def __init__(self, config: TextEncoderConfig = TextEncoderConfig()):
+        super().__init__()
+        self.config = config
+        a, b, c = config.widths
+        self.convolutions = nn.Sequential(  # (B, 70, 1, 201)
+            nn.Conv2d(len(ALPHABET), a, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 384, 1, 66)
+            nn.Conv2d(a, b, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 512, 1, 21)
+            nn.Conv2d(b, c, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3), (1, 2)),  # (B, 512, 1, 8)
+        )
+        self.recurrent = nn.GRU(c, config.hidden, batch_first=True)
+        self.project = nn.Linear(config.hidden, config.embedding)
+        self.norm = nn.RMSNorm(config.embedding, elementwise_affine=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        steps = count_steps(codes)
+        codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
+        x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].to(self.project.weight.dtype)
+        x = self.convolutions(x.transpose(1, 2).unsqueeze(2))  # a channels-last view: no copy
+        states, _ = self.recurrent(x.squeeze(2).transpose(1, 2))  # (B, T, hidden)
+        seen = torch.arange(states.shape[1], device=codes.device) < steps[:, None]
+        mean = (states * seen[..., None]).sum(1) / steps[:, None]
+        return self.norm(self.project(mean))
+
+
+def count_steps(codes: Tensor) -> Tensor:
+    """Recurrent steps (B,) that see a character of the caption: 1 to 8."""
+    place = torch.arange(1, codes.shape[1] + 1, device=codes.device)
+    last = ((codes > 0) * place).amax(1)
+    most = (codes.shape[1] - FIELD) // STRIDE + 1
+    return ((last + STRIDE - 1) // STRIDE).clamp(1, most)

@@ -1,0 +1,143 @@
+"""Captioned pictures: a zip or a folder with `metadata.jsonl`, the Hub's imagefolder convention."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from ..errors import InputError
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Decoded pictures with their captions; row i of every field is picture i."""
+
+    images: np.ndarray  # (N, size, size, 3) uint8
+    captions: tuple[tuple[str, ...], ...]
+    classes: np.ndarray  # (N,) int64; without `class_id` each picture is a class of its own
+    class_names: dict[int, str]
+    splits: np.ndarray  # (N,) of SPLITS
+
+    def rows(self, *splits: str) -> np.ndarray:
+        """Indices (M,) of the pictures in these splits."""
+        return np.flatnonzero(np.isin(self.splits, splits))
+
+
+def read(path: str | Path, size: int) -> Captioned:
+    """Read a data set, its pictures scaled and centre-cropped to size×size.
+
+    Decoding happens once: the pixels are kept under `$XDG_CACHE_HOME/t2i` and mapped from there.
+    Raises `InputError` that names the line of `metadata.jsonl` for a broken or missing picture,
+    an empty caption list or an unknown split.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such zip or folder")
+    opener = _open_folder(path) if path.is_dir() else _open_zip(path)
+    records = list(_records(path, opener))
+    return Captioned(
+        images=_pixels(path, size, records, opener),
+        captions=tuple(tuple(r["captions"]) for r in records),
+        classes=np.array([r.get("class_id", i) for i, r in enumerate(records)], dtype=np.int64),
+        class_names={r["class_id"]: r["class_name"] for r in records if "class_id" in r and "class_name" in r},
+        splits=np.array([r["split"] for r in records]),
+    )
+
+
+def _open_folder(path: Path) -> Callable[[str], bytes]:
+    root = path.resolve()
+
+    def open_one(name: str) -> bytes:
+        file = (root / name).resolve()
+        if not file.is_relative_to(root):
+            raise FileNotFoundError(name)
+        return file.read_bytes()
+
+    return open_one
+
+
+def _open_zip(path: Path) -> Callable[[str], bytes]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile:
+        raise InputError(f"{path}: neither a folder nor a readable zip") from None
+    return archive.read
+
+
+def _records(path: Path, opener: Callable[[str], bytes]) -> Iterator[dict]:
+    try:
+        text = opener("metadata.jsonl").decode("utf-8-sig")
+    except (KeyError, FileNotFoundError):
+        raise InputError(f"{path}: has no metadata.jsonl at its top") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}/metadata.jsonl: is not UTF-8 (byte {error.start})") from None
+    found = False
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            found = True
+            yield _record(f"{path}/metadata.jsonl, line {number}", line) | {"line": number}
+    if not found:
+        raise InputError(f"{path}/metadata.jsonl: is empty")
+
+
+def _record(where: str, line: str) -> dict:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: is not JSON ({error.msg})") from None
+    if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
+        raise InputError(f"{where}: needs a file_name")
+    captions = record.get("captions")
+    if not isinstance(captions, list) or not captions:
+        raise InputError(f"{where}: needs captions, a list of at least one sentence")
+    if not all(isinstance(c, str) and c.strip() for c in captions):
+        raise InputError(f"{where}: has an empty caption")
+    if record.get("split") not in SPLITS:
+        raise InputError(f"{where}: unknown split {record.get('split')!r}; allowed: {', '.join(SPLITS)}")
+    if type(record.get("class_id", 0)) is not int:
+        raise InputError(f"{where}: class_id must be a whole number, not {record['class_id']!r}")
+    return record
+
+
+def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], bytes]) -> np.ndarray:
+    cached = _cache_file(path, size, records)
+    if not cached.exists():
+        pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
+        for row, record in zip(pixels, tqdm(records, desc=f"decoding {path.name}", unit="image")):
+            row[:] = _decode(f"{path}/metadata.jsonl, line {record['line']}", record["file_name"], opener, size)
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        partial = cached.with_name(f"{cached.name}.{os.getpid()}.part")
+        with open(partial, "wb") as file:
+            np.save(file, pixels)
+        partial.rename(cached)
+    return np.load(cached, mmap_mode="r")
+
+
+def _cache_file(path: Path, size: int, records: list[dict]) -> Path:
+    files = [path] if path.is_file() else [path / r["file_name"] for r in records]
+    stamps = [(str(f.resolve()), s.st_mtime_ns, s.st_size) for f in files if f.exists() for s in [f.stat()]]
+    key = hashlib.sha256(json.dumps([size, [r["file_name"] for r in records], stamps]).encode()).hexdigest()[:16]
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "t2i" / f"{path.stem}-{size}-{key}.npy"
+
+
+def _decode(where: str, name: str, opener: Callable[[str], bytes], size: int) -> np.ndarray:
+    try:
+        data = opener(name)
+    except (KeyError, OSError):
+        raise InputError(f"{where}: {name} is missing") from None
+    try:
+        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise InputError(f"{where}: {name} is not a readable image") from None
+    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))

@@ -1,0 +1,219 @@
+"""Train generator and discriminator on captioned pictures (section 4, Algorithm 1, section 5)."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import checkpoint
+from ..errors import InputError
+from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, encode
+from . import data
+from .losses import OBJECTIVES
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state
+from .text_encoder import embed
+
+SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
+SAVE_EVERY = 5  # epochs
+
+
+@dataclass(frozen=True)
+class GanTraining:
+    """Everything that decides a run of `train gan`; the defaults are the paper's, but for `width`."""
+
+    data: str
+    text: str  # a folder with a trained text encoder
+    out: str
+    objective: str = "gan-int-cls"
+    epochs: int = 600
+    batch: int = 64
+    rate: float = 2e-4
+    halve: int = 100  # the rate is halved every so many epochs
+    captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
+    width: int = 64  # n of both networks
+    decay: float = 0.999  # of the averaged weights
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """The training pictures with the embeddings of their captions, on the training device."""
+
+    images: Tensor  # (N, 76, 76, 3) uint8
+    embeddings: Tensor  # (N, C, 1024) float16, C the most captions of one picture
+    counts: Tensor  # (N,) captions of each picture, on the CPU
+    classes: Tensor  # (N,), on the CPU
+
+    def batch(self, size: int, captions: int, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Pictures (B, 3, 64, 64) in -1…1, embeddings h (B, 1024) and mismatching ones (B, 1024)."""
+        rows = torch.randperm(len(self.images), generator=g)[:size]
+        wrong = torch.randint(len(self.images), (size,), generator=g)
+        while (same := self.classes[wrong] == self.classes[rows]).any():
+            wrong[same] = torch.randint(len(self.images), (int(same.sum()),), generator=g)
+        return self._crops(rows, g), self._captions(rows, captions, g), self._captions(wrong, captions, g)
+
+    def _crops(self, rows: Tensor, g: torch.Generator) -> Tensor:
+        shift = torch.randint(SCALED - SIZE + 1, (2, len(rows), 1), generator=g)
+        y, x = shift + torch.arange(SIZE)
+        x = torch.where(torch.rand(len(rows), 1, generator=g) < 0.5, x, x.flip(1))
+        crops = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
+        return (crops.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels-last without a copy
+
+    def _captions(self, rows: Tensor, most: int, g: torch.Generator) -> Tensor:
+        picked = (torch.rand(most, len(rows), generator=g) * self.counts[rows]).long()
+        used = (torch.arange(most)[:, None] < torch.randint(1, most + 1, (len(rows),), generator=g)).float()
+        share = (used / used.sum(0)).to(self.embeddings.device)
+        return (self.embeddings[rows, picked].float() * share[..., None]).sum(0)
+
+
+@torch.inference_mode()
+def load_corpus(config: GanTraining, text: TextEncoder, device: str) -> tuple[Corpus, Tensor]:
+    """The training part of the data set, and embeddings (8, 1024) of captions held out for the sample grid."""
+    captioned = data.read(config.data, SCALED)
+    rows = captioned.rows("train", "val")
+    if len(rows) < config.batch:
+        raise InputError(f"{config.data}: has {len(rows)} training pictures, fewer than one batch of {config.batch}")
+    classes = torch.from_numpy(captioned.classes[rows])
+    if len(classes.unique()) < 2:
+        raise InputError(f"{config.data}: needs training pictures of at least two classes for mismatching captions")
+    counts = torch.tensor([len(captioned.captions[i]) for i in rows])
+    embeddings = _embeddings(Path(config.out) / "embeddings.pt", text, [captioned.captions[i] for i in rows], device)
+    shown = captioned.rows("test") if len(captioned.rows("test")) else rows
+    shown = shown[np.linspace(0, len(shown) - 1, 8).astype(int)]
+    held_out = embed(text, encode([captioned.captions[i][0] for i in shown], text.config.length).to(device))
+    images = torch.from_numpy(captioned.images[rows])
+    return Corpus(images.to(device), embeddings.to(device), counts, classes), held_out.cpu()
+
+
+def _embeddings(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
+    """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; computed once a run."""
+    if not file.exists():
+        found = torch.zeros(len(captions), max(map(len, captions)), text.config.embedding, dtype=torch.float16)
+        for start in tqdm(range(0, len(captions), 32), desc="captions", unit="batch"):
+            part = captions[start : start + 32]
+            codes = encode([c for one in part for c in one], text.config.length)
+            rows = embed(text, codes.to(device)).half().cpu().split([len(one) for one in part])
+            for place, row in enumerate(rows, start):
+                found[place, : len(row)] = row
+        checkpoint.write(file, lambda p: torch.save(found, p))
+    return torch.load(file, weights_only=True)
+
+
+class Trainer:
+    """Both networks, their optimizers and the averaged generator; one `step` is one turn of Algorithm 1's loop."""
+
+    def __init__(self, config: GanTraining, embedding: int, device: str):
+        torch.manual_seed(config.seed)
+        layout = {"device": device, "memory_format": torch.channels_last}
+        self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
+        self.generator = Generator(GeneratorConfig(width=config.width, embedding=embedding)).to(**layout)
+        self.discriminator = Discriminator(DiscriminatorConfig(width=config.width, embedding=embedding)).to(**layout)
+        self.generator.apply(_initialise)
+        self.discriminator.apply(_initialise)
+        self.average = Average(self.generator, config.decay)
+        networks = (self.discriminator, self.generator)
+        self.optimizers = [torch.optim.Adam(n.parameters(), config.rate, (0.5, 0.999), fused=True) for n in networks]
+
+    def step(self, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor, epoch: int) -> tuple[float, float]:
+        """Update D, then G, on one batch; returns their losses."""
+        turns = self.objective(self.generator, self.discriminator, x, h, wrong, z)
+        losses = []
+        for optimizer, learning in zip(self.optimizers, (True, False)):
+            self.discriminator.requires_grad_(learning)  # G's turn needs no gradient of D's weights
+            optimizer.param_groups[0]["lr"] = self.config.rate * 0.5 ** (epoch // self.config.halve)
+            optimizer.zero_grad()
+            with half_precision(self.device):
+                loss = next(turns)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return losses[0].item(), losses[1].item()
+
+    def state(self) -> dict[str, dict]:
+        return {
+            "generator": self.generator.state_dict(),
+            "discriminator": self.discriminator.state_dict(),
+            "average": self.average.state,
+            "adam_d": self.optimizers[0].state_dict(),
+            "adam_g": self.optimizers[1].state_dict(),
+        }
+
+    def load(self, state: dict[str, dict]) -> None:
+        self.generator.load_state_dict(state["generator"])
+        self.discriminator.load_state_dict(state["discriminator"])
+        for name, value in self.average.state.items():
+            value.copy_(state["average"][name])
+        self.optimizers[0].load_state_dict(state["adam_d"])
+        self.optimizers[1].load_state_dict(state["adam_g"])
+
+    def averaged(self) -> Generator:
+        """The averaged generator, in evaluation mode."""
+        generator = Generator(self.generator.config).to(self.device, memory_format=torch.channels_last)
+        generator.load_state_dict(self.average.state)
+        return generator.eval()
+
+
+def train(config: GanTraining) -> Path:
+    """Train, resuming what `config.out` holds; returns that folder, a checkpoint that `t2i.load` takes."""
+    if config.objective not in OBJECTIVES:
+        raise InputError(f"unknown objective {config.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+    out = Path(config.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    keep_memory()
+    text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
+    trainer = Trainer(config, text.config.embedding, device)
+    first, state = load_state(out, asdict(config), ("data", "text", "out", "epochs")) or (0, None)
+    if state:
+        trainer.load(state)
+    corpus, held_out = load_corpus(config, text, device)
+    per_epoch = len(corpus.images) // config.batch
+    total = config.epochs * per_epoch
+
+    bar = tqdm(range(first, total), desc=config.objective, unit="step", initial=first, total=total)
+    for step in bar:
+        g = random(config.seed, step)
+        x, h, wrong = corpus.batch(config.batch, config.captions, g)
+        z = torch.randn(config.batch + config.batch // 2, trainer.generator.config.noise, generator=g).to(device)
+        loss_d, loss_g = trainer.step(x, h, wrong, z, step // per_epoch)
+        trainer.average.update(trainer.generator, step)
+        bar.set_postfix(D=f"{loss_d:.3f}", G=f"{loss_g:.3f}")
+        if (step + 1) % per_epoch == 0:
+            epoch = (step + 1) // per_epoch
+            log(out, epoch=epoch, d=loss_d, g=loss_g)
+            if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
+                save_state(out, asdict(config), step + 1, trainer.state())
+                _export(out, config, trainer, text, epoch)
+                sheet = _sheet(trainer.averaged(), held_out)
+                checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))
+    return out
+
+
+def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int) -> None:
+    networks = {"text_encoder": text, "generator": trainer.averaged(), "discriminator": trainer.discriminator}
+    described = {name: asdict(network.config) for name, network in networks.items()}
+    source = checkpoint.read_config(checkpoint.resolve(config.text))["training"]["text_encoder"]
+    trained = asdict(config) | {"epochs_done": epoch}
+    checkpoint.save(out, networks, described | {"training": {"text_encoder": source, "gan": trained}})
+
+
+@torch.inference_mode()
+def _sheet(generator: Generator, h: Tensor, seeds: int = 8) -> Image.Image:
+    """A row a caption, a column a seed."""
+    device = next(generator.parameters()).device
+    z = torch.randn(seeds, generator.config.noise, generator=torch.Generator().manual_seed(0))
+    rows: Iterator[Tensor] = (generator(z.to(device), row.expand(seeds, -1).to(device)) for row in h)
+    pixels = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
+    return Image.fromarray((pixels * 127.5 + 128).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+
+
+def _initialise(module: torch.nn.Module) -> None:
+    """DC-GAN's start: convolutions from N(0, 0.02²), batch norm gains from N(1, 0.02²)."""
+    if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
+        torch.nn.init.normal_(module.weight, 0, 0.02)
+    elif isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+        torch.nn.init.normal_(module.weight, 1, 0.02)

@@ -1,0 +1,71 @@
+"""The four objectives of the paper, side by side: their difference is its contribution (sections 4.1 to 4.3).
+
+Each is a Python generator that yields the discriminator's loss, then, after D has been updated, the generator's.
+Pictures x (B, 3, 64, 64), their captions h and mismatching captions wrong (B, 1024), noise z (1.5 B, 100):
+B rows for the captions, the rest for interpolated ones. Scores are logits; G's loss is the non-saturating one.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from ..models import Discriminator, Generator
+
+BETA = 0.5  # share of the first caption in an interpolated one, equation (5)
+
+
+def _true(score: Tensor) -> Tensor:
+    return softplus(-score).mean()  # −log sigmoid(s)
+
+
+def _false(score: Tensor) -> Tensor:
+    return softplus(score).mean()  # −log(1 − sigmoid(s))
+
+
+def _mix(h: Tensor) -> Tensor:
+    first, second = h.chunk(2)
+    return BETA * first[: len(second)] + (1 - BETA) * second
+
+
+def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+    """GAN: D learns only real from fake, equation (1)."""
+    fake = g(z[: len(h)], h)
+    yield _true(d(x, h)) + _false(d(fake.detach(), h))
+    yield _true(d(fake, h))
+
+
+def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+    """GAN-CLS: D also learns right from wrong captions, Algorithm 1."""
+    fake = g(z[: len(h)], h)  # line 6
+    seen = d.look(x)
+    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), h))) / 2  # line 10
+    yield _true(d(fake, h))  # line 12
+
+
+def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+    """GAN-INT: G also draws interpolated captions, equation (5)."""
+    captions = torch.cat([h, _mix(h)])
+    fake, n = g(z[: len(captions)], captions), len(h)
+    yield _true(d(x, h)) + _false(d(fake[:n].detach(), h))
+    score = d(fake, captions)
+    yield _true(score[:n]) + _true(score[n:])
+
+
+def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+    """GAN-INT-CLS: both."""
+    captions = torch.cat([h, _mix(h)])
+    fake, n = g(z[: len(captions)], captions), len(h)
+    seen = d.look(x)
+    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake[:n].detach(), h))) / 2
+    score = d(fake, captions)
+    yield _true(score[:n]) + _true(score[n:])
+
+
+OBJECTIVES: dict[str, Callable[..., Iterator[Tensor]]] = {
+    "gan": gan,
+    "gan-cls": gan_cls,
+    "gan-int": gan_int,
+    "gan-int-cls": gan_int_cls,
+}

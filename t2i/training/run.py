@@ -1,0 +1,81 @@
+"""What both trainings share: precision, the folder of a run, resuming, averaged weights."""
+
+import ctypes
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..checkpoint import write
+from ..errors import InputError
+
+
+def half_precision(device: str) -> torch.autocast:
+    """Autocast to bfloat16 where the hardware computes in it, a no-op elsewhere (emulated, it is far slower)."""
+    able = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    return torch.autocast(device, torch.bfloat16, enabled=able)
+
+
+def keep_memory() -> None:
+    """Let the C library keep freed memory for the next step instead of returning it to the kernel.
+
+    On Linux with glibc this made a step of `train gan` about 1.5 times faster on 2 cores; elsewhere a no-op.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        libc.mallopt(-8, 1)  # M_ARENA_MAX
+        libc.mallopt(-4, 0)  # M_MMAP_MAX
+
+
+def random(seed: int, step: int) -> torch.Generator:
+    """The randomness of one step: a function of seed and step alone, so a resumed run repeats nothing."""
+    return torch.Generator().manual_seed((seed << 32) + step)
+
+
+class Average:
+    """Exponential moving average of a network's weights; its decay warms up from 0, so early weights fade soon."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay, self.state = decay, {k: v.detach().clone() for k, v in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                self.state[name].lerp_(value, 1 - decay)
+            else:
+                self.state[name].copy_(value)
+
+
+def save_state(folder: Path, config: dict, step: int, parts: dict[str, dict]) -> None:
+    """Write everything a run needs to go on: `state.pt`, tensors and plain values only."""
+    write(folder / "state.pt", lambda p: torch.save({"config": config, "step": step, "parts": parts}, p))
+
+
+def load_state(folder: Path, config: dict, free: tuple[str, ...]) -> tuple[int, dict[str, dict]] | None:
+    """The step and parts of an earlier run in this folder, or None.
+
+    Raises `InputError` that names the fields, but for the `free` ones, in which its configuration differs.
+    """
+    path = folder / "state.pt"
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        old, step, parts = state["config"], state["step"], state["parts"]
+    except Exception as error:  # torch names no common base for what a broken file raises
+        raise InputError(f"{path}: cannot be read ({error}); delete it to start again") from None
+    differ = [k for k in sorted(old.keys() | config.keys()) if k not in free and old.get(k) != config.get(k)]
+    if differ:
+        told = "; ".join(f"{k} was {old.get(k)!r}, now {config.get(k)!r}" for k in differ)
+        raise InputError(f"{folder}: holds a run with another configuration ({told}); choose another --out")
+    return step, parts
+
+
+def log(folder: Path, **figures: float) -> None:
+    """Append one line of figures to `log.jsonl`."""
+    with open(folder / "log.jsonl", "a") as file:
+        file.write(json.dumps(figures) + "\n")

@@ -1,0 +1,163 @@
+"""Train the text encoder φ against frozen image features, before any GAN (arXiv 1605.05395, section 3).
+
+The loss is a symmetric, class-aware contrastive form of structured joint embedding: the paper asks that
+caption and picture of one class score higher than any other pairing, by a hinge; here by cross-entropy.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from .. import checkpoint
+from ..evaluation.retrieval import retrieval
+from ..models import TextEncoder, TextEncoderConfig, encode
+from ..models.text_encoder import count_steps
+from . import data, features
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state
+
+VIEWS = ((0.0, 0.0, 1.0, False), (0.1, 0.1, 0.8, True))  # whole; mirrored centre
+
+
+@dataclass(frozen=True)
+class TextTraining:
+    """Everything that decides a run of `train text`."""
+
+    data: str
+    out: str
+    epochs: int = 30
+    batch: int = 128
+    rate: float = 1e-3
+    dropout: float = 0.2  # of image features
+    decay: float = 0.99  # of the averaged weights
+    size: int = 144
+    seed: int = 0
+
+
+def image_projection(dropout: float = 0.0) -> nn.Sequential:
+    """Image features (B, 1280) to the joint space (B, 1024), root mean square 1."""
+    return nn.Sequential(
+        nn.RMSNorm(features.WIDTH, elementwise_affine=False),
+        nn.Dropout(dropout),
+        nn.Linear(features.WIDTH, TextEncoderConfig.embedding),
+        nn.RMSNorm(TextEncoderConfig.embedding, elementwise_affine=False),
+    )
+
+
+class JointEmbedding(nn.Module):
+    """Text encoder, image projection and the scale of their cosine: what `train text` optimises."""
+
+    def __init__(self, dropout: float):
+        super().__init__()
+        self.text = TextEncoder()
+        self.image = image_projection(dropout)
+        self.log_scale = nn.Parameter(torch.tensor(2.7))
+
+    def forward(self, codes: Tensor, image_features: Tensor) -> Tensor:
+        """Scaled cosines (B, B), captions by pictures."""
+        texts, images = embed(self.text, codes), self.image(image_features)
+        return self.log_scale.exp().clamp(max=100) * (texts @ images.T) / texts.shape[1]
+
+
+def embed(encoder: TextEncoder, codes: Tensor, chunk: int = 32) -> Tensor:
+    """Embeddings (B, 1024) of codes (B, L), computed in chunks of like length: short captions cost less."""
+    order = count_steps(codes).argsort()
+    return torch.cat([encoder(codes[part]) for part in order.split(chunk)])[order.argsort()]
+
+
+def contrastive_loss(scores: Tensor, classes: Tensor) -> Tensor:
+    """Cross-entropy of scores (B, B), captions by pictures, both ways; every pair of one class (B,) is right."""
+    same = (classes[:, None] == classes).float()
+    wanted = same / same.sum(1, keepdim=True)
+    cross_entropy = nn.functional.cross_entropy
+    return (cross_entropy(scores, wanted) + cross_entropy(scores.T, wanted)) / 2
+
+
+def train(config: TextTraining) -> Path:
+    """Train, resuming what `config.out` holds; returns that folder, with `text_encoder.safetensors` in it."""
+    out = Path(config.out)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    keep_memory()
+    corpus = data.read(config.data, config.size)
+    views = _views(out, corpus).to(device)
+    codes = [encode(list(captions)) for captions in corpus.captions]
+    classes = torch.from_numpy(corpus.classes)
+    rows = torch.from_numpy(corpus.rows("train", "val"))
+
+    torch.manual_seed(config.seed)
+    model = JointEmbedding(config.dropout).to(device)
+    average = Average(model, config.decay)
+    optimizer = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=1e-2)
+    per_epoch = max(1, len(rows) // config.batch)
+    total = config.epochs * per_epoch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total, pct_start=0.1)
+    first, parts = load_state(out, asdict(config), ("data", "out")) or (0, None)
+    if parts:
+        model.load_state_dict(parts["model"])
+        average.state = {k: v.to(device) for k, v in parts["average"].items()}
+        optimizer.load_state_dict(parts["optimizer"])
+        schedule.load_state_dict(parts["schedule"])
+
+    bar = tqdm(range(first, total), desc="text encoder", unit="step", initial=first, total=total)
+    for step in bar:
+        epoch, place = divmod(step, per_epoch)
+        order = rows[torch.randperm(len(rows), generator=random(config.seed + 1, epoch))]
+        picked = order[place * config.batch : (place + 1) * config.batch]
+        g = random(config.seed, step)
+        caption = torch.stack([codes[i][torch.randint(len(codes[i]), (), generator=g)] for i in picked])
+        view = torch.randint(len(views), (len(picked),), generator=g)
+        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # dropout draws from the global generator
+        with half_precision(device):
+            scores = model(caption.to(device), views[view, picked].float())
+        loss = contrastive_loss(scores.float(), classes[picked].to(device))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        average.update(model, step)
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+        if place == per_epoch - 1:
+            parts = {"model": model.state_dict(), "average": average.state,
+                     "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}  # fmt: skip
+            save_state(out, asdict(config), step + 1, parts)
+            figures = _measure(config, average.state, codes, classes, corpus.rows("test"), views, device)
+            log(out, epoch=epoch + 1, loss=loss.item(), **figures)
+            bar.write(f"epoch {epoch + 1}: loss {loss.item():.3f} " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+    _export(config, average.state)
+    return out
+
+
+def _views(out: Path, corpus: data.Captioned) -> Tensor:
+    """Features (views, N, 1280) float16, computed once a run."""
+    file = out / "features.pt"
+    if not file.exists():
+        found = torch.stack([features.features(corpus.images, view) for view in VIEWS]).half()
+        checkpoint.write(file, lambda p: torch.save(found, p))
+    return torch.load(file, weights_only=True)
+
+
+@torch.inference_mode()
+def _measure(config, average, codes, classes, rows, views, device) -> dict[str, float]:
+    """Zero-shot retrieval on the test split, pictures seen through the mean of the views."""
+    if len(rows) == 0:
+        return {}
+    model = JointEmbedding(0.0).to(device).eval()
+    model.load_state_dict(average)
+    images = model.image(views[:, rows].float()).mean(0)
+    texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128)
+    owners = torch.cat([classes[i].expand(len(codes[i])) for i in rows])
+    top1, ap50 = retrieval(images.cpu(), classes[rows], texts.cpu(), owners)
+    return {"top1": top1, "ap50": ap50}
+
+
+def _export(config: TextTraining, average: dict[str, Tensor]) -> None:
+    model = JointEmbedding(0.0)
+    model.load_state_dict(average)
+    checkpoint.save(
+        Path(config.out),
+        {"text_encoder": model.text, "image_projection": model.image},
+        {"text_encoder": asdict(model.text.config), "training": {"text_encoder": asdict(config)}},
+    )

@@ -1,0 +1,65 @@
+import torch
+
+from t2i.models import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    TextEncoder,
+    TextEncoderConfig,
+    encode,
+)
+from t2i.models.text_encoder import ALPHABET, count_steps
+
+SMALL = TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32)
+
+
+def test_alphabet_has_the_papers_seventy_characters():
+    assert len(ALPHABET) == 70
+
+
+def test_encoding_lowers_cuts_and_skips_unknown_characters():
+    codes = encode(["aB é!", "x" * 500, ""])
+    assert codes.shape == (3, 201)
+    assert codes[0, :6].tolist() == [1, 2, 70, 0, ALPHABET.index("!") + 1, 0]
+    assert (codes[1] == 24).all() and (codes[2] == 0).all()
+
+
+def test_text_encoder_gives_unit_embeddings_that_ignore_their_neighbours():
+    torch.manual_seed(0)
+    network = TextEncoder(SMALL).eval()
+    captions = ["a", "a red flower", "petals " * 28, "🌸", ""]
+    with torch.inference_mode():
+        together = network(encode(captions))
+        alone = torch.cat([network(encode([c])) for c in captions])
+    assert together.shape == (5, 32)
+    assert torch.allclose(together.square().mean(1), torch.ones(5), atol=1e-3)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(together[3], together[4])
+    assert not torch.allclose(together[0], together[1], atol=1e-3)
+
+
+def test_recurrent_steps_follow_the_length():
+    codes = encode(["", "a", "a" * 18, "a" * 19, "a" * 201])
+    assert count_steps(codes).tolist() == [1, 1, 1, 2, 8]
+
+
+def test_the_longest_caption_gives_eight_recurrent_steps():
+    features = TextEncoder(SMALL).convolutions(torch.zeros(1, 70, 1, 201))
+    assert features.shape == (1, 16, 1, 8)
+
+
+def test_generator_and_discriminator_shapes():
+    g, d = Generator(GeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
+    pictures = g(torch.randn(3, 100), torch.randn(3, 1024))
+    assert pictures.shape == (3, 3, 64, 64) and pictures.abs().max() <= 1
+    assert d.look(pictures).shape == (3, 32, 4, 4)
+    assert d(pictures, torch.randn(3, 1024)).shape == (3,)
+
+
+def test_both_networks_use_the_caption():
+    torch.manual_seed(0)
+    g, d = Generator(GeneratorConfig(width=4)).eval(), Discriminator(DiscriminatorConfig(width=4)).eval()
+    z, (one, other) = torch.randn(1, 100), torch.randn(2, 1, 1024)
+    assert not torch.equal(g(z, one), g(z, other))
+    assert not torch.equal(d(g(z, one), one), d(g(z, one), other))

@@ -1,0 +1,115 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import t2i
+from t2i import checkpoint
+from t2i.errors import InputError
+from t2i.models import TextEncoder, TextEncoderConfig
+from t2i.training import gan
+from t2i.training.run import random
+
+
+@pytest.fixture
+def text(tmp_path):
+    torch.manual_seed(1)
+    network = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
+    config = {"widths": (16, 16, 16), "hidden": 16, "embedding": 32}
+    checkpoint.save(
+        tmp_path / "text", {"text_encoder": network}, {"text_encoder": config, "training": {"text_encoder": {}}}
+    )
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def config(corpus, text, tmp_path):
+    return gan.GanTraining(str(corpus), str(text), str(tmp_path / "out"), epochs=2, batch=8, width=4, halve=1)
+
+
+def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
+    out = gan.train(config)
+    assert {"generator.safetensors", "discriminator.safetensors", "text_encoder.safetensors"} <= {
+        f.name for f in out.iterdir()
+    }
+    written = json.loads((out / "config.json").read_text())
+    assert written["training"]["gan"]["objective"] == "gan-int-cls" and written["training"]["gan"]["epochs_done"] == 2
+    assert (out / "samples-0002.png").stat().st_size > 1000
+    assert len(t2i.load(str(out)).draw("a red square", seeds=range(3))) == 3
+
+
+@pytest.mark.parametrize("objective", gan.OBJECTIVES)
+def test_losses_on_a_fixed_batch_fall(corpus, objective):
+    """D's loss falls while D alone learns, and G's while G alone learns: both optimisers do their work."""
+    config = gan.GanTraining(str(corpus), "", "", objective=objective, batch=8, width=4, rate=1e-3)
+    trainer = gan.Trainer(config, 32, "cpu")
+    g = torch.Generator().manual_seed(3)
+    batch = (torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, *torch.randn(2, 8, 32, generator=g), torch.randn(12, 100, generator=g))  # fmt: skip
+    adam_d, adam_g = trainer.optimizers
+    for network, stepping, still, which in (("D", adam_d, adam_g, 0), ("G", adam_g, adam_d, 1)):
+        still.step, step = (lambda *_: None), still.step
+        losses = [trainer.step(*batch, epoch=0)[which] for _ in range(12)]
+        still.step = step
+        assert losses[-1] < 0.8 * losses[0], (network, losses)
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(gan, "SAVE_EVERY", 1)
+    whole = gan.train(config)
+    broken = replace(config, out=str(tmp_path / "broken"))
+    real, calls = gan.Trainer.step, []
+
+    def failing(self, *args, **kwargs):
+        calls.append(1)
+        if len(calls) == 5:  # in the second epoch, of three steps each
+            raise KeyboardInterrupt
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(gan.Trainer, "step", failing)
+    with pytest.raises(KeyboardInterrupt):
+        gan.train(broken)
+    monkeypatch.setattr(gan.Trainer, "step", real)
+    resumed = gan.train(broken)
+    for name in ("generator", "discriminator"):
+        one, other = (load_file(folder / f"{name}.safetensors") for folder in (whole, resumed))
+        assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_run_can_be_prolonged_but_not_changed(config):
+    gan.train(config)
+    gan.train(replace(config, epochs=3))
+    with pytest.raises(InputError, match="rate was 0.0002, now 0.1"):
+        gan.train(replace(config, epochs=3, rate=0.1))
+
+
+def test_a_broken_state_is_told(config):
+    out = gan.train(config)
+    (out / "state.pt").write_bytes(b"torn")
+    with pytest.raises(InputError, match="state.pt: cannot be read"):
+        gan.train(config)
+
+
+def test_an_unknown_objective_is_told(config):
+    with pytest.raises(InputError, match="unknown objective 'wgan'; allowed: gan, gan-cls, gan-int, gan-int-cls"):
+        gan.train(replace(config, objective="wgan"))
+
+
+def test_too_few_pictures_are_told(config):
+    with pytest.raises(InputError, match="has 24 training pictures, fewer than one batch of 64"):
+        gan.train(replace(config, batch=64))
+
+
+def test_wrong_captions_come_from_other_classes(config):
+    text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
+    corpus, _ = gan.load_corpus(config, text, "cpu")
+    marked = torch.zeros_like(corpus.embeddings)
+    marked[..., 0] = corpus.classes[:, None]
+    corpus = replace(corpus, embeddings=marked)
+    for step in range(20):
+        x, h, wrong = corpus.batch(8, 4, random(0, step))
+        assert x.shape == (8, 3, 64, 64) and x.min() >= -1 and x.max() <= 1
+        assert (h[:, 0] != wrong[:, 0]).all()
+        channel = x.mean((2, 3)).argmax(1) + 1  # red 1, green 2, blue 3: the picture fits its caption
+        assert torch.equal(channel.float(), h[:, 0].round())

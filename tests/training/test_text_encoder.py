@@ -1,0 +1,93 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from t2i.training import features, text_encoder
+from t2i.training.text_encoder import JointEmbedding, TextTraining, contrastive_loss, embed
+
+from .conftest import COLOURS
+
+
+@pytest.fixture(autouse=True)
+def quick_features(monkeypatch):
+    """Pooled pixels in place of EfficientNet, which has a test of its own."""
+
+    def pooled(images, view=None):
+        x = torch.from_numpy(images.copy()).float().div(255).mean((1, 2))  # (N, 3)
+        return x.repeat(1, features.WIDTH // 3 + 1)[:, : features.WIDTH]
+
+    monkeypatch.setattr(features, "features", pooled)
+
+
+@pytest.fixture
+def config(corpus, tmp_path):
+    return TextTraining(str(corpus), str(tmp_path / "out"), epochs=2, batch=8, size=24)
+
+
+def test_it_writes_a_checkpoint_and_measures_retrieval(config):
+    out = text_encoder.train(config)
+    assert json.loads((out / "config.json").read_text())["training"]["text_encoder"]["epochs"] == 2
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2] and all(0 <= line["top1"] <= 1 for line in lines)
+    assert (out / "text_encoder.safetensors").exists() and (out / "image_projection.safetensors").exists()
+
+
+def test_the_loss_on_a_fixed_batch_falls():
+    torch.manual_seed(0)
+    model = JointEmbedding(0.0)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    codes = text_encoder.encode([f"a {colour} square" for colour in COLOURS])
+    pictures, classes = torch.randn(4, features.WIDTH), torch.arange(4)
+    losses = []
+    for _ in range(8):
+        loss = contrastive_loss(model(codes, pictures), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
+    whole = text_encoder.train(config)
+    broken = replace(config, out=str(tmp_path / "broken"))
+
+    def failing(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(text_encoder, "log", failing)  # after the first epoch was saved
+        with pytest.raises(KeyboardInterrupt):
+            text_encoder.train(broken)
+    resumed = text_encoder.train(broken)
+    one, other = (load_file(folder / "text_encoder.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_captions_of_one_class_are_all_right():
+    scores = torch.tensor([[9.0, 9.0, -9.0], [9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    assert contrastive_loss(scores, torch.tensor([1, 1, 2])) < contrastive_loss(scores, torch.tensor([1, 2, 3]))
+
+
+def test_embedding_in_chunks_changes_nothing():
+    torch.manual_seed(0)
+    encoder = JointEmbedding(0.0).text.eval()
+    codes = text_encoder.encode(["a", "a flower " * 20, "red", "a flower with many long thin petals", "x" * 201])
+    with torch.inference_mode():
+        assert torch.allclose(embed(encoder, codes, chunk=2), encoder(codes), atol=1e-5)
+
+
+def test_image_features_tell_pictures_apart(corpus):
+    """The real EfficientNet-lite0: pictures of one colour are nearer to each other than to another colour's."""
+    from t2i.training import data
+
+    images = data.read(corpus, 24).images[[0, 1, 8, 9]]
+    network = features.Features()
+    with torch.inference_mode():
+        found = network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    assert found.shape == (4, 1280)
+    near = torch.nn.functional.cosine_similarity
+    assert near(found[0], found[1], 0) > near(found[0], found[2], 0)
