@@ -23,7 +23,7 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig = DiscriminatorConfig()):
         super().__init__()
         self.config = config
-        n = config.width
+        n, m = config.width, config.projected
 
         def down(a: int, b: int) -> nn.Conv2d:
             return nn.Conv2d(a, b, 4, 2, 1, bias=False)
@@ -36,10 +36,10 @@ class Discriminator(nn.Module):
             Residual(8 * n, 0.2),  # 4×4×8n
         )
         self.project = nn.Sequential(
-            nn.Linear(config.embedding, config.projected, bias=False), nn.BatchNorm1d(config.projected), nn.LeakyReLU(0.2)
+            nn.Linear(config.embedding, m, bias=False), nn.BatchNorm1d(m), nn.LeakyReLU(0.2),
         )
         self.judge = nn.Sequential(  # 4×4×(8n + 128)
-            nn.Conv2d(8 * n + config.projected, 8 * n, 1, bias=False), nn.BatchNorm2d(8 * n), nn.LeakyReLU(0.2),  # 4×4×8n
+            nn.Conv2d(8 * n + m, 8 * n, 1, bias=False), nn.BatchNorm2d(8 * n), nn.LeakyReLU(0.2),  # 4×4×8n
             nn.Conv2d(8 * n, 1, 4), nn.Flatten(0),  # 1
         )
 

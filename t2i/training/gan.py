@@ -14,12 +14,13 @@ from .. import checkpoint
 from ..errors import InputError
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, encode
 from . import data
-from .losses import OBJECTIVES
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state
+from .losses import OBJECTIVES, sameness
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 from .text_encoder import embed
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
+PUSH = 10.0  # weight of `sameness` in G's loss
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class GanTraining:
     halve: int = 100  # the rate is halved every so many epochs
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks
+    diversity: float = 0.5  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
 
@@ -48,6 +50,18 @@ class Corpus:
     embeddings: Tensor  # (N, C, 1024) float16, C the most captions of one picture
     counts: Tensor  # (N,) captions of each picture, on the CPU
     classes: Tensor  # (N,), on the CPU
+
+    def distance(self, pairs: int = 1000) -> float:
+        """Mean absolute difference, in -1…1, of two photos of one class (of any two, if no class has two)."""
+        g = torch.Generator().manual_seed(0)
+        one = torch.randint(len(self.images), (pairs,), generator=g)
+        other = torch.stack([self._mate(int(i), g) for i in one])
+        return (self._crops(one, g) - self._crops(other, g)).abs().mean().item()
+
+    def _mate(self, row: int, g: torch.Generator) -> Tensor:
+        mates = (self.classes == self.classes[row]).nonzero()[:, 0]
+        mates = mates[mates != row] if len(mates) > 1 else torch.arange(len(self.classes))
+        return mates[torch.randint(len(mates), (), generator=g)]
 
     def batch(self, size: int, captions: int, g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Pictures (B, 3, 64, 64) in -1…1, embeddings h (B, 1024) and mismatching ones (B, 1024)."""
@@ -107,8 +121,9 @@ def _embeddings(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], 
 class Trainer:
     """Both networks, their optimizers and the averaged generator; one `step` is one turn of Algorithm 1's loop."""
 
-    def __init__(self, config: GanTraining, embedding: int, device: str):
+    def __init__(self, config: GanTraining, embedding: int, device: str, distance: float = 0.0):
         torch.manual_seed(config.seed)
+        self.least = config.diversity * distance
         layout = {"device": device, "memory_format": torch.channels_last}
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
         self.generator = Generator(GeneratorConfig(width=config.width, embedding=embedding)).to(**layout)
@@ -129,6 +144,8 @@ class Trainer:
             optimizer.zero_grad()
             with half_precision(self.device):
                 loss = next(turns)
+                if not learning and self.least:
+                    loss = loss + PUSH * sameness(self.generator, h[::4], z[: 2 * len(h[::4])], self.least)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
@@ -166,11 +183,11 @@ def train(config: GanTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    trainer = Trainer(config, text.config.embedding, device)
-    first, state = load_state(out, asdict(config), ("data", "text", "out", "epochs")) or (0, None)
+    first, state = load_state(out, asdict(config), ("data", "text", "out", "epochs", "diversity")) or (0, None)
+    corpus, held_out = load_corpus(config, text, device)
+    trainer = Trainer(config, text.config.embedding, device, corpus.distance())
     if state:
         trainer.load(state)
-    corpus, held_out = load_corpus(config, text, device)
     per_epoch = len(corpus.images) // config.batch
     total = config.epochs * per_epoch
 
@@ -196,9 +213,8 @@ def train(config: GanTraining) -> Path:
 def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int) -> None:
     networks = {"text_encoder": text, "generator": trainer.averaged(), "discriminator": trainer.discriminator}
     described = {name: asdict(network.config) for name, network in networks.items()}
-    source = checkpoint.read_config(checkpoint.resolve(config.text))["training"]["text_encoder"]
-    trained = asdict(config) | {"epochs_done": epoch}
-    checkpoint.save(out, networks, described | {"training": {"text_encoder": source, "gan": trained}})
+    history = checkpoint.read_config(checkpoint.resolve(config.text)).get("training", {})
+    checkpoint.save(out, networks, described | {"training": history | {"gan": shown(config) | {"epochs_done": epoch}}})
 
 
 @torch.inference_mode()

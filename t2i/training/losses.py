@@ -29,6 +29,16 @@ def _mix(h: Tensor) -> Tensor:
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
+def sameness(g: Generator, h: Tensor, z: Tensor, least: float) -> Tensor:
+    """How far two pictures of one caption, from noise z (2 B, 100) and h (B, 1024), stay below the `least` difference.
+
+    Added to G's loss of any objective, not in the paper: D never compares two fakes of a caption, and without this
+    G ignored z. In the spirit of mode seeking (Mao et al. 2019), but it stops pushing once the difference is reached.
+    """
+    one, other = g(z, torch.cat([h, h])).chunk(2)
+    return (least - (one - other).abs().mean()).relu()
+
+
 def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN: D learns only real from fake, equation (1)."""
     fake = g(z[: len(h)], h)

@@ -3,19 +3,20 @@
 import ctypes
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from ..checkpoint import write
+from ..engine import computes_bfloat16
 from ..errors import InputError
 
 
 def half_precision(device: str) -> torch.autocast:
     """Autocast to bfloat16 where the hardware computes in it, a no-op elsewhere (emulated, it is far slower)."""
-    able = torch.cuda.is_bf16_supported() if device == "cuda" else torch.cpu._is_avx512_bf16_supported()
-    return torch.autocast(device, torch.bfloat16, enabled=able)
+    return torch.autocast(device, torch.bfloat16, enabled=computes_bfloat16(torch.device(device)))
 
 
 def keep_memory() -> None:
@@ -31,7 +32,7 @@ def keep_memory() -> None:
 
 def random(seed: int, step: int) -> torch.Generator:
     """The randomness of one step: a function of seed and step alone, so a resumed run repeats nothing."""
-    return torch.Generator().manual_seed((seed << 32) + step)
+    return torch.Generator().manual_seed(1_000_003 * seed + step)  # torch keeps the lower 32 bits
 
 
 class Average:
@@ -75,7 +76,14 @@ def load_state(folder: Path, config: dict, free: tuple[str, ...]) -> tuple[int, 
     return step, parts
 
 
+def shown(config) -> dict:
+    """The configuration as it is published: of places only the last name, for folders differ between machines."""
+    places = ("data", "text", "out")
+    return {k: Path(v).name if k in places else v for k, v in asdict(config).items()}
+
+
 def log(folder: Path, **figures: float) -> None:
     """Append one line of figures to `log.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.jsonl", "a") as file:
         file.write(json.dumps(figures) + "\n")

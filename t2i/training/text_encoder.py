@@ -4,6 +4,7 @@ The loss is a symmetric, class-aware contrastive form of structured joint embedd
 caption and picture of one class score higher than any other pairing, by a hinge; here by cross-entropy.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ..evaluation.retrieval import retrieval
 from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from . import data, features
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 
 VIEWS = ((0.0, 0.0, 1.0, False), (0.1, 0.1, 0.8, True))  # whole; mirrored centre
 
@@ -103,7 +104,7 @@ def train(config: TextTraining) -> Path:
     bar = tqdm(range(first, total), desc="text encoder", unit="step", initial=first, total=total)
     for step in bar:
         epoch, place = divmod(step, per_epoch)
-        order = rows[torch.randperm(len(rows), generator=random(config.seed + 1, epoch))]
+        order = rows[torch.randperm(len(rows), generator=random(config.seed, epoch))]
         picked = order[place * config.batch : (place + 1) * config.batch]
         g = random(config.seed, step)
         caption = torch.stack([codes[i][torch.randint(len(codes[i]), (), generator=g)] for i in picked])
@@ -123,9 +124,9 @@ def train(config: TextTraining) -> Path:
             parts = {"model": model.state_dict(), "average": average.state,
                      "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}  # fmt: skip
             save_state(out, asdict(config), step + 1, parts)
-            figures = _measure(config, average.state, codes, classes, corpus.rows("test"), views, device)
+            figures = _measure(config, average.state, codes, corpus, views, device)
             log(out, epoch=epoch + 1, loss=loss.item(), **figures)
-            bar.write(f"epoch {epoch + 1}: loss {loss.item():.3f} " + " ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+            bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | figures))
     _export(config, average.state)
     return out
 
@@ -140,17 +141,27 @@ def _views(out: Path, corpus: data.Captioned) -> Tensor:
 
 
 @torch.inference_mode()
-def _measure(config, average, codes, classes, rows, views, device) -> dict[str, float]:
-    """Zero-shot retrieval on the test split, pictures seen through the mean of the views."""
+def _measure(config, average, codes, corpus, views, device) -> dict[str, float]:
+    """Zero-shot retrieval on the test split, pictures seen through the mean of the views.
+
+    Given as it is and centred: less the mean picture and the mean caption of the training split, the part that
+    all have in common and that lets a few classes attract every picture.
+    """
+    rows = corpus.rows("test")
     if len(rows) == 0:
         return {}
     model = JointEmbedding(0.0).to(device).eval()
     model.load_state_dict(average)
-    images = model.image(views[:, rows].float()).mean(0)
-    texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128)
+    images = model.image(views.float()).mean(0).cpu()
+    texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128).cpu()
+    known = corpus.rows("train", "val")
+    sample = torch.cat([codes[i][:1] for i in known[:: max(1, len(known) // 2000)]]).to(device)
+    classes = torch.from_numpy(corpus.classes)
     owners = torch.cat([classes[i].expand(len(codes[i])) for i in rows])
-    top1, ap50 = retrieval(images.cpu(), classes[rows], texts.cpu(), owners)
-    return {"top1": top1, "ap50": ap50}
+    top1, ap50 = retrieval(images[rows], classes[rows], texts, owners)
+    mean_image, mean_text = images[known].mean(0), embed(model.text, sample, 128).cpu().mean(0)
+    top1_centred, ap50_centred = retrieval(images[rows] - mean_image, classes[rows], texts - mean_text, owners)
+    return {"top1": top1, "ap50": ap50, "top1_centred": top1_centred, "ap50_centred": ap50_centred}
 
 
 def _export(config: TextTraining, average: dict[str, Tensor]) -> None:
@@ -159,5 +170,5 @@ def _export(config: TextTraining, average: dict[str, Tensor]) -> None:
     checkpoint.save(
         Path(config.out),
         {"text_encoder": model.text, "image_projection": model.image},
-        {"text_encoder": asdict(model.text.config), "training": {"text_encoder": asdict(config)}},
+        {"text_encoder": asdict(model.text.config), "training": {"text_encoder": shown(config)}},
     )

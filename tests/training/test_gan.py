@@ -46,7 +46,8 @@ def test_losses_on_a_fixed_batch_fall(corpus, objective):
     config = gan.GanTraining(str(corpus), "", "", objective=objective, batch=8, width=4, rate=1e-3)
     trainer = gan.Trainer(config, 32, "cpu")
     g = torch.Generator().manual_seed(3)
-    batch = (torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, *torch.randn(2, 8, 32, generator=g), torch.randn(12, 100, generator=g))  # fmt: skip
+    x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
+    batch = (x, h, wrong, torch.randn(12, 100, generator=g))
     adam_d, adam_g = trainer.optimizers
     for network, stepping, still, which in (("D", adam_d, adam_g, 0), ("G", adam_g, adam_d, 1)):
         still.step, step = (lambda *_: None), still.step

@@ -42,7 +42,7 @@ def test_the_loss_on_a_fixed_batch_falls():
     codes = text_encoder.encode([f"a {colour} square" for colour in COLOURS])
     pictures, classes = torch.randn(4, features.WIDTH), torch.arange(4)
     losses = []
-    for _ in range(8):
+    for _ in range(16):
         loss = contrastive_loss(model(codes, pictures), classes)
         optimizer.zero_grad()
         loss.backward()
@@ -69,7 +69,10 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
 
 def test_captions_of_one_class_are_all_right():
     scores = torch.tensor([[9.0, 9.0, -9.0], [9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
-    assert contrastive_loss(scores, torch.tensor([1, 1, 2])) < contrastive_loss(scores, torch.tensor([1, 2, 3]))
+    apart = torch.tensor([[9.0, -9.0, -9.0], [-9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    same, distinct = torch.tensor([1, 1, 2]), torch.tensor([1, 2, 3])
+    assert contrastive_loss(scores, same) < contrastive_loss(apart, same)
+    assert contrastive_loss(apart, distinct) < contrastive_loss(scores, distinct)
 
 
 def test_embedding_in_chunks_changes_nothing():

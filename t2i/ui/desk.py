@@ -1,0 +1,151 @@
+"""The desk between a stranger's request and a Studio: limits, clamps, errors in words."""
+
+import base64
+import io
+import json
+import logging
+import math
+import re
+import threading
+import time
+
+from PIL import Image, PngImagePlugin
+
+import t2i
+from t2i.checkpoint import MODELS
+from t2i.errors import InputError
+
+COUNT = 16  # pictures on the page
+STYLES = 4  # sliders
+READ = 201  # characters of a caption that the text encoder reads
+SEED_MAX = 999_999
+WAITING = 8  # requests at the desk, the one being drawn included
+SCALES = (1, 4)  # of the PNG
+
+LOG = logging.getLogger(__name__)
+
+
+class Busy(InputError):
+    """Too many requests at the desk; the same one may be asked again."""
+
+
+class Desk:
+    """Serves every visitor from the same loaded models, one drawing at a time."""
+
+    def __init__(self, model: str) -> None:
+        self.default = model
+        self._studios = {model: t2i.load(model)}
+        self._places = threading.BoundedSemaphore(WAITING)
+        self._drawing = threading.Lock()
+        # Warm-up: the first pass is the slow one.
+        self.draw({"caption": MODELS[model].examples[0]})
+
+    def draw(self, request: object, kind: str = "JPEG") -> dict:
+        """Draw one picture a seed, each as a data URI; every number is clamped.
+
+        `request`: {"caption": str, "seeds": [int], "style": [float], "model": str}.
+        """
+        caption, seeds, style, model = self._read(request)
+        pixels, studio, seconds = self._draw(caption, seeds, style, model)
+        return {
+            "pictures": [_data_uri(Image.fromarray(picture), kind) for picture in pixels],
+            "seeds": seeds,
+            "note": f"Only the first {READ} characters are read." if len(caption) > READ else "",
+            "ms": round(1000 * seconds / len(seeds), 2),
+            "model": MODELS[model].title,
+            "parameters": studio.parameters,
+        }
+
+    def png(self, request: object) -> dict:
+        """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
+        caption, seeds, style, model = self._read(request)
+        scale = int(_number(request.get("scale"), *SCALES))
+        pixels, _, _ = self._draw(caption, seeds[:1], style, model)
+        picture = Image.fromarray(pixels[0])
+        if scale == SCALES[1]:
+            size = (picture.width * scale, picture.height * scale)
+            picture = picture.resize(size, Image.Resampling.BICUBIC)
+        made = {"caption": caption[:READ], "seed": seeds[0], "style": style, "model": model}
+        notes = PngImagePlugin.PngInfo()
+        notes.add_itxt("Description", made["caption"])
+        notes.add_itxt("t2i", json.dumps(made))
+        words = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
+        return {
+            "png": _data_uri(picture, "PNG", pnginfo=notes),
+            "name": f"{model}-{seeds[0]}-{words}.png",
+        }
+
+    def _draw(self, caption, seeds, style, model):
+        if not self._places.acquire(blocking=False):
+            raise Busy("Many people are drawing just now. Your pictures will follow.")
+        try:
+            with self._drawing:
+                studio = self._studio(model)
+                start = time.perf_counter()
+                pixels = studio.draw_array(caption[:READ], seeds, style)
+                return pixels, studio, time.perf_counter() - start
+        finally:
+            self._places.release()
+
+    def _studio(self, model: str) -> t2i.Studio:
+        if model not in self._studios:
+            try:
+                self._studios[model] = t2i.load(model)
+            except InputError as error:  # it names a path, which is no stranger's business
+                LOG.warning("%s", error)
+                raise InputError(f"{MODELS[model].title} is not to be had here just now.") from None
+        return self._studios[model]
+
+    def _read(self, request: object) -> tuple[str, list[int], list[float], str]:
+        if not isinstance(request, dict):
+            raise InputError("The request must be an object with a caption.")
+        caption = request.get("caption")
+        if not isinstance(caption, str):
+            raise InputError("The caption must be text.")
+        if not caption.strip():
+            raise InputError("Type a few words to draw.")
+        model = request.get("model", self.default)
+        if not isinstance(model, str) or model not in MODELS:
+            raise InputError(f"No such model. There are: {', '.join(MODELS)}.")
+        seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
+        style = _numbers(request.get("style"), [0.0] * STYLES, -1, 1)
+        style += [0.0] * (STYLES - len(style))  # what is missing stays in the middle
+        caption = caption[:10_000].encode("utf-8", "replace").decode()  # no lone surrogates
+        return " ".join(caption.split()), [int(seed) for seed in seeds], style[:STYLES], model
+
+
+def in_words(answer):
+    """Call `answer()`; what goes wrong comes back as words, since the browser gets no exception."""
+    try:
+        return answer()
+    except InputError as error:
+        return {"error": str(error), "busy": isinstance(error, Busy)}
+    except Exception:
+        LOG.exception("a request failed")
+        return {"error": "Something went wrong on the server. It has been logged."}
+
+
+def _numbers(values: object, default, low: float, high: float) -> list[float]:
+    if values is None:
+        values = default
+    if not isinstance(values, (list, tuple, range)) or not values:
+        raise InputError("Seeds and style must be lists of numbers.")
+    return [_number(value, low, high) for value in values[:COUNT]]
+
+
+def _number(value: object, low: float, high: float) -> float:
+    """`value` clamped to low … high; what is no finite number becomes the nearest to zero."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        value = 0.0
+    return min(max(value if math.isfinite(value) else 0.0, low), high)
+
+
+def _data_uri(picture: Image.Image, kind: str, **options) -> str:
+    if kind == "JPEG":
+        # Whole colour resolution: the page enlarges these pictures four times.
+        options.update(quality=92, subsampling=0)
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

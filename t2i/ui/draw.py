@@ -1,0 +1,60 @@
+"""The tab "Draw": sixteen pictures that follow the typing."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import gradio as gr
+
+from t2i.checkpoint import MODELS
+
+from .desk import COUNT, SEED_MAX, STYLES, Desk, in_words
+
+HERE = Path(__file__).parent
+
+
+def draw_tab(desk: Desk) -> None:
+    """Build the tab inside the surrounding Blocks."""
+
+    # Plain functions, because Gradio marks what it may call with an attribute.
+    def draw(request):
+        return in_words(lambda: desk.draw(request))
+
+    def png(request):
+        return in_words(lambda: desk.png(request))
+
+    # The template is constant: text from people reaches the page through the script alone.
+    gr.HTML(
+        html_template=(HERE / "draw.html").read_text("utf-8"),
+        css_template=(HERE / "draw.css").read_text("utf-8"),
+        js_on_load=(HERE / "draw.js").read_text("utf-8"),
+        apply_default_css=False,
+        server_functions=[draw, png],
+        models=[asdict(spec) for spec in MODELS.values()],
+        model=desk.default,
+        count=COUNT,
+        styles=STYLES,
+        seedMax=SEED_MAX,
+    )
+
+    def draw_event(
+        caption: str,
+        seeds: list[int] | None = None,
+        style: list[float] | None = None,
+        model: str = desk.default,
+    ) -> dict:
+        """Draw pictures from a caption, one for each seed.
+
+        Args:
+            caption: what to draw, in English; 201 characters are read.
+            seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
+            style: four numbers from -1 to 1, the page's sliders; 0 leaves a picture as it is.
+            model: a name from the page's model menu.
+
+        Returns:
+            pictures (PNG data URIs), seeds, note, ms (a picture), model, parameters;
+            or error, in words.
+        """
+        request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
+        return in_words(lambda: desk.draw(request, kind="PNG"))
+
+    gr.api(draw_event, api_name="draw")

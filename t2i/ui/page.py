@@ -1,0 +1,48 @@
+"""The page around the tabs, and what belongs to the machine it runs on."""
+
+import os
+from pathlib import Path
+
+import gradio as gr
+
+from .desk import Desk
+from .draw import draw_tab
+
+HERE = Path(__file__).parent
+
+# Fonts of the reader's own machine: nothing is fetched from anywhere else.
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
+
+# Gradio takes the look at launch, not when the Blocks are built.
+LOOK = {
+    "theme": gr.themes.Base(font=SANS, font_mono=["ui-monospace", "monospace"]),
+    "css_paths": HERE / "page.css",
+    "footer_links": ["api"],
+}
+
+
+def create_demo(model: str = "flowers") -> gr.Blocks:
+    """Build the page without launching it; `model` is loaded and warmed up first."""
+    desk = Desk(model)
+    with gr.Blocks(title="t2i · text to image", analytics_enabled=False) as demo:
+        gr.HTML(
+            "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>",
+            elem_classes="t2i-head",
+            apply_default_css=False,
+        )
+        with gr.Tabs(), gr.Tab("Draw"):
+            draw_tab(desk)
+    return demo
+
+
+def usable_cores() -> int:
+    """The cores this process may use: in a container the host's count is too many."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, min(cores, int(quota) // int(period)))
+    except (OSError, ValueError):  # no cgroup v2, or its quota reads "max"
+        return cores

@@ -1,0 +1,219 @@
+"""Names to folders, and networks to files and back."""
+
+import json
+import os
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from t2i import checkpoint
+from t2i.checkpoint import MODELS, WEIGHTS, ModelSpec
+from t2i.errors import InputError
+from t2i.models import Generator, GeneratorConfig
+
+NAMES = ("text_encoder", "generator", "discriminator")
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub that gives `tmp_path` and notes what it was asked for."""
+    asked = []
+
+    def snapshot_download(repo_id, *, revision, allow_patterns):
+        asked.append((repo_id, revision, allow_patterns))
+        return str(tmp_path)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_registered_models_can_stand_in_a_menu():
+    for name, spec in MODELS.items():
+        assert name == spec.name and name.isidentifier() and spec.title and spec.placeholder and spec.examples
+        assert (spec.hub_id is None) == (spec.revision is None)
+
+
+def test_a_registered_name_is_looked_for_in_the_environment_then_in_weights_then_on_the_hub(monkeypatch, tmp_path, hub):
+    spec = ModelSpec("flowers", "Flowers", hub_id="owner/flowers", revision="abc123")
+    monkeypatch.setitem(MODELS, "flowers", spec)
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.delenv("T2I_FLOWERS", raising=False)
+    assert checkpoint.resolve("flowers") == tmp_path
+    assert hub == [("owner/flowers", "abc123", ["config.json", "*.safetensors"])]
+    (tmp_path / "weights" / "flowers").mkdir(parents=True)
+    assert checkpoint.resolve("flowers") == tmp_path / "weights" / "flowers"
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("T2I_FLOWERS", str(tmp_path / "mine"))
+    assert checkpoint.resolve("flowers") == tmp_path / "mine"
+    assert len(hub) == 1
+
+
+def test_weights_lie_beside_the_package():
+    assert WEIGHTS.name == "weights" and (WEIGHTS.parent / "t2i" / "checkpoint.py").is_file()
+
+
+def test_a_local_folder_is_itself_but_does_not_hide_a_registered_name(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("T2I_FLOWERS", str(tmp_path))
+    (tmp_path / "flowers").mkdir()
+    assert checkpoint.resolve(tmp_path / "flowers") == tmp_path / "flowers"
+    assert checkpoint.resolve("./flowers").samefile(tmp_path / "flowers")
+    assert checkpoint.resolve("flowers") == tmp_path
+
+
+@pytest.mark.parametrize(
+    "name, asked", [("owner/repo", ("owner/repo", None)), ("o-w.n/r_1@v1.0", ("o-w.n/r_1", "v1.0"))]
+)
+def test_any_hub_id_is_downloaded_at_its_revision(name, asked, hub, tmp_path):
+    assert checkpoint.resolve(name) == tmp_path
+    assert hub[0][:2] == asked
+
+
+@pytest.mark.parametrize("name", ["roses", "", "..x", "/no/such/folder", "owner/repo@", "a b/c", "a\0b", "x" * 5000])
+def test_an_unknown_name_is_told_with_the_known_ones(name, hub):
+    with pytest.raises(InputError, match="known: flowers"):
+        checkpoint.resolve(name)
+    assert not hub
+
+
+def test_what_cannot_be_had_is_an_input_error(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise OSError("no route to host\nand many more lines")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(InputError, match=r"owner/repo: .*\(no route to host\)"):
+        checkpoint.resolve("owner/repo")
+    monkeypatch.setenv("T2I_FLOWERS", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match="T2I_FLOWERS.*gone"):
+        checkpoint.resolve("flowers")
+    monkeypatch.delenv("T2I_FLOWERS")
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setitem(MODELS, "flowers", ModelSpec("flowers", "Flowers"))
+    with pytest.raises(InputError, match="flowers: is missing"):
+        checkpoint.resolve("flowers")
+
+
+def test_networks_come_back_as_they_were_to_half_precision(tiny_model, tiny_networks):
+    found = checkpoint.read(tiny_model, *NAMES)
+    assert tuple(found) == NAMES
+    for name, network in found.items():
+        assert not network.training and network.config == tiny_networks[name].config
+        wanted, state = tiny_networks[name].state_dict(), network.state_dict()
+        assert state.keys() == wanted.keys()
+        for key, value in state.items():
+            assert value.dtype == wanted[key].dtype and value.device.type == "cpu"
+            torch.testing.assert_close(value, wanted[key].half().to(value.dtype), rtol=0, atol=0)
+    stored = load_file(tiny_model / "generator.safetensors")
+    assert {v.dtype for v in stored.values()} == {torch.float16, torch.int64}
+
+
+def test_any_module_can_be_saved_channels_last_too(tmp_path):
+    network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.RMSNorm(4, elementwise_affine=False)).to(
+        memory_format=torch.channels_last
+    )
+    checkpoint.save(tmp_path, {"image_projection": network}, {})
+    weight = load_file(tmp_path / "image_projection.safetensors")["0.weight"]
+    torch.testing.assert_close(weight, network[0].weight.detach().half(), rtol=0, atol=0)
+
+
+def test_saving_merges_the_configuration_and_training_one_level_deep(tmp_path):
+    checkpoint.save(tmp_path, {}, {"text_encoder": {"a": 1, "b": 2}, "training": {"text_encoder": {"c": 1}}})
+    checkpoint.save(tmp_path, {}, {"text_encoder": {"a": 3}, "generator": {}, "training": {"gan": {"d": 1}}})
+    assert checkpoint.read_config(tmp_path) == {
+        "text_encoder": {"a": 3},
+        "generator": {},
+        "training": {"text_encoder": {"c": 1}, "gan": {"d": 1}},
+    }
+    checkpoint.save(tmp_path, {}, {"generator": {"width": 8}})
+    assert checkpoint.read_config(tmp_path)["training"] == {"text_encoder": {"c": 1}, "gan": {"d": 1}}
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(partial):
+        partial.write_text("half of the n")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.write(path, fail)
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+
+
+def _truncate(folder):
+    path = folder / "generator.safetensors"
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def _reshape(folder):
+    checkpoint.save(folder, {"generator": Generator(GeneratorConfig(width=12))}, {})
+
+
+def _lose(folder):
+    tensors = load_file(folder / "generator.safetensors")
+    tensors.pop("project.0.bias")
+    save_file(tensors, folder / "generator.safetensors")
+
+
+def _add(folder):
+    tensors = load_file(folder / "generator.safetensors")
+    save_file(tensors | {"more": torch.zeros(1)}, folder / "generator.safetensors")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "generator.safetensors").unlink(),
+        lambda folder: (folder / "generator.safetensors").write_bytes(b""),
+        lambda folder: (folder / "generator.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n"),
+        lambda folder: (folder / "generator.safetensors").write_bytes(b"\xff" * 5000),
+        _truncate,
+        _reshape,
+        _lose,
+        _add,
+    ],
+)
+def test_broken_weights_are_named_with_what_to_do(tiny_model, damage):
+    damage(tiny_model)
+    with pytest.raises(InputError, match="generator.safetensors: .*restore it with git, download it again or train"):
+        checkpoint.read(tiny_model, "text_encoder", "generator")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b"{}",
+        b'{"generator": 3}',
+        b'{"generator": {"depth": 3}}',
+        b'{"generator": {"width": -8}}',
+        b'{"generator": {"width": "8"}}',
+        b'{"generator": {"width": [8]}}',
+        b'{"generator": {"width": null}}',
+        b'{"generator": {"width": true}}',
+        b'{"generator": {"width": 1e999}}',
+        b'{"generator": {"width": 99999999999999999999}}',
+    ],
+)
+def test_a_broken_configuration_is_named_with_what_to_do(tiny_model, text):
+    path = tiny_model / "config.json"
+    if text is None:
+        path.unlink()
+    else:
+        path.write_bytes(text)
+    with pytest.raises(InputError, match="config.json: .*restore it with git, download it again or train"):
+        checkpoint.read(tiny_model, "generator")
+
+
+def test_a_huge_configuration_takes_no_memory(tiny_model):
+    (tiny_model / "config.json").write_text(json.dumps({"generator": {"width": 2**14}}))  # 500 GB
+    with pytest.raises(InputError, match="generator.safetensors"):
+        checkpoint.read(tiny_model, "generator")

