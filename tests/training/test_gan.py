@@ -114,3 +114,31 @@ def test_wrong_captions_come_from_other_classes(config):
         assert (h[:, 0] != wrong[:, 0]).all()
         channel = x.mean((2, 3)).argmax(1) + 1  # red 1, green 2, blue 3: the picture fits its caption
         assert torch.equal(channel.float(), h[:, 0].round())
+
+
+def test_the_distance_of_photos_is_that_within_a_class(config):
+    """Squares of one colour differ by their noise alone: far less than squares of two colours."""
+    text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
+    corpus, _ = gan.load_corpus(config, text, "cpu")
+    alone = replace(corpus, classes=torch.arange(len(corpus.classes)))
+    assert 0 < corpus.distance(100) < 0.5 * alone.distance(100)
+
+
+def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
+    differences = {}
+    for diversity in (0.0, 1.0):
+        config = gan.GanTraining(str(corpus), "", "", batch=8, width=4, rate=2e-3, diversity=diversity)
+        trainer = gan.Trainer(config, 32, "cpu", distance=1.0)
+        g = torch.Generator().manual_seed(3)
+        x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
+        for _ in range(60):
+            trainer.step(x, h, wrong, torch.randn(12, 100, generator=g), epoch=0)
+        one, other = trainer.generator(torch.randn(16, 100, generator=g), h.repeat(2, 1)).chunk(2)
+        differences[diversity] = (one - other).abs().mean()
+    assert differences[1.0] > 1.5 * differences[0.0]
+
+
+def test_randomness_depends_on_seed_and_step():
+    draws = {torch.rand((), generator=random(seed, step)).item() for seed in range(5) for step in range(5)}
+    assert len(draws) == 25
+    assert torch.rand((), generator=random(3, 4)) == torch.rand((), generator=random(3, 4))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from t2i.models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from t2i.training.losses import BETA, OBJECTIVES
+from t2i.training.losses import BETA, OBJECTIVES, sameness
 
 
 @pytest.fixture
@@ -63,3 +63,11 @@ def test_d_weighs_wrong_and_fake_by_half():
     rest = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
     for name in OBJECTIVES:
         assert next(OBJECTIVES[name](Zero(), Zero(), *rest)).item() == pytest.approx(2 * 0.693147, abs=1e-5)
+
+
+def test_sameness_is_what_is_missing_of_the_least_difference(batch):
+    g, h = batch[0], torch.randn(2, 1024)
+    twice = torch.randn(2, 100).repeat(2, 1)
+    assert sameness(g, h, twice, 0.3).item() == pytest.approx(0.3, abs=1e-5)
+    apart = torch.randn(4, 100, generator=torch.Generator().manual_seed(1))
+    assert sameness(g, h, apart, 0.3) < 0.3 and sameness(g, h, apart, 0.0) == 0
