@@ -33,10 +33,11 @@ def sameness(g: Generator, h: Tensor, z: Tensor, least: float) -> Tensor:
     """How far two pictures of one caption, from noise z (2 B, 100) and h (B, 1024), stay below the `least` difference.
 
     Added to G's loss of any objective, not in the paper: D never compares two fakes of a caption, and without this
-    G ignored z. In the spirit of mode seeking (Mao et al. 2019), but it stops pushing once the difference is reached.
+    G ignored z. In the spirit of mode seeking (Mao et al. 2019), but a pair that differs enough is left alone;
+    of the mean over pairs G had made just two pictures a caption.
     """
     one, other = g(z, torch.cat([h, h])).chunk(2)
-    return (least - (one - other).abs().mean()).relu()
+    return (least - (one - other).abs().mean((1, 2, 3))).relu().mean()
 
 
 def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
