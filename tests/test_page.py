@@ -373,7 +373,9 @@ def test_one_request_too_many_is_refused_in_words(model, monkeypatch):
     monkeypatch.setenv("T2I_FLOWERS", str(model))
     desk = Desk("flowers")
     answers = []
-    with desk._drawing:  # somebody draws for a long time
+    gate = threading.Event()
+    desk._drawing.submit(gate.wait)  # somebody draws for a long time
+    try:
         crowd = [
             threading.Thread(target=lambda: answers.append(in_words(lambda: desk.draw({"caption": CAPTION}))))
             for _ in range(WAITING)
@@ -384,6 +386,8 @@ def test_one_request_too_many_is_refused_in_words(model, monkeypatch):
             time.sleep(0.01)
         with pytest.raises(Busy):
             desk.draw({"caption": CAPTION})
+    finally:
+        gate.set()
     for person in crowd:
         person.join()
     assert [len(answer["pictures"]) for answer in answers] == [COUNT] * WAITING

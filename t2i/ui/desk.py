@@ -8,6 +8,7 @@ import math
 import re
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image, PngImagePlugin
 
@@ -36,7 +37,8 @@ class Desk:
         self.default = model
         self._studios = {model: t2i.load(model)}
         self._places = threading.BoundedSemaphore(WAITING)
-        self._drawing = threading.Lock()
+        # One thread draws for all: torch keeps a pool of helpers for each thread that calls it.
+        self._drawing = ThreadPoolExecutor(1, "drawing")
         # Warm-up: the first pass is the slow one.
         self.draw({"caption": MODELS[model].examples[0]})
 
@@ -79,13 +81,15 @@ class Desk:
         if not self._places.acquire(blocking=False):
             raise Busy("Many people are drawing just now. Your pictures will follow.")
         try:
-            with self._drawing:
-                studio = self._studio(model)
-                start = time.perf_counter()
-                pixels = studio.draw_array(caption[:READ], seeds, style)
-                return pixels, studio, time.perf_counter() - start
+            return self._drawing.submit(self._timed, caption, seeds, style, model).result()
         finally:
             self._places.release()
+
+    def _timed(self, caption, seeds, style, model):
+        studio = self._studio(model)
+        start = time.perf_counter()
+        pixels = studio.draw_array(caption[:READ], seeds, style)
+        return pixels, studio, time.perf_counter() - start
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:
