@@ -22,7 +22,8 @@ def half_precision(device: str) -> torch.autocast:
 def keep_memory() -> None:
     """Let the C library keep freed memory for the next step instead of returning it to the kernel.
 
-    On Linux with glibc this made a step of `train gan` about 1.5 times faster on 2 cores; elsewhere a no-op.
+    On Linux with glibc it took a step of `train gan` (n = 32, one thread) from 1.31 to 1.19 s of processor time;
+    elsewhere a no-op.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
