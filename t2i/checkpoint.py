@@ -14,7 +14,16 @@ from safetensors.torch import save as to_bytes
 from torch import nn
 
 from .errors import InputError
-from .models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, TextEncoderConfig
+from .models import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    TextEncoder,
+    TextEncoderConfig,
+)
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ NETWORKS = {  # file and key of config.json: network, its configuration
     "text_encoder": (TextEncoder, TextEncoderConfig),
     "generator": (Generator, GeneratorConfig),
     "discriminator": (Discriminator, DiscriminatorConfig),
+    "style_encoder": (StyleEncoder, StyleEncoderConfig),
 }
 
 WEIGHTS = Path(__file__).parent.parent / "weights"

@@ -2,6 +2,7 @@
 
 from .discriminator import Discriminator, DiscriminatorConfig
 from .generator import Generator, GeneratorConfig
+from .style_encoder import StyleEncoder, StyleEncoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig, encode
 
 __all__ = [
@@ -9,6 +10,8 @@ __all__ = [
     "DiscriminatorConfig",
     "Generator",
     "GeneratorConfig",
+    "StyleEncoder",
+    "StyleEncoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
     "encode",

@@ -30,6 +30,7 @@ class GanTraining:
     data: str
     text: str  # a folder with a trained text encoder
     out: str
+    start: str = ""  # a checkpoint whose generator and discriminator training begins with; none: random weights
     objective: str = "gan-int-cls"
     epochs: int = 600
     batch: int = 64
@@ -122,14 +123,10 @@ class Trainer:
     """Both networks, their optimizers and the averaged generator; one `step` is one turn of Algorithm 1's loop."""
 
     def __init__(self, config: GanTraining, embedding: int, device: str, distance: float = 0.0):
-        torch.manual_seed(config.seed)
         self.least = config.diversity * distance
-        layout = {"device": device, "memory_format": torch.channels_last}
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
-        self.generator = Generator(GeneratorConfig(width=config.width, embedding=embedding)).to(**layout)
-        self.discriminator = Discriminator(DiscriminatorConfig(width=config.width, embedding=embedding)).to(**layout)
-        self.generator.apply(_initialise)
-        self.discriminator.apply(_initialise)
+        layout = {"device": device, "memory_format": torch.channels_last}
+        self.generator, self.discriminator = (network.to(**layout).train() for network in _first(config, embedding))
         self.average = Average(self.generator, config.decay)
         networks = (self.discriminator, self.generator)
         self.optimizers = [torch.optim.Adam(n.parameters(), config.rate, (0.5, 0.999), fused=True) for n in networks]
@@ -214,7 +211,10 @@ def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder,
     networks = {"text_encoder": text, "generator": trainer.averaged(), "discriminator": trainer.discriminator}
     described = {name: asdict(network.config) for name, network in networks.items()}
     history = checkpoint.read_config(checkpoint.resolve(config.text)).get("training", {})
-    checkpoint.save(out, networks, described | {"training": history | {"gan": shown(config) | {"epochs_done": epoch}}})
+    run = shown(config) | {"epochs_done": epoch}
+    if config.start:
+        run["before"] = checkpoint.read_config(checkpoint.resolve(config.start)).get("training", {}).get("gan")
+    checkpoint.save(out, networks, described | {"training": history | {"gan": run}})
 
 
 @torch.inference_mode()
@@ -225,6 +225,19 @@ def _sheet(generator: Generator, h: Tensor, seeds: int = 8) -> Image.Image:
     rows: Iterator[Tensor] = (generator(z.to(device), row.expand(seeds, -1).to(device)) for row in h)
     pixels = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
     return Image.fromarray((pixels * 127.5 + 128).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+
+
+def _first(config: GanTraining, embedding: int) -> tuple[Generator, Discriminator]:
+    """The networks that training begins with."""
+    sizes = {"width": config.width, "embedding": embedding}
+    wanted = (GeneratorConfig(**sizes), DiscriminatorConfig(**sizes))
+    if config.start:
+        networks = tuple(checkpoint.read(checkpoint.resolve(config.start), "generator", "discriminator").values())
+        if (found := tuple(network.config for network in networks)) != wanted:
+            raise InputError(f"--start {config.start}: holds {found}, but --width and --text ask for {wanted}")
+        return networks
+    torch.manual_seed(config.seed)
+    return Generator(wanted[0]).apply(_initialise), Discriminator(wanted[1]).apply(_initialise)
 
 
 def _initialise(module: torch.nn.Module) -> None:

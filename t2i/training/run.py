@@ -79,7 +79,7 @@ def load_state(folder: Path, config: dict, free: tuple[str, ...]) -> tuple[int, 
 
 def shown(config) -> dict:
     """The configuration as it is published: of places only the last name, for folders differ between machines."""
-    places = ("data", "text", "out")
+    places = ("data", "text", "out", "start")
     return {k: Path(v).name if k in places else v for k, v in asdict(config).items()}
 
 

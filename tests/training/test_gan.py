@@ -85,6 +85,23 @@ def test_a_run_can_be_prolonged_but_not_changed(config):
         gan.train(replace(config, epochs=3, rate=0.1))
 
 
+def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
+    first = gan.train(config)
+    start = replace(config, start=str(first), out=str(tmp_path / "second"), rate=0.0, epochs=1)
+    second = gan.train(start)
+    old, new = (load_file(folder / "discriminator.safetensors") for folder in (first, second))
+    learnt = [name for name in old if "running" not in name and "num_batches" not in name]
+    assert all(torch.equal(old[name], new[name]) for name in learnt)  # at rate 0 it only reads
+    record = json.loads((second / "config.json").read_text())["training"]["gan"]
+    assert record["start"] == "out" and record["epochs_done"] == 1 and record["before"]["epochs_done"] == 2
+
+
+def test_a_start_of_another_size_is_told(config, tmp_path):
+    first = gan.train(config)
+    with pytest.raises(InputError, match="width=4.*width=8"):
+        gan.train(replace(config, start=str(first), out=str(tmp_path / "wide"), width=8))
+
+
 def test_a_broken_state_is_told(config):
     out = gan.train(config)
     (out / "state.pt").write_bytes(b"torn")
