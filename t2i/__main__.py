@@ -51,7 +51,7 @@ def _parser(arguments: list[str]) -> _Parser:
     draw.add_argument("--count", type=int, default=16, help="pictures of a caption (default: %(default)s)")
     draw.add_argument("--out", type=Path, default=Path("grid.png"), help="the PNG (default: %(default)s)")
     draw.set_defaults(run=_draw)
-    train = commands.add_parser("train", help="train a network: text, then gan")
+    train = commands.add_parser("train", help="train a network: text, then gan, then style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
     return parser
@@ -97,13 +97,14 @@ def _sheet(pictures: np.ndarray) -> np.ndarray:
 def _add_trainings(train: argparse.ArgumentParser) -> None:
     """An option for each field of the two trainings' configurations."""
     try:
-        from .training import gan, text_encoder
+        from .training import gan, style_encoder, text_encoder
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install -r requirements-train.txt") from None
     trainings = train.add_subparsers(required=True, metavar="NETWORK")
     for name, run, config in (
         ("text", text_encoder.train, text_encoder.TextTraining),
         ("gan", gan.train, gan.GanTraining),
+        ("style", style_encoder.train, style_encoder.StyleTraining),
     ):
         parser = trainings.add_parser(name, help=config.__doc__)
         for field in fields(config):

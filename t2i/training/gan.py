@@ -70,7 +70,8 @@ class Corpus:
         wrong = torch.randint(len(self.images), (size,), generator=g)
         while (same := self.classes[wrong] == self.classes[rows]).any():
             wrong[same] = torch.randint(len(self.images), (int(same.sum()),), generator=g)
-        return self._crops(rows, g), self._captions(rows, captions, g), self._captions(wrong, captions, g)
+        h, other = (mean_captions(self.embeddings, self.counts, part, captions, g) for part in (rows, wrong))
+        return self._crops(rows, g), h, other
 
     def _crops(self, rows: Tensor, g: torch.Generator) -> Tensor:
         shift = torch.randint(SCALED - SIZE + 1, (2, len(rows), 1), generator=g)
@@ -78,12 +79,6 @@ class Corpus:
         x = torch.where(torch.rand(len(rows), 1, generator=g) < 0.5, x, x.flip(1))
         crops = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
         return (crops.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels-last without a copy
-
-    def _captions(self, rows: Tensor, most: int, g: torch.Generator) -> Tensor:
-        picked = (torch.rand(most, len(rows), generator=g) * self.counts[rows]).long()
-        used = (torch.arange(most)[:, None] < torch.randint(1, most + 1, (len(rows),), generator=g)).float()
-        share = (used / used.sum(0)).to(self.embeddings.device)
-        return (self.embeddings[rows, picked].float() * share[..., None]).sum(0)
 
 
 @torch.inference_mode()
@@ -97,7 +92,7 @@ def load_corpus(config: GanTraining, text: TextEncoder, device: str) -> tuple[Co
     if len(classes.unique()) < 2:
         raise InputError(f"{config.data}: needs training pictures of at least two classes for mismatching captions")
     counts = torch.tensor([len(captioned.captions[i]) for i in rows])
-    embeddings = _embeddings(Path(config.out) / "embeddings.pt", text, [captioned.captions[i] for i in rows], device)
+    embeddings = embed_all(Path(config.out) / "embeddings.pt", text, [captioned.captions[i] for i in rows], device)
     shown = captioned.rows("test") if len(captioned.rows("test")) else rows
     shown = shown[np.linspace(0, len(shown) - 1, 8).astype(int)]
     held_out = embed(text, encode([captioned.captions[i][0] for i in shown], text.config.length).to(device))
@@ -105,7 +100,7 @@ def load_corpus(config: GanTraining, text: TextEncoder, device: str) -> tuple[Co
     return Corpus(images.to(device), embeddings.to(device), counts, classes), held_out.cpu()
 
 
-def _embeddings(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
+def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
     """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; computed once a run."""
     if not file.exists():
         found = torch.zeros(len(captions), max(map(len, captions)), text.config.embedding, dtype=torch.float16)
@@ -117,6 +112,17 @@ def _embeddings(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], 
                 found[place, : len(row)] = row
         checkpoint.write(file, lambda p: torch.save(found, p))
     return torch.load(file, weights_only=True)
+
+
+def mean_captions(embeddings: Tensor, counts: Tensor, rows: Tensor, most: int, g: torch.Generator) -> Tensor:
+    """Embeddings h (B, 1024) of pictures `rows` (B,), each the mean of one to `most` of its captions.
+
+    Of `embed_all`'s embeddings (N, C, 1024), a picture has the first `counts` (N,).
+    """
+    picked = (torch.rand(most, len(rows), generator=g) * counts[rows]).long()
+    used = (torch.arange(most)[:, None] < torch.randint(1, most + 1, (len(rows),), generator=g)).float()
+    share = (used / used.sum(0)).to(embeddings.device)
+    return (embeddings[rows, picked].float() * share[..., None]).sum(0)
 
 
 class Trainer:
@@ -180,7 +186,8 @@ def train(config: GanTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    first, state = load_state(out, asdict(config), ("data", "text", "out", "epochs", "diversity")) or (0, None)
+    free = ("data", "text", "out", "epochs", "diversity")
+    first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
     corpus, held_out = load_corpus(config, text, device)
     trainer = Trainer(config, text.config.embedding, device, corpus.distance())
     if state:
@@ -200,7 +207,7 @@ def train(config: GanTraining) -> Path:
             epoch = (step + 1) // per_epoch
             log(out, epoch=epoch, d=loss_d, g=loss_g)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                save_state(out, asdict(config), step + 1, trainer.state())
+                save_state(out / "state.pt", asdict(config), step + 1, trainer.state())
                 _export(out, config, trainer, text, epoch)
                 sheet = _sheet(trainer.averaged(), held_out)
                 checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))

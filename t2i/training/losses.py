@@ -24,7 +24,8 @@ def _false(score: Tensor) -> Tensor:
     return softplus(score).mean()  # −log(1 − sigmoid(s))
 
 
-def _mix(h: Tensor) -> Tensor:
+def mix(h: Tensor) -> Tensor:
+    """Interpolated captions (B / 2, E) of captions h (B, E): each of the first half with one of the second."""
     first, second = h.chunk(2)
     return BETA * first[: len(second)] + (1 - BETA) * second
 
@@ -57,7 +58,7 @@ def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
 
 def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-INT: G also draws interpolated captions, equation (5)."""
-    captions = torch.cat([h, _mix(h)])
+    captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
     yield _true(d(x, h)) + _false(d(fake[:n].detach(), h))
     score = d(fake, captions)
@@ -66,7 +67,7 @@ def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
 
 def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-INT-CLS: both."""
-    captions = torch.cat([h, _mix(h)])
+    captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
     seen = d.look(x)
     yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake[:n].detach(), h))) / 2

@@ -52,34 +52,33 @@ class Average:
                 self.state[name].copy_(value)
 
 
-def save_state(folder: Path, config: dict, step: int, parts: dict[str, dict]) -> None:
-    """Write everything a run needs to go on: `state.pt`, tensors and plain values only."""
-    write(folder / "state.pt", lambda p: torch.save({"config": config, "step": step, "parts": parts}, p))
+def save_state(file: Path, config: dict, step: int, parts: dict[str, dict]) -> None:
+    """Write everything a run needs to go on, tensors and plain values only."""
+    write(file, lambda p: torch.save({"config": config, "step": step, "parts": parts}, p))
 
 
-def load_state(folder: Path, config: dict, free: tuple[str, ...]) -> tuple[int, dict[str, dict]] | None:
-    """The step and parts of an earlier run in this folder, or None.
+def load_state(file: Path, config: dict, free: tuple[str, ...]) -> tuple[int, dict[str, dict]] | None:
+    """The step and parts of an earlier run, or None.
 
     Raises `InputError` that names the fields, but for the `free` ones, in which its configuration differs.
     """
-    path = folder / "state.pt"
-    if not path.exists():
+    if not file.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(file, map_location="cpu", weights_only=True)
         old, step, parts = state["config"], state["step"], state["parts"]
     except Exception as error:  # torch names no common base for what a broken file raises
-        raise InputError(f"{path}: cannot be read ({error}); delete it to start again") from None
+        raise InputError(f"{file}: cannot be read ({error}); delete it to start again") from None
     differ = [k for k in sorted(old.keys() | config.keys()) if k not in free and old.get(k) != config.get(k)]
     if differ:
         told = "; ".join(f"{k} was {old.get(k)!r}, now {config.get(k)!r}" for k in differ)
-        raise InputError(f"{folder}: holds a run with another configuration ({told}); choose another --out")
+        raise InputError(f"{file.parent}: holds a run with another configuration ({told}); choose another --out")
     return step, parts
 
 
 def shown(config) -> dict:
     """The configuration as it is published: of places only the last name, for folders differ between machines."""
-    places = ("data", "text", "out", "start")
+    places = ("data", "text", "model", "out", "start")
     return {k: Path(v).name if k in places else v for k, v in asdict(config).items()}
 
 

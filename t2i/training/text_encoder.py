@@ -94,7 +94,7 @@ def train(config: TextTraining) -> Path:
     per_epoch = max(1, len(rows) // config.batch)
     total = config.epochs * per_epoch
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total, pct_start=0.1)
-    first, parts = load_state(out, asdict(config), ("data", "out")) or (0, None)
+    first, parts = load_state(out / "state.pt", asdict(config), ("data", "out")) or (0, None)
     if parts:
         model.load_state_dict(parts["model"])
         average.state = {k: v.to(device) for k, v in parts["average"].items()}
@@ -123,7 +123,7 @@ def train(config: TextTraining) -> Path:
         if place == per_epoch - 1:
             parts = {"model": model.state_dict(), "average": average.state,
                      "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}  # fmt: skip
-            save_state(out, asdict(config), step + 1, parts)
+            save_state(out / "state.pt", asdict(config), step + 1, parts)
             figures = _measure(config, average.state, codes, corpus, views, device)
             log(out, epoch=epoch + 1, loss=loss.item(), **figures)
             bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | figures))

@@ -1,0 +1,118 @@
+"""Train the style encoder S on a frozen generator (section 4.4): E‖z − S(G(z, φ(t)))‖² over noise and captions."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import checkpoint
+from ..errors import InputError
+from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
+from . import data
+from .gan import SIZE, embed_all, mean_captions
+from .losses import mix
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .text_encoder import embed
+
+SAVE_EVERY = 500  # steps
+HELD_OUT = 512  # captions that the error is measured on
+
+
+@dataclass(frozen=True)
+class StyleTraining:
+    """Everything that decides a run of `train style`."""
+
+    data: str
+    model: str  # a trained model, frozen: a name, a folder or a Hub id
+    out: str  # the model's own folder will do
+    steps: int = 6000
+    batch: int = 64
+    rate: float = 1e-3
+    captions: int = 4  # h is the mean of one to so many captions of a picture, as in `train gan`
+    width: int = 32  # n of S
+    decay: float = 0.999  # of the averaged weights
+    seed: int = 0
+
+
+@torch.inference_mode()
+def cycle_error(style_encoder: StyleEncoder, generator: Generator, z: Tensor, h: Tensor) -> float:
+    """E‖z − S(G(z, h))‖² / E‖z‖² for noise z (B, 100) and embeddings h (B, 1024): 0 is perfect, 1 is chance."""
+    missed = [(n - style_encoder(generator(n, t))).square().sum() for n, t in zip(z.split(64), h.split(64))]
+    return float(sum(missed) / z.square().sum())
+
+
+def train(config: StyleTraining) -> Path:
+    """Train, resuming what `config.out` holds; returns that folder, with `style_encoder.safetensors` in it."""
+    out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
+    keep_memory()
+    networks = checkpoint.read(checkpoint.resolve(config.model), "text_encoder", "generator")
+    text, generator = (network.to(device).requires_grad_(False) for network in networks.values())
+    first, state = load_state(out / "style-state.pt", asdict(config), ("data", "model", "out")) or (0, None)
+    embeddings, counts, held_out = _captions(config, text, device)
+
+    torch.manual_seed(config.seed)
+    layout = {"device": device, "memory_format": torch.channels_last}
+    network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(**layout)
+    average = Average(network, config.decay)
+    optimizer = torch.optim.Adam(network.parameters(), config.rate, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
+    learning = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    if state:
+        for name, part in learning.items():
+            part.load_state_dict(state[name])
+        average.state = {k: v.to(device) for k, v in state["average"].items()}
+
+    bar = tqdm(range(first, config.steps), desc="style encoder", unit="step", initial=first, total=config.steps)
+    for step in bar:
+        g = random(config.seed, step)
+        rows = torch.randint(len(counts), (config.batch,), generator=g)
+        h = mean_captions(embeddings, counts, rows, config.captions, g)
+        h = torch.cat([mix(h), h[config.batch // 2 :]])  # half of them interpolated: S serves those too
+        z = torch.randn(len(h), generator.config.noise, generator=g).to(device)
+        with half_precision(device):
+            with torch.no_grad():
+                pictures = generator(z, h)
+            loss = (network(pictures) - z).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        average.update(network, step)
+        bar.set_postfix(error=f"{loss.item():.3f}")
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
+            parts = {name: part.state_dict() for name, part in learning.items()}
+            save_state(out / "style-state.pt", asdict(config), step + 1, parts | {"average": average.state})
+            error = _export(config, average.state, generator, held_out)
+            log(out, step=step + 1, loss=loss.item(), cycle_error=error)
+            bar.write(f"step {step + 1}: cycle error {error:.3f} on captions held out")
+    return out
+
+
+@torch.inference_mode()
+def _captions(config: StyleTraining, text: TextEncoder, device: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Embeddings of the training captions, how many each picture has, and embeddings (≤ 512, 1024) of held-out ones."""
+    captioned = data.read(config.data, SIZE)
+    rows = captioned.rows("train", "val")
+    if len(rows) < 2:
+        raise InputError(f"{config.data}: has {len(rows)} training pictures, and two are the fewest")
+    counts = torch.tensor([len(captioned.captions[i]) for i in rows])
+    known = [captioned.captions[i] for i in rows]
+    embeddings = embed_all(Path(config.out) / "embeddings.pt", text, known, device).to(device)
+    others = captioned.rows("test") if len(captioned.rows("test")) else rows
+    picked = others[:: max(1, len(others) // HELD_OUT)][:HELD_OUT]
+    codes = encode([captioned.captions[i][0] for i in picked], text.config.length)
+    return embeddings, counts, embed(text, codes.to(device))
+
+
+def _export(config: StyleTraining, average: dict[str, Tensor], generator: Generator, held_out: Tensor) -> float:
+    """Write the averaged S; returns its cycle error."""
+    network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(held_out.device).eval()
+    network.load_state_dict(average)
+    z = torch.randn(len(held_out), generator.config.noise, generator=random(config.seed, -1)).to(held_out.device)
+    error = cycle_error(network, generator, z, held_out)
+    described = {"style_encoder": asdict(network.config)}
+    record = shown(config) | {"cycle_error": round(error, 4)}
+    checkpoint.save(Path(config.out), {"style_encoder": network}, described | {"training": {"style_encoder": record}})
+    return error
