@@ -355,7 +355,7 @@ def test_every_number_is_clamped(url, number):
     assert len(answer["pictures"]) == COUNT
     assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
     answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
-    assert Image.open(io.BytesIO(base64.b64decode(answer["png"].split(",")[1]))).format == "PNG"
+    assert Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1]))).format == "PNG"
 
 
 def test_the_api_event(url, model):

@@ -73,7 +73,7 @@ class Desk:
         notes.add_itxt("t2i", json.dumps(made))
         words = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
         return {
-            "png": _data_uri(picture, "PNG", pnginfo=notes),
+            "file": _data_uri(picture, "PNG", pnginfo=notes),
             "name": f"{model}-{seeds[0]}-{words}.png",
         }
 
