@@ -26,6 +26,8 @@ SEED_MAX = 999_999
 WAITING = 8  # requests at the desk, the one being drawn included
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
+CAPTIONS = 8  # of a restyled photo
+PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
@@ -65,6 +67,18 @@ class Desk:
         at = [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
         weights = [_corners(len(captions), *point) for point in at]
         answer = self._draw(model, lambda studio: studio.mix_array([c[:READ] for c in captions], weights, seed), kind)
+        return answer | {"note": next(filter(None, map(_note, captions)), "")}
+
+    def restyle(self, request: object, kind: str = "JPEG") -> dict:
+        """Draw captions in the style of a photo, each as a data URI.
+
+        `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 8, "model": str}.
+        """
+        model = self._read_model(request)
+        captions = [_caption(caption) for caption in _list(request.get("captions"), "captions")[:CAPTIONS]]
+        photo = _photo(request.get("photo"))
+        cut = [caption[:READ] for caption in captions]
+        answer = self._draw(model, lambda studio: studio.restyle_array(photo, cut), kind)
         return answer | {"note": next(filter(None, map(_note, captions)), "")}
 
     def png(self, request: object) -> dict:
@@ -161,6 +175,23 @@ def _caption(value: object) -> str:
     if not value.strip():
         raise InputError("Type a few words to draw.")
     return " ".join(value[:10_000].encode("utf-8", "replace").decode().split())  # no lone surrogates
+
+
+def _photo(value: object) -> Image.Image:
+    """The picture in a data URI; its bytes and its size are bounded before anything is decoded."""
+    start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
+        raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
+    if len(data) > PHOTO_BYTES * 4 // 3 + 4:
+        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+    try:
+        photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
+        if max(photo.size) > PHOTO_SIDE:
+            raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+        photo.load()
+    except (OSError, SyntaxError, ValueError):
+        raise InputError("The photo cannot be read: it is damaged, or no picture.") from None
+    return photo
 
 
 def _note(caption: str) -> str:
