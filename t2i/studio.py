@@ -69,6 +69,16 @@ class Studio:
         h, count = self.engine.embed(captions), max(len(captions), len(z))
         return self.engine.render(z.expand(count, -1), h.expand(count, -1))
 
+    def mix_array(self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
+        """Pixels (N, 64, 64, 3) between captions: a row of `weights` (N, C), summing to 1, mixes their embeddings.
+
+        Sums of embeddings lie where captions would, section 4.3; the noise is that of one seed.
+        """
+        for caption in captions:
+            self._check(caption)
+        h = torch.tensor(weights, dtype=torch.float32, device=self.engine.device) @ self.engine.embed(captions)
+        return self.engine.render(noise(seed).expand(len(h), -1), h)
+
     def _check(self, caption: str) -> None:
         if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self._reads]):  # the last is the space
             raise InputError("Type a caption with at least one letter, digit or sign the model knows.")

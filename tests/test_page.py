@@ -302,6 +302,107 @@ def test_a_silent_server_leaves_the_last_pictures(page):
     assert not same(before, pixels(page)).any()  # it asked again by itself
 
 
+@pytest.fixture
+def blend(page):
+    """The page on its tab "Blend"."""
+    page.get_by_role("tab", name="Blend").click()
+    page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")
+    return page
+
+
+def picture(page) -> str:
+    """The source of the blended picture, once nothing is under way."""
+    page.wait_for_load_state("networkidle")
+    return page.locator(".blended").get_attribute("src")
+
+
+def decode(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
+
+
+def becomes_another(page, old: str) -> None:
+    page.wait_for_function("old => document.querySelector('.blended').src !== old", arg=old)
+
+
+def test_blend_follows_the_words_the_keys_and_the_stops(blend):
+    first = picture(blend)
+    blend.get_by_label("Second sentence").fill("a blue bird")
+    becomes_another(blend, first)
+    middle = picture(blend)
+    way = blend.get_by_label("Way", exact=True)
+    way.press("End")
+    becomes_another(blend, middle)
+    end = picture(blend)
+    assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
+    assert blend.locator(".strip img").last.get_attribute("src") == end  # the last stop is the second sentence
+    blend.get_by_label("Go to 50 %").click()
+    becomes_another(blend, end)
+    one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
+    assert np.abs(one - other).max() < 16  # drawn in another batch, and a JPEG
+
+
+def test_blend_among_four_by_dragging(blend):
+    before = picture(blend)
+    blend.get_by_label("Four sentences").check()
+    becomes_another(blend, before)
+    assert len(set(blend.eval_on_selector_all(".mosaic img", "images => images.map(i => i.src)"))) > 40
+    middle, pad = picture(blend), blend.locator(".pad").bounding_box()
+    blend.mouse.move(pad["x"] + 5, pad["y"] + 5)
+    blend.mouse.down()
+    blend.mouse.move(pad["x"] + pad["width"] + 50, pad["y"] + pad["height"] / 4)
+    blend.mouse.up()
+    becomes_another(blend, middle)
+    assert [blend.get_by_label(name, exact=True).input_value() for name in ("Across", "Down")] == ["1", "0.25"]
+
+
+def test_play_moves_until_paused_or_taken_in_hand(blend):
+    still = picture(blend)
+    blend.get_by_role("button", name="Play").click()
+    becomes_another(blend, still)
+    blend.get_by_role("button", name="Pause").click()
+    blend.wait_for_timeout(300)
+    place = blend.get_by_label("Way", exact=True).input_value()
+    blend.wait_for_timeout(300)
+    assert blend.get_by_label("Way", exact=True).input_value() == place
+
+
+def test_blend_says_what_is_wrong_and_keeps_the_picture(blend):
+    before, note = picture(blend), blend.locator("#t2i-blend-note")
+    for text in ("", "🌸🌸🌸"):
+        blend.get_by_label("First sentence").fill(text)
+        blend.wait_for_function("document.querySelector('#t2i-blend-note').textContent !== ''")
+        assert note.get_attribute("class") == "note error" and picture(blend) == before
+    for text in ("${alert(1)}<script>alert(2)</script>", "<img src=x onerror=alert(3)>"):
+        blend.get_by_label("First sentence").fill(text)
+        becomes_another(blend, before)
+        before = picture(blend)
+        assert blend.locator(".t2i-blend script, .t2i-blend img[src=x]").count() == 0
+
+
+def test_the_ends_of_a_blend_are_the_sentences_own_pictures(model, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(model))
+    desk, corners = Desk("flowers"), ["a red flower", "a blue bird", "an oak", "a house of stone"]
+    places = [[0, 0], [1, 0], [0, 1], [1, 1]]
+    for captions in (corners[:2], corners):
+        answer = desk.blend({"captions": captions, "at": places[: len(captions)], "seed": 7}, kind="PNG")
+        drawn = desk._studio("flowers").draw_array(captions, 7)
+        for uri, expected in zip(answer["pictures"], drawn, strict=True):
+            assert np.abs(decode(uri).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("captions", ["text", [], ["one"], ["a", "b", "c"], ["a", 5], ["a", ""]])
+def test_a_blend_of_anything_but_two_or_four_sentences_is_refused(url, captions):
+    answer = ask(url, "blend", {"captions": captions})
+    assert set(answer) == {"error", "busy"} and " " in answer["error"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], {}])
+def test_every_number_of_a_blend_is_clamped(url, number):
+    request = {"captions": [CAPTION, "a blue bird"], "at": [number, [number], [number] * 9] * 99, "seed": number}
+    answer = ask(url, "blend", request)
+    assert len(answer.get("pictures", [])) == 64, answer
+
+
 def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(url)
@@ -328,7 +429,7 @@ def ask(url, function, data) -> dict:
     return json.load(urllib.request.urlopen(request))
 
 
-@pytest.mark.parametrize("function", ["draw", "png"])
+@pytest.mark.parametrize("function", ["draw", "png", "blend"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -355,7 +456,7 @@ def test_every_number_is_clamped(url, number):
     assert len(answer["pictures"]) == COUNT
     assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
     answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
-    assert Image.open(io.BytesIO(base64.b64decode(answer["png"].split(",")[1]))).format == "PNG"
+    assert Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1]))).format == "PNG"
 
 
 def test_the_api_event(url, model):
@@ -363,10 +464,9 @@ def test_the_api_event(url, model):
     answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", api_name="/draw")
     drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
     for uri, expected in zip(answer["pictures"], drawn, strict=True):
-        picture = Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1])))
-        assert np.abs(np.asarray(picture, int) - expected).max() <= 1
+        assert np.abs(decode(uri).astype(int) - expected).max() <= 1
     assert "error" in client.predict("", api_name="/draw")
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw"]
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw", "/blend"]
 
 
 def test_one_request_too_many_is_refused_in_words(model, monkeypatch):

@@ -8,8 +8,11 @@ import math
 import re
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
+import numpy as np
 from PIL import Image, PngImagePlugin
 
 import t2i
@@ -22,7 +25,11 @@ READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
 WAITING = 8  # requests at the desk, the one being drawn included
 SCALES = (1, 4)  # of the PNG
+POINTS = 64  # pictures of a blend
+CAPTIONS = 8  # of a restyled photo
+PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 
+T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 
 
@@ -48,21 +55,37 @@ class Desk:
         `request`: {"caption": str, "seeds": [int], "style": [float], "model": str}.
         """
         caption, seeds, style, model = self._read(request)
-        pixels, studio, seconds = self._draw(caption, seeds, style, model)
-        return {
-            "pictures": [_data_uri(Image.fromarray(picture), kind) for picture in pixels],
-            "seeds": seeds,
-            "note": f"Only the first {READ} characters are read." if len(caption) > READ else "",
-            "ms": round(1000 * seconds / len(seeds), 2),
-            "model": MODELS[model].title,
-            "parameters": studio.parameters,
-        }
+        answer = self._draw(model, lambda studio: studio.draw_array(caption[:READ], seeds, style), kind)
+        return answer | {"seeds": seeds, "note": _note(caption)}
+
+    def blend(self, request: object, kind: str = "JPEG") -> dict:
+        """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
+
+        `request`: {"captions": [str] of two or four, "at": [[across, down]] from 0 to 1, "seed": int, "model": str}.
+        """
+        captions, seed, model = self._read_blend(request)
+        at = [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
+        weights = [_corners(len(captions), *point) for point in at]
+        answer = self._draw(model, lambda studio: studio.mix_array([c[:READ] for c in captions], weights, seed), kind)
+        return answer | {"note": next(filter(None, map(_note, captions)), "")}
+
+    def restyle(self, request: object, kind: str = "JPEG") -> dict:
+        """Draw captions in the style of a photo, each as a data URI.
+
+        `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 8, "model": str}.
+        """
+        model = self._read_model(request)
+        captions = [_caption(caption) for caption in _list(request.get("captions"), "captions")[:CAPTIONS]]
+        photo = _photo(request.get("photo"))
+        cut = [caption[:READ] for caption in captions]
+        answer = self._draw(model, lambda studio: studio.restyle_array(photo, cut), kind)
+        return answer | {"note": next(filter(None, map(_note, captions)), "")}
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
         caption, seeds, style, model = self._read(request)
         scale = int(_number(request.get("scale"), *SCALES))
-        pixels, _, _ = self._draw(caption, seeds[:1], style, model)
+        pixels = self._run(model, lambda studio: studio.draw_array(caption[:READ], seeds[:1], style))
         picture = Image.fromarray(pixels[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
@@ -73,23 +96,28 @@ class Desk:
         notes.add_itxt("t2i", json.dumps(made))
         words = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
         return {
-            "png": _data_uri(picture, "PNG", pnginfo=notes),
+            "file": _data_uri(picture, "PNG", pnginfo=notes),
             "name": f"{model}-{seeds[0]}-{words}.png",
         }
 
-    def _draw(self, caption, seeds, style, model):
+    def _draw(self, model: str, job: Callable[[t2i.Studio], np.ndarray], kind: str) -> dict:
+        """The pictures of a job, with what the status line says of them."""
+        studio, seconds, pixels = self._run(model, lambda studio: (studio, *_timed(lambda: job(studio))))
+        return {
+            "pictures": [_data_uri(Image.fromarray(picture), kind) for picture in pixels],
+            "ms": round(1000 * seconds / len(pixels), 2),
+            "model": MODELS[model].title,
+            "parameters": studio.parameters,
+        }
+
+    def _run(self, model: str, job: Callable[[t2i.Studio], T]) -> T:
+        """Run a job on the drawing thread, or refuse it when too many wait."""
         if not self._places.acquire(blocking=False):
             raise Busy("Many people are drawing just now. Your pictures will follow.")
         try:
-            return self._drawing.submit(self._timed, caption, seeds, style, model).result()
+            return self._drawing.submit(lambda: job(self._studio(model))).result()
         finally:
             self._places.release()
-
-    def _timed(self, caption, seeds, style, model):
-        studio = self._studio(model)
-        start = time.perf_counter()
-        pixels = studio.draw_array(caption[:READ], seeds, style)
-        return pixels, studio, time.perf_counter() - start
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:
@@ -101,21 +129,27 @@ class Desk:
         return self._studios[model]
 
     def _read(self, request: object) -> tuple[str, list[int], list[float], str]:
-        if not isinstance(request, dict):
-            raise InputError("The request must be an object with a caption.")
-        caption = request.get("caption")
-        if not isinstance(caption, str):
-            raise InputError("The caption must be text.")
-        if not caption.strip():
-            raise InputError("Type a few words to draw.")
-        model = request.get("model", self.default)
-        if not isinstance(model, str) or model not in MODELS:
-            raise InputError(f"No such model. There are: {', '.join(MODELS)}.")
+        model = self._read_model(request)
+        caption = _caption(request.get("caption"))
         seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
         style = _numbers(request.get("style"), [0.0] * STYLES, -1, 1)
         style += [0.0] * (STYLES - len(style))  # what is missing stays in the middle
-        caption = caption[:10_000].encode("utf-8", "replace").decode()  # no lone surrogates
-        return " ".join(caption.split()), [int(seed) for seed in seeds], style[:STYLES], model
+        return caption, [int(seed) for seed in seeds], style[:STYLES], model
+
+    def _read_blend(self, request: object) -> tuple[list[str], int, str]:
+        model = self._read_model(request)
+        captions = _list(request.get("captions"), "captions")
+        if len(captions) not in (2, 4):
+            raise InputError(f"Give two sentences or four, not {len(captions)}.")
+        return [_caption(caption) for caption in captions], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
+
+    def _read_model(self, request: object) -> str:
+        if not isinstance(request, dict):
+            raise InputError("The request must be an object with a caption.")
+        model = request.get("model", self.default)
+        if not isinstance(model, str) or model not in MODELS:
+            raise InputError(f"No such model. There are: {', '.join(MODELS)}.")
+        return model
 
 
 def in_words(answer):
@@ -129,11 +163,60 @@ def in_words(answer):
         return {"error": "Something went wrong on the server. It has been logged."}
 
 
-def _numbers(values: object, default, low: float, high: float) -> list[float]:
-    if values is None:
-        values = default
+def _timed(job: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    done = job()
+    return time.perf_counter() - start, done
+
+
+def _caption(value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError("The caption must be text.")
+    if not value.strip():
+        raise InputError("Type a few words to draw.")
+    return " ".join(value[:10_000].encode("utf-8", "replace").decode().split())  # no lone surrogates
+
+
+def _photo(value: object) -> Image.Image:
+    """The picture in a data URI; its bytes and its size are bounded before anything is decoded."""
+    start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
+        raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
+    if len(data) > PHOTO_BYTES * 4 // 3 + 4:
+        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+    try:
+        photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
+        if max(photo.size) > PHOTO_SIDE:
+            raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+        photo.load()
+    except (OSError, SyntaxError, ValueError):
+        raise InputError("The photo cannot be read: it is damaged, or no picture.") from None
+    return photo
+
+
+def _note(caption: str) -> str:
+    return f"Only the first {READ} characters are read." if len(caption) > READ else ""
+
+
+def _corners(count: int, across: float, down: float) -> list[float]:
+    """The weights, summing to 1, of the sentences at a point between two, or of a square's four corners."""
+    top = [1 - across, across]
+    return top if count == 2 else [(1 - down) * w for w in top] + [down * w for w in top]
+
+
+def _point(value: object) -> tuple[float, float]:
+    across, down, *_ = [*value, 0, 0] if isinstance(value, (list, tuple)) else [value, 0]
+    return _number(across, 0, 1), _number(down, 0, 1)
+
+
+def _list(values: object, name: str) -> list:
     if not isinstance(values, (list, tuple, range)) or not values:
-        raise InputError("Seeds and style must be lists of numbers.")
+        raise InputError(f"{name.capitalize()} must be a list, and not an empty one.")
+    return list(values)
+
+
+def _numbers(values: object, default, low: float, high: float) -> list[float]:
+    values = _list(default if values is None else values, "seeds and style")
     return [_number(value, low, high) for value in values[:COUNT]]
 
 

@@ -1,21 +1,6 @@
-// The tab "Draw". Gradio runs this once, with `element`, `props` and `server` in scope.
-// Text from people and from the server goes to textContent and setAttribute only.
-
-const find = (selector) => element.querySelector(selector);
-const make = (tag, attributes = {}, text = "") => {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.textContent = text;
-  return node;
-};
-
-const PATIENCE = 4000; // ms without an answer before a newer request may go out
-const RETRY = 1000; // ms
-const SETTLED = 700; // ms of quiet before the page speaks
+// The tab "Draw".
 
 const caption = find("#t2i-caption");
-const seedBox = find("#t2i-seed");
-const menu = find("#t2i-model");
 const grid = find(".grid");
 const note = find("#t2i-note");
 const dialog = find("dialog");
@@ -24,18 +9,13 @@ const seeds = [];
 const sliders = [];
 let shown = null; // the request whose pictures are on the page
 
-// ---- asking: one request under way, and always the newest one next
+// ---- asking
 
-let latest = 0; // number of the newest request
-let asked = 0; // number of the last one sent
-let inflight = 0; // number of the one under way, 0 for none
-let drawn = 0; // number of the one on the page
-let quiet;
+const asking = follow(server.draw, request, show);
 
 function ask() {
-  latest += 1;
   grid.setAttribute("aria-busy", "true");
-  pump();
+  asking();
 }
 
 function request() {
@@ -47,50 +27,21 @@ function request() {
   };
 }
 
-async function pump() {
-  if (inflight || asked === latest) return;
-  const stamp = (inflight = asked = latest);
-  const sent = request();
-  const release = () => {
-    if (inflight === stamp) inflight = 0;
-    pump();
-  };
-  const timer = setTimeout(release, PATIENCE);
-  const reply = await server.draw(sent);
-  clearTimeout(timer);
-  if (stamp > drawn) show(stamp, sent, reply); // an older answer than the page's is dropped
-  release();
-}
-
-function show(stamp, sent, reply) {
-  drawn = stamp;
-  if (!reply || reply.error) {
-    complain(reply ? reply.error : "The server does not answer. These are the last pictures.");
-    if (!reply || reply.busy) setTimeout(() => stamp === latest && ask(), RETRY);
-  } else {
+function show(sent, reply, newest) {
+  complain(note, reply.error, reply.note);
+  caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
+  if (!reply.error) {
     shown = sent;
     reply.pictures.forEach((source, i) => {
       const picture = tiles[i].picture.firstChild;
       picture.src = source;
       picture.alt = sent.caption;
     });
-    find(".status").textContent =
-      `${reply.ms.toFixed(1)} ms a picture · ${reply.model} · ` +
-      `${(reply.parameters / 1e6).toFixed(1)} M parameters`;
-    complain("", reply.note);
+    find(".status").textContent = speed(reply);
   }
-  if (stamp !== latest) return;
+  if (!newest) return;
   grid.setAttribute("aria-busy", "false");
-  clearTimeout(quiet);
-  quiet = setTimeout(() => {
-    find(".live").textContent = note.textContent || `Sixteen pictures: ${sent.caption}`;
-  }, SETTLED);
-}
-
-function complain(error, hint = "") {
-  note.textContent = error || hint;
-  note.classList.toggle("error", Boolean(error));
-  caption.setAttribute("aria-invalid", String(Boolean(error)));
+  say(note.textContent || `Sixteen pictures: ${sent.caption}`);
 }
 
 // ---- the pictures
@@ -101,10 +52,7 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   const foot = make("div", { class: "foot" });
   const number = make("span", { id: `t2i-seed-${i}`, class: "number" });
   const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
-  const image = make("img", { alt: "", width: 64, height: 64, decoding: "sync" });
-  // A picture yet to come is an empty one, not a broken one.
-  image.src = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
-  picture.append(image);
+  picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
   foot.append(number, lock);
   item.append(picture, foot);
   grid.append(item);
@@ -139,8 +87,10 @@ grid.addEventListener("keydown", (event) => {
 
 // ---- seeds
 
+const seed = seedBox(props.seedMax - props.count, reseed);
+
 function reseed() {
-  const base = Math.min(Math.max(Math.trunc(Number(seedBox.value)) || 0, 0), props.seedMax - props.count);
+  const base = seed.read();
   tiles.forEach(({ number, lock }, i) => {
     if (!locked(i)) seeds[i] = base + i;
     number.textContent = seeds[i];
@@ -148,13 +98,6 @@ function reseed() {
   });
   ask();
 }
-
-seedBox.max = props.seedMax - props.count;
-seedBox.addEventListener("input", () => seedBox.value !== "" && reseed());
-find(".shuffle").addEventListener("click", () => {
-  seedBox.value = Math.floor(Math.random() * (props.seedMax - props.count));
-  reseed();
-});
 
 // ---- style
 
@@ -193,12 +136,10 @@ caption.addEventListener("keydown", (event) => {
   caption.blur();
 });
 
-const spec = (name = menu.value) => props.models.find((model) => model.name === name);
-
 function dress() {
-  caption.placeholder = spec().placeholder;
+  caption.placeholder = spec(menu.value).placeholder;
   find(".chips").replaceChildren(
-    ...spec().examples.map((example) => {
+    ...spec(menu.value).examples.map((example) => {
       const chip = make("button", { type: "button" }, example);
       chip.addEventListener("click", () => {
         caption.value = example;
@@ -209,12 +150,10 @@ function dress() {
   );
 }
 
-for (const { name, title } of props.models) menu.append(make("option", { value: name }, title));
-menu.value = props.model;
 menu.addEventListener("change", () => {
   // An untouched example goes with its model; a person's own words stay.
   const untouched = props.models.some((model) => model.examples.includes(caption.value));
-  if (untouched) caption.value = spec().examples[0];
+  if (untouched) caption.value = spec(menu.value).examples[0];
   dress();
   ask();
 });
@@ -223,12 +162,6 @@ menu.addEventListener("change", () => {
 
 let held = null; // the request that makes the picture in the dialog
 const words = find("dialog .note");
-
-async function png(scale) {
-  const reply = (await server.png({ ...held, scale })) || { error: "The server does not answer." };
-  words.textContent = reply.error || "";
-  return reply;
-}
 
 async function enlarge(i) {
   if (!shown) return;
@@ -239,19 +172,17 @@ async function enlarge(i) {
   find("#t2i-big-caption").textContent = mine.caption;
   find(".made").textContent = `Seed ${mine.seeds[0]} · ${spec(mine.model).title}`;
   dialog.showModal();
-  const reply = await png(4); // smoother than what the browser makes of 64 pixels
-  if (reply.png && held === mine) big.src = reply.png;
+  const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
+  if (reply.file && held === mine) big.src = reply.file;
 }
 
-dialog.addEventListener("click", async ({ target }) => {
+dialog.addEventListener("click", ({ target }) => {
   if (target === dialog || target.matches(".close")) dialog.close(); // `dialog` itself is the backdrop
-  if (!target.dataset.scale) return;
-  const reply = await png(Number(target.dataset.scale));
-  if (reply.png) make("a", { href: reply.png, download: reply.name }).click();
+  if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-caption.value = spec().examples[0];
-seedBox.value = 1;
+caption.value = spec(menu.value).examples[0];
+seed.box.value = 1;
 dress();
 rove(0);
 reseed();

@@ -1,15 +1,9 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-from dataclasses import asdict
-from pathlib import Path
-
 import gradio as gr
 
-from t2i.checkpoint import MODELS
-
 from .desk import COUNT, SEED_MAX, STYLES, Desk, in_words
-
-HERE = Path(__file__).parent
+from .panel import panel
 
 
 def draw_tab(desk: Desk) -> None:
@@ -22,19 +16,7 @@ def draw_tab(desk: Desk) -> None:
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    # The template is constant: text from people reaches the page through the script alone.
-    gr.HTML(
-        html_template=(HERE / "draw.html").read_text("utf-8"),
-        css_template=(HERE / "draw.css").read_text("utf-8"),
-        js_on_load=(HERE / "draw.js").read_text("utf-8"),
-        apply_default_css=False,
-        server_functions=[draw, png],
-        models=[asdict(spec) for spec in MODELS.values()],
-        model=desk.default,
-        count=COUNT,
-        styles=STYLES,
-        seedMax=SEED_MAX,
-    )
+    panel("draw", [draw, png], model=desk.default, count=COUNT, styles=STYLES, seedMax=SEED_MAX)
 
     def draw_event(
         caption: str,

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from .blend import blend_tab
 from .desk import Desk
 from .draw import draw_tab
+from .restyle import restyle_tab
 
 HERE = Path(__file__).parent
+TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab}
 
 # Fonts of the reader's own machine: nothing is fetched from anywhere else.
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
@@ -30,8 +33,10 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
             elem_classes="t2i-head",
             apply_default_css=False,
         )
-        with gr.Tabs(), gr.Tab("Draw"):
-            draw_tab(desk)
+        with gr.Tabs():
+            for name, build in TABS.items():
+                with gr.Tab(name):
+                    build(desk)
     return demo
 
 

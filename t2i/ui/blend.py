@@ -1,0 +1,33 @@
+"""The tab "Blend": the way from one sentence to another, or among four (GAN-INT, section 4.3)."""
+
+import gradio as gr
+
+from .desk import SEED_MAX, Desk, in_words
+from .panel import panel
+
+
+def blend_tab(desk: Desk) -> None:
+    """Build the tab inside the surrounding Blocks."""
+
+    # Plain functions, because Gradio marks what it may call with an attribute.
+    def blend(request):
+        return in_words(lambda: desk.blend(request))
+
+    panel("blend", [blend], model=desk.default, seedMax=SEED_MAX)
+
+    def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = desk.default) -> dict:
+        """Draw points on the way between two sentences, or among four on the corners of a square.
+
+        Args:
+            captions: two sentences, or four: top left, top right, bottom left, bottom right.
+            at: up to 64 points [across, down], from 0 to 1; two sentences use across alone.
+            seed: a whole number from 0 to 999999, the same for every point.
+            model: a name from the page's model menu.
+
+        Returns:
+            pictures (PNG data URIs), note, ms (a picture), model, parameters; or error, in words.
+        """
+        request = {"captions": captions, "at": at, "seed": seed, "model": model}
+        return in_words(lambda: desk.blend(request, kind="PNG"))
+
+    gr.api(blend_event, api_name="blend")

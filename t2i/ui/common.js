@@ -1,0 +1,96 @@
+// What every tab shares. Gradio runs this once a tab, with `element`, `props` and `server` in scope.
+// Text from people and from the server goes to textContent and setAttribute only.
+
+const find = (selector) => element.querySelector(selector);
+const make = (tag, attributes = {}, text = "") => {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.textContent = text;
+  return node;
+};
+
+// A picture yet to come is an empty one, not a broken one.
+const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
+const PATIENCE = 4000; // ms without an answer before a newer request may go out
+const RETRY = 1000; // ms
+const SETTLED = 700; // ms of quiet before the page speaks
+
+// Ask the server for what `request()` says at that moment: one request under way, and always the newest one next.
+// `show(sent, reply, newest)` gets the answers, but for those that are older than the one shown.
+function follow(verb, request, show) {
+  let latest = 0; // number of the newest request
+  let asked = 0; // number of the last one sent
+  let inflight = 0; // number of the one under way, 0 for none
+  let shown = 0; // number of the one on the page
+
+  async function pump() {
+    if (inflight || asked === latest) return;
+    const stamp = (inflight = asked = latest);
+    const sent = request();
+    const release = () => {
+      if (inflight === stamp) inflight = 0;
+      pump();
+    };
+    const timer = setTimeout(release, PATIENCE);
+    const silence = { error: "The server does not answer. These are the last pictures.", busy: true };
+    const reply = (await verb(sent)) || silence;
+    clearTimeout(timer);
+    if (stamp > shown) {
+      shown = stamp;
+      show(sent, reply, stamp === latest);
+      if (reply.busy) setTimeout(() => stamp === latest && ask(), RETRY);
+    }
+    release();
+  }
+
+  function ask() {
+    latest += 1;
+    pump();
+  }
+  return ask;
+}
+
+// Words beside a control: an error is marked as one.
+function complain(note, error, hint = "") {
+  note.textContent = error || hint;
+  note.classList.toggle("error", Boolean(error));
+}
+
+// The line for screen readers speaks when things have settled.
+let quiet;
+function say(text) {
+  clearTimeout(quiet);
+  quiet = setTimeout(() => (find(".live").textContent = text), SETTLED);
+}
+
+const spec = (name) => props.models.find((model) => model.name === name);
+const speed = (reply) =>
+  `${reply.ms.toFixed(1)} ms a picture · ${reply.model} · ${(reply.parameters / 1e6).toFixed(1)} M parameters`;
+
+// What the server made, with the reason beside the control if it made nothing.
+async function fetched(verb, request, note) {
+  const reply = (await verb(request)) || { error: "The server does not answer." };
+  complain(note, reply.error);
+  return reply;
+}
+
+async function save(verb, request, note) {
+  const reply = await fetched(verb, request, note);
+  if (reply.file) make("a", { href: reply.file, download: reply.name }).click();
+}
+
+const menu = find("select");
+for (const { name, title } of props.models) menu.append(make("option", { value: name }, title));
+menu.value = props.model;
+
+// The seed box of a tab: `changed` is called with every seed typed or shuffled.
+function seedBox(most, changed) {
+  const box = find("input[type=number]");
+  box.max = most;
+  box.addEventListener("input", () => box.value !== "" && changed());
+  find(".shuffle").addEventListener("click", () => {
+    box.value = Math.floor(Math.random() * (most + 1));
+    changed();
+  });
+  return { box, read: () => Math.min(Math.max(Math.trunc(Number(box.value)) || 0, 0), most) };
+}

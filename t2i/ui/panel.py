@@ -1,0 +1,32 @@
+"""A part of the page: markup, look and behaviour in three files of one name."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import gradio as gr
+
+from t2i.checkpoint import MODELS
+
+HERE = Path(__file__).parent
+
+
+def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
+    """`<name>.html` with `.css` and `.js` behind what all panels share (`common.css`, `common.js`).
+
+    The template is constant: text from people reaches the page through the script alone, which may call `verbs`
+    and sees `properties`.
+    """
+
+    def read(*files: str) -> str:
+        return "\n".join((HERE / file).read_text("utf-8") for file in files)
+
+    return gr.HTML(
+        html_template=read(f"{name}.html"),
+        css_template=read("common.css", f"{name}.css"),
+        js_on_load=read("common.js", f"{name}.js"),
+        apply_default_css=False,
+        server_functions=verbs,
+        models=[asdict(spec) for spec in MODELS.values()],
+        **properties,
+    )

@@ -1,0 +1,205 @@
+// The tab "Style from a photo": the paper's Figure 6, photos by captions. A photo is cropped here, so what travels is small.
+
+const SEEN = 64; // pixels of a side that S sees
+const MOST = 8; // photos, and captions
+
+const note = find(".note");
+const table = find("table");
+const dialog = find("dialog");
+const crop = find(".crop");
+
+// ---- captions: a column each
+
+const columns = Array.from({ length: props.captions }, (_, i) => {
+  const head = make("th", { scope: "col" });
+  const box = make("textarea", { rows: 3, "aria-label": `Caption ${i + 1}`, autocapitalize: "off", enterkeyhint: "done" });
+  box.addEventListener("input", () => rows.forEach((row) => row.ask()));
+  box.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // a caption is one line
+    box.blur();
+  });
+  head.append(box);
+  find("thead tr").append(head);
+  return box;
+});
+
+// An empty column is left out, not an error.
+const captions = () => columns.map((box) => box.value.slice(0, 1000)).filter((caption) => caption.trim());
+
+// ---- photos: a row each
+
+const rows = [];
+
+function addPhoto(image) {
+  if (rows.length >= MOST) return complain(note, `${MOST} photos are the most. Remove one first.`);
+  const line = make("tr");
+  const head = make("th", { scope: "row" });
+  const open = make("button", { type: "button", class: "photo", "aria-label": `Photo ${rows.length + 1}: choose what is seen` });
+  const canvas = make("canvas", { width: SEEN, height: SEEN });
+  open.append(canvas);
+  head.append(open);
+  line.append(head);
+  const cells = columns.map(() => {
+    const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY });
+    const cell = make("td");
+    cell.append(picture);
+    line.append(cell);
+    return picture;
+  });
+  table.tBodies[0].append(line);
+
+  const row = { image, line, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
+  row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), captions: captions(), model: menu.value }), (sent, reply, newest) => {
+    complain(note, reply.error, reply.note);
+    if (reply.error) return;
+    let next = 0;
+    columns.forEach((box, i) => {
+      const drawn = box.value.trim() && next < reply.pictures.length;
+      cells[i].alt = drawn ? sent.captions[next] : "";
+      cells[i].src = drawn ? reply.pictures[next++] : EMPTY;
+    });
+    find(".status").textContent = speed(reply);
+    if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
+  });
+  open.addEventListener("click", () => edit(row));
+  rows.push(row);
+  see(row);
+  count();
+}
+
+function count() {
+  find(".empty").hidden = rows.length > 0;
+  find(".sheet").disabled = !rows.length;
+}
+
+// The square of the photo that S sees: side in photo pixels, centre within reach of the edges.
+function square({ image, x, y, zoom }) {
+  const side = Math.min(image.width, image.height) / zoom;
+  return [x * (image.width - side), y * (image.height - side), side];
+}
+
+function see(row) {
+  const [left, top, side] = square(row);
+  const context = row.canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff"; // behind what is transparent
+  context.fillRect(0, 0, SEEN, SEEN);
+  context.drawImage(row.image, left, top, side, side, 0, 0, SEEN, SEEN);
+  row.ask();
+}
+
+// ---- getting photos: button, drop, paste, or one that the model draws
+
+async function take(files) {
+  complain(note, "");
+  for (const file of files) {
+    try {
+      addPhoto(await createImageBitmap(file)); // honours the camera's orientation
+    } catch {
+      complain(note, `${file.name || "This"} is not a picture that your browser can read.`);
+    }
+  }
+}
+
+const chooser = find("input[type=file]");
+find(".add").addEventListener("click", () => chooser.click());
+chooser.addEventListener("change", () => take(chooser.files).then(() => (chooser.value = "")));
+element.addEventListener("dragover", (event) => event.preventDefault());
+element.addEventListener("drop", (event) => {
+  event.preventDefault();
+  take(event.dataTransfer.files);
+});
+document.addEventListener("paste", (event) => {
+  const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
+  if (element.offsetParent && files.length) take(files);
+});
+
+find(".drawn").addEventListener("click", async () => {
+  const examples = spec(menu.value).examples;
+  const seed = Math.floor(Math.random() * props.seedMax);
+  const request = { caption: examples[rows.length % examples.length], seeds: [seed], model: menu.value };
+  const reply = await fetched(server.png, request, note);
+  if (reply.file) addPhoto(await createImageBitmap(await (await fetch(reply.file)).blob()));
+});
+
+// ---- choosing what is seen: drag, or the sliders
+
+let edited = null;
+
+const knobs = [["x", "Across", 0, 1], ["y", "Down", 0, 1], ["zoom", "Closer", 1, 4]].map(([name, label, min, max]) => {
+  const id = `t2i-crop-${name}`;
+  const slider = make("input", { id, type: "range", min, max, step: 0.01 });
+  slider.addEventListener("input", () => move({ [name]: Number(slider.value) }));
+  const line = make("div", { class: "row" });
+  line.append(make("label", { for: id }, label), slider);
+  find(".rows").append(line);
+  return [name, slider, min, max];
+});
+
+function move(change) {
+  Object.assign(edited, change);
+  for (const [name, slider, min, max] of knobs) {
+    edited[name] = Math.min(Math.max(edited[name], min), max);
+    slider.value = edited[name];
+    slider.style.setProperty("--at", (2 * (edited[name] - min)) / (max - min) - 1);
+  }
+  const [left, top, side] = square(edited);
+  crop.getContext("2d").drawImage(edited.image, left, top, side, side, 0, 0, crop.width, crop.height);
+  see(edited);
+}
+
+function edit(row) {
+  edited = row;
+  dialog.showModal();
+  move({});
+}
+
+crop.addEventListener("pointerdown", (event) => crop.setPointerCapture(event.pointerId));
+crop.addEventListener("pointermove", (event) => {
+  if (!crop.hasPointerCapture(event.pointerId)) return;
+  const { image, x, y } = edited;
+  const side = square(edited)[2];
+  const scale = side / crop.clientWidth; // the picture follows the hand, so the window goes against it
+  const by = (pixels, space) => (space > 0 ? (pixels * scale) / space : 0);
+  move({ x: x - by(event.movementX, image.width - side), y: y - by(event.movementY, image.height - side) });
+});
+dialog.addEventListener("click", ({ target }) => {
+  if (target.matches(".remove")) {
+    edited.line.remove();
+    rows.splice(rows.indexOf(edited), 1);
+    rows.forEach(({ line }, i) => line.querySelector(".photo").setAttribute("aria-label", `Photo ${i + 1}: choose what is seen`));
+    count();
+  }
+  if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop
+});
+
+// ---- the sheet, made from what is on the page
+
+find(".sheet").addEventListener("click", () => {
+  const used = columns.map((box, i) => i).filter((i) => columns[i].value.trim());
+  const [step, scale] = [SEEN * 2 + 4, SEEN * 2];
+  const sheet = make("canvas", { width: (used.length + 1) * step, height: rows.length * step });
+  const context = sheet.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, sheet.width, sheet.height);
+  rows.forEach(({ canvas, cells }, y) =>
+    [canvas, ...used.map((i) => cells[i])].forEach((picture, x) => context.drawImage(picture, x * step, y * step, scale, scale)),
+  );
+  make("a", { href: sheet.toDataURL("image/png"), download: `${menu.value}-styles.png` }).click();
+});
+
+menu.addEventListener("change", dress);
+
+function dress() {
+  columns.forEach((box, i) => {
+    const untouched = !box.value || props.models.some((model) => model.examples.includes(box.value));
+    if (untouched) box.value = spec(menu.value).examples[i] || "";
+    box.placeholder = spec(menu.value).placeholder;
+  });
+  rows.forEach((row) => row.ask());
+}
+
+dress();
+count();

@@ -1,0 +1,36 @@
+"""The tab "Style": photos by captions, the paper's Figure 6 (style encoder S, section 4.4)."""
+
+import gradio as gr
+
+from .desk import SEED_MAX, Desk, in_words
+from .panel import panel
+
+CAPTIONS = 6  # columns
+
+
+def restyle_tab(desk: Desk) -> None:
+    """Build the tab inside the surrounding Blocks."""
+
+    # Plain functions, because Gradio marks what it may call with an attribute.
+    def restyle(request):
+        return in_words(lambda: desk.restyle(request))
+
+    def png(request):
+        return in_words(lambda: desk.png(request))
+
+    panel("restyle", [restyle, png], model=desk.default, captions=CAPTIONS, seedMax=SEED_MAX)
+
+    def restyle_event(photo: str, captions: list[str], model: str = desk.default) -> dict:
+        """Paint captions in the style of a photo.
+
+        Args:
+            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is seen, at 64×64.
+            captions: up to 8 sentences, in English.
+            model: a name from the page's model menu.
+
+        Returns:
+            pictures (PNG data URIs), note, ms (a picture), model, parameters; or error, in words.
+        """
+        return in_words(lambda: desk.restyle({"photo": photo, "captions": captions, "model": model}, kind="PNG"))
+
+    gr.api(restyle_event, api_name="restyle")
