@@ -18,6 +18,6 @@ test: .venv/dev.stamp
 	$(VENV)/python -m pip install -r requirements.txt
 	touch $@
 
-.venv/dev.stamp: requirements-dev.txt requirements-train.txt requirements.txt | .venv/bin/python
+.venv/dev.stamp: requirements-dev.txt requirements-train.txt requirements-video.txt requirements.txt | .venv/bin/python
 	$(VENV)/python -m pip install -r requirements-dev.txt
 	touch $@ .venv/demo.stamp

@@ -1,8 +1,7 @@
-"""The command line: `python -m t2i draw`, `train text`, `train gan`."""
+"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `train`."""
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields
@@ -10,12 +9,12 @@ from pathlib import Path
 from typing import NoReturn
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
-from . import InputError, checkpoint, load
+from . import InputError, Studio, checkpoint, files, load
+from .photo import open_photo, prepare
 
 MOST = 256  # pictures of a caption
-GUTTER = 2  # pixels between pictures
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,54 +43,96 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser(arguments: list[str]) -> _Parser:
     parser = _Parser(prog="python -m t2i", description="Generative Adversarial Text to Image Synthesis")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    draw = commands.add_parser("draw", help="draw captions into a PNG sheet, a row each")
+    draw = _add(commands, _draw, "draw", "draw captions into a PNG sheet, a row each", out="grid.png")
     draw.add_argument("captions", nargs="+", metavar="CAPTION")
-    draw.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     draw.add_argument("--seed", type=int, default=0, help="of the first picture (default: %(default)s)")
     draw.add_argument("--count", type=int, default=16, help="pictures of a caption (default: %(default)s)")
-    draw.add_argument("--out", type=Path, default=Path("grid.png"), help="the PNG (default: %(default)s)")
-    draw.set_defaults(run=_draw)
+    blend = _add(commands, _blend, "blend", "go from one caption to another (GAN-INT)", out="blend.gif", film=True)
+    blend.add_argument("captions", nargs=2, metavar="CAPTION")
+    blend.add_argument("--seed", type=int, default=0, help="of every picture (default: %(default)s)")
+    wander = _add(commands, _wander, "wander", "go from one seed to another", out="wander.gif", film=True)
+    wander.add_argument("caption", metavar="CAPTION")
+    wander.add_argument("--seed", type=int, default=0, help="where it begins (default: %(default)s)")
+    wander.add_argument("--to", type=int, default=1, help="the seed where it ends (default: %(default)s)")
+    restyle = _add(commands, _restyle, "restyle", "paint captions in the styles of photos", out="styles.png")
+    restyle.add_argument("captions", nargs="+", metavar="CAPTION")
+    restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="a row each")
     train = commands.add_parser("train", help="train a network: text, then gan, then style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
     return parser
 
 
+def _add(commands, run: Callable, name: str, told: str, out: str, film: bool = False) -> argparse.ArgumentParser:
+    """A command that makes a picture, with the options that all of them have."""
+    parser = commands.add_parser(name, help=told)
+    parser.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
+    if film:
+        parser.add_argument("--steps", type=int, default=17, help="pictures of the way (default: %(default)s)")
+    kinds = "the film, by its ending a .gif, .webp or .mp4 of 256×256, or a .png sheet" if film else "the PNG"
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"{kinds} (default: %(default)s)")
+    parser.set_defaults(run=run)
+    return parser
+
+
 def _draw(options: argparse.Namespace) -> None:
     if not 1 <= options.count <= MOST:
         raise InputError(f"--count must be from 1 to {MOST}, not {options.count}")
-    if not options.out.name:
-        raise InputError("--out must name a file")
-    studio = load(options.model)
-    captions = [caption.encode("utf-8", "replace").decode() for caption in options.captions]
+    studio, captions = _studio(options), _clean(options.captions)
     seeds = range(options.seed, options.seed + options.count)
     pictures = np.stack([studio.draw_array(caption, seeds) for caption in captions])
     if len(captions) == 1:
-        pictures = _square(pictures[0])
+        pictures = files.square(pictures[0])
     made = {"captions": captions, "seed": options.seed, "count": options.count, "model": options.model}
-    notes = PngImagePlugin.PngInfo()
-    notes.add_itxt("Description", "\n".join(captions))
-    notes.add_itxt("t2i", json.dumps(made))
-    sheet = Image.fromarray(_sheet(pictures))
-    checkpoint.write(options.out, lambda path: sheet.save(path, "PNG", pnginfo=notes))
-    print(options.out)
+    _write(options.out, files.png(files.sheet(pictures), made))
 
 
-def _square(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (N, H, W, 3) laid out in rows (R, C, H, W, 3), about as many as columns; the rest is white."""
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
-    missing = rows * columns - len(pictures)
-    padded = np.pad(pictures, ((0, missing), (0, 0), (0, 0), (0, 0)), constant_values=255)
-    return padded.reshape(rows, columns, *pictures.shape[1:])
+def _blend(options: argparse.Namespace) -> None:
+    studio, captions = _studio(options), _clean(options.captions)
+    made = {"captions": captions, "seed": options.seed, "steps": options.steps, "model": options.model}
+    _write_film(options.out, studio.blend(*captions, options.steps, options.seed), made)
 
 
-def _sheet(pictures: np.ndarray) -> np.ndarray:
-    """Rows of pictures (R, C, H, W, 3) as one (R (H + 2) + 2, C (W + 2) + 2, 3), white between them."""
-    around = ((0, 0), (0, 0), (GUTTER, 0), (GUTTER, 0), (0, 0))
-    framed = np.pad(pictures, around, constant_values=255).swapaxes(1, 2)
-    sheet = framed.reshape(framed.shape[0] * framed.shape[1], -1, 3)
-    return np.pad(sheet, ((0, GUTTER), (0, GUTTER), (0, 0)), constant_values=255)
+def _wander(options: argparse.Namespace) -> None:
+    studio, [caption] = _studio(options), _clean([options.caption])
+    ends = {"seed": options.seed, "to": options.to}
+    made = {"captions": [caption], **ends, "steps": options.steps, "model": options.model}
+    _write_film(options.out, studio.wander(caption, *ends.values(), options.steps), made)
+
+
+def _restyle(options: argparse.Namespace) -> None:
+    studio, captions = _studio(options), _clean(options.captions)
+    rows = []
+    for path in options.photo:
+        photo = open_photo(path)
+        try:
+            seen = prepare(photo)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+        rows.append(np.concatenate([seen[None], studio.restyle_array(Image.fromarray(seen), captions)]))
+    made = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
+    _write(options.out, files.png(files.sheet(np.stack(rows)), made))
+
+
+def _studio(options: argparse.Namespace) -> Studio:
+    """The model, once it is clear that there is a file to write to."""
+    if not options.out.name:
+        raise InputError("--out must name a file")
+    return load(options.model)
+
+
+def _clean(captions: list[str]) -> list[str]:
+    """Without the lone surrogates that stand for undecodable bytes of a command line."""
+    return [caption.encode("utf-8", "replace").decode() for caption in captions]
+
+
+def _write_film(path: Path, pictures: list[Image.Image], made: dict) -> None:
+    _write(path, files.film(np.stack([np.asarray(picture) for picture in pictures]), path.suffix.lower(), made))
+
+
+def _write(path: Path, data: bytes) -> None:
+    checkpoint.write(path, lambda partial: partial.write_bytes(data))
+    print(path)
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The fast core: captions to embeddings, noise and embeddings to pixels, on the CPU or CUDA."""
+"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA."""
 
 import copy
 from functools import lru_cache
@@ -35,6 +35,7 @@ class Engine:
         generator.draw = nn.Sequential(first, *layers[1:])
         self._text = text.to(self.device, memory_format=torch.channels_last)
         self._generator = generator.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self._style = self._prepared_style(networks.get("style_encoder"))
         self._remembered = lru_cache(REMEMBERED)(self._embed)
 
     @torch.inference_mode()
@@ -46,6 +47,23 @@ class Engine:
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
         """Noise z (B, 100) and embeddings h (B, 1024) to pixels (B, 64, 64, 3), uint8."""
         return np.concatenate([self._render(*part) for part in zip(z.split(CHUNK), h.split(CHUNK))])
+
+    @torch.inference_mode()
+    def invert(self, pixels: np.ndarray) -> Tensor:
+        """Pixels (B, 64, 64, 3), uint8, to the noise (B, 100), float32, on the CPU, that would draw their style."""
+        if self._style is None:
+            raise InputError("this model has no style encoder: `python -m t2i train style` trains one")
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels-last already: no copy
+        return torch.cat([self._style((part.to(self.dtype) - 127.5) / 127.5) for part in x.split(CHUNK)]).float().cpu()
+
+    def _prepared_style(self, network: nn.Module | None) -> nn.Module | None:
+        if network is None:
+            return None
+        network = _frozen(network)
+        if network.config.noise != GeneratorConfig.noise:
+            raise InputError("the style encoder does not belong to this generator: train it again")
+        network.look = _fold(network.look)
+        return network.to(self.device, self.dtype, memory_format=torch.channels_last)
 
     def _embed(self, caption: str) -> Tensor:
         return self._text(encode([caption], self._text.config.length).to(self.device))

@@ -1,4 +1,4 @@
-"""What a person asks for: pictures of captions."""
+"""What a person asks for: pictures of captions, ways between them, and a photo's style under other words."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,9 @@ from .engine import Engine
 from .errors import InputError
 from .models import GeneratorConfig
 from .models.text_encoder import ALPHABET
+from .photo import prepare
 
+MOST_STEPS = 256  # pictures of a way
 STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the direction
 
 
@@ -24,7 +26,8 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     folder = checkpoint.resolve(name)
     name = str(name)
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
-    return Studio(checkpoint.read(folder, "text_encoder", "generator"), spec, device)
+    style = ["style_encoder"] if "style_encoder" in checkpoint.read_config(folder) else []
+    return Studio(checkpoint.read(folder, "text_encoder", "generator", *style), spec, device)
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -60,24 +63,61 @@ class Studio:
         self, captions: str | Sequence[str], seeds: int | Iterable[int] = 0, style: Sequence[float] = ()
     ) -> np.ndarray:
         """The same as pixels (N, 64, 64, 3), uint8."""
-        captions = [captions] if isinstance(captions, str) else list(captions)
-        for caption in captions:
-            self._check(caption)
+        h = self._embed([captions] if isinstance(captions, str) else list(captions))
         z = noise(seeds) + self._move(style)
-        if not captions or len(captions) != len(z) and 1 not in (len(captions), len(z)):
-            raise InputError(f"{len(captions)} captions and {len(z)} seeds: give one of either, or as many of both")
-        h, count = self.engine.embed(captions), max(len(captions), len(z))
+        if len(h) != len(z) and 1 not in (len(h), len(z)):
+            raise InputError(f"{len(h)} captions and {len(z)} seeds: give one of either, or as many of both")
+        count = max(len(h), len(z))
         return self.engine.render(z.expand(count, -1), h.expand(count, -1))
+
+    def blend(self, caption_a: str, caption_b: str, steps: int = 17, seed: int = 0) -> list[Image.Image]:
+        """The way from one caption to another with the noise of one seed, both ends included (section 4.3, Figure 8).
+
+        `steps`: 2 to 256 pictures.
+        """
+        weights = [[1 - share, share] for share in _shares(steps)]
+        return [Image.fromarray(pixels) for pixels in self.mix_array([caption_a, caption_b], weights, seed)]
 
     def mix_array(self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
         """Pixels (N, 64, 64, 3) between captions: a row of `weights` (N, C), summing to 1, mixes their embeddings.
 
         Sums of embeddings lie where captions would, section 4.3; the noise is that of one seed.
         """
+        h = torch.tensor(weights, dtype=torch.float32, device=self.engine.device) @ self._embed(captions)
+        return self.engine.render(noise(seed).expand(len(h), -1), h)
+
+    def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:
+        """The way from one seed to another under one caption, both ends included (Figure 8).
+
+        The noise moves on the sphere: noise of 100 dimensions has a length of about 10, and the straight way passes
+        through shorter ones, which G never saw. `steps`: 2 to 256 pictures.
+        """
+        z = _slerp(*noise([seed_a, seed_b]), torch.tensor(_shares(steps)))
+        return [Image.fromarray(pixels) for pixels in self.engine.render(z, self._embed([caption]).expand(len(z), -1))]
+
+    def style(self, photo: Image.Image) -> Tensor:
+        """The style of a photo: the noise (100,) that S reads in its central square (section 4.4).
+
+        `InputError` if the model has no style encoder, or the photo cannot be read (see `photo.prepare`).
+        """
+        return self.engine.invert(prepare(photo)[None])[0]
+
+    def restyle(self, photo: Image.Image, captions: str | Sequence[str]) -> list[Image.Image]:
+        """Captions in the style of a photo, G(S(photo), φ(t)): what the words say, as the photo has it (Figure 6)."""
+        captions = [captions] if isinstance(captions, str) else captions
+        return [Image.fromarray(pixels) for pixels in self.restyle_array(photo, captions)]
+
+    def restyle_array(self, photo: Image.Image, captions: Sequence[str]) -> np.ndarray:
+        """The same as pixels (N, 64, 64, 3), uint8."""
+        h = self._embed(captions)
+        return self.engine.render(self.style(photo).expand(len(h), -1), h)
+
+    def _embed(self, captions: Sequence[str]) -> Tensor:
+        if not captions:
+            raise InputError("give at least one caption")
         for caption in captions:
             self._check(caption)
-        h = torch.tensor(weights, dtype=torch.float32, device=self.engine.device) @ self.engine.embed(captions)
-        return self.engine.render(noise(seed).expand(len(h), -1), h)
+        return self.engine.embed(list(captions))
 
     def _check(self, caption: str) -> None:
         if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self._reads]):  # the last is the space
@@ -89,6 +129,21 @@ class Studio:
         if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
             raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
         return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+
+
+def _shares(steps: int) -> list[float]:
+    if not 2 <= steps <= MOST_STEPS:
+        raise InputError(f"steps must be from 2 to {MOST_STEPS}, not {steps}")
+    return [step / (steps - 1) for step in range(steps)]
+
+
+def _slerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
+    """Noise (N, 100) on the arc from a to b (100,), at these shares (N,) of the way."""
+    angle = torch.acos(torch.cosine_similarity(a, b, dim=0).clamp(-1, 1))
+    if angle < 1e-3:  # the same seed twice
+        return torch.lerp(a, b, shares[:, None])
+    shares = shares[:, None]
+    return (((1 - shares) * angle).sin() * a + (shares * angle).sin() * b) / angle.sin()
 
 
 def _whole(seeds: int | Iterable[int]) -> list[int]:

@@ -8,7 +8,16 @@ import torch
 from torch import nn
 
 from t2i import checkpoint
-from t2i.models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, TextEncoderConfig
+from t2i.models import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    TextEncoder,
+    TextEncoderConfig,
+)
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +29,7 @@ def tiny_networks() -> dict[str, nn.Module]:
             "text_encoder": TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16)),
             "generator": Generator(GeneratorConfig(width=8)),
             "discriminator": Discriminator(DiscriminatorConfig(width=8)),
+            "style_encoder": StyleEncoder(StyleEncoderConfig(width=8)),
         }
         for network in (networks["text_encoder"], networks["generator"].project):
             for weight in network.parameters():

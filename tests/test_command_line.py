@@ -94,6 +94,89 @@ def test_draw_tells_broken_weights(capsys, tiny_model):
     assert_told(capsys, "generator.safetensors", "draw", "a red flower", "--model", tiny_model)
 
 
+@pytest.fixture
+def styled(capsys, tiny_model, tmp_path, monkeypatch):
+    """A function that runs a command on the tiny model and gives the file it made."""
+
+    def make(command, *arguments, out):
+        path = tmp_path / out
+        assert run(capsys, command, *arguments, "--model", tiny_model, "--out", path) == (0, f"{path}\n", "")
+        return path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "command", [["blend", "a red flower", "ünd blue", "--seed", 5], ["wander", "a red flower", "--to", 9]]
+)
+@pytest.mark.parametrize("ending", ["gif", "webp", "GIF"])
+def test_a_way_becomes_a_film_there_and_back_that_says_how_it_was_made(styled, command, ending):
+    film = Image.open(styled(*command, "--steps", 5, out=f"way.{ending}"))
+    assert film.size == (256, 256) and film.n_frames == 8 and film.info["loop"] == 0
+    made = json.loads(film.info["comment"] if ending != "webp" else film.getexif()[0x010E])
+    assert made["captions"] == [text for text in command[1:3] if " " in str(text)] and made["steps"] == 5
+    frames = []
+    for i in range(film.n_frames):
+        film.seek(i)
+        frames.append(np.asarray(film.convert("RGB")).astype(int))
+    if ending != "webp":  # which blurs so small a difference
+        assert np.abs(frames[2] - frames[6]).mean() < np.abs(frames[0] - frames[4]).mean()  # there and back
+
+
+def test_a_way_becomes_a_sheet_or_an_mp4(styled):
+    sheet = Image.open(styled("blend", "a red flower", "a blue one", "--steps", 5, out="way.png"))
+    assert sheet.size == (5 * 66 + 2, 68) and sheet.text["Description"] == "a red flower\na blue one"
+    av = pytest.importorskip("av")
+    with av.open(styled("wander", "a red flower", "--steps", 4, out="way.mp4")) as film:
+        frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
+    assert len(frames) == 4 and frames[0].shape == (256, 256, 3)
+
+
+def test_mp4_without_its_package_is_told(capsys, monkeypatch, tiny_model, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    blend = ["blend", "a red flower", "a blue one", "--model", tiny_model, "--out", tmp_path / "way.mp4"]
+    assert_told(capsys, "pip install -r requirements-video.txt", *blend)
+    assert not (tmp_path / "way.mp4").exists()
+
+
+def test_restyle_writes_photos_by_captions(styled, tmp_path, tiny_model):
+    photo = Image.effect_noise((90, 70), 90).convert("RGB")
+    photo.save(tmp_path / "one.png")
+    Image.new("CMYK", (70, 90)).save(tmp_path / "two.jpg")
+    photos = [tmp_path / "one.png", tmp_path / "two.jpg"]
+    sheet = Image.open(styled("restyle", "a red flower", "a blue one", "a tree", "--photo", *photos, out="s.png"))
+    assert sheet.size == (4 * 66 + 2, 2 * 66 + 2)
+    assert json.loads(sheet.text["t2i"])["photos"] == ["one.png", "two.jpg"]
+    wanted = t2i.load(tiny_model).restyle(photo, "a blue one")[0]
+    assert np.abs(np.asarray(sheet)[2:66, 134:198].astype(int) - np.asarray(wanted)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "words, arguments",
+    [
+        ("steps must be from 2 to 256, not 1", ["wander", "a red flower", "--steps", "1"]),
+        (
+            "must end in .png, .gif, .webp, .mp4, not '.bmp'",
+            ["blend", "a red flower", "a blue one", "--out", "way.bmp"],
+        ),
+        ("not 'nothing'", ["blend", "a red flower", "a blue one", "--out", "way"]),
+        ("CAPTION", ["blend", "a red flower"]),
+        ("seed must be from 0", ["wander", "a red flower", "--to", "-1"]),
+        ("Type a caption", ["blend", "a red flower", "🌸"]),
+        ("--photo", ["restyle", "a red flower"]),
+        ("gone.jpg: no such file", ["restyle", "a red flower", "--photo", "gone.jpg"]),
+        ("text.jpg: is no readable picture", ["restyle", "a red flower", "--photo", "text.jpg"]),
+        ("--out must name a file", ["wander", "a red flower", "--out", ""]),
+    ],
+)
+def test_ways_and_styles_tell_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments):
+    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.jpg").write_text("no picture")
+    assert_told(capsys, words, *arguments)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["text.jpg", "tiny"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["train"], ["train", "birds"], ["train", "text"]])
 def test_an_incomplete_command_is_told(capsys, arguments):
     pytest.importorskip("efficientnet_lite_pytorch")

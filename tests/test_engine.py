@@ -42,6 +42,27 @@ def test_pictures_are_those_of_the_plain_generator(tiny_networks, device):
     assert levels(found, wanted) <= (1 if engine.dtype == torch.float32 else 12)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_styles_are_those_of_the_plain_style_encoder(tiny_networks, device):
+    pixels = np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), np.uint8)  # more than a chunk
+    engine = Engine(tiny_networks, device)
+    with torch.inference_mode():
+        x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+        wanted = tiny_networks["style_encoder"](x)
+    found = engine.invert(pixels)
+    assert found.shape == (70, 100) and found.dtype == torch.float32 and found.device.type == "cpu"
+    exact = engine.dtype == torch.float32
+    torch.testing.assert_close(found, wanted, rtol=0, atol=(1e-4 if exact else 0.05) * wanted.abs().max().item())
+    torch.testing.assert_close(found[3], engine.invert(pixels[3:4])[0], rtol=1e-3, atol=1e-3 if exact else 1)
+
+
+def test_without_a_style_encoder_the_engine_draws_and_says_so_of_styles(tiny_networks):
+    engine = Engine({name: tiny_networks[name] for name in ("text_encoder", "generator")}, "cpu")
+    assert len(engine.render(noise(1), captions(1))) == 1
+    with pytest.raises(InputError, match="train style"):
+        engine.invert(np.zeros((1, 64, 64, 3), np.uint8))
+
+
 def test_batch_norm_matters_to_that_comparison(tiny_networks):
     other = copy.deepcopy(tiny_networks)
     other["generator"].draw[2].bottleneck[4].running_var *= 2

@@ -1,5 +1,6 @@
 """What a person asks for, and what they are told if it cannot be."""
 
+import json
 import subprocess
 import sys
 
@@ -98,10 +99,65 @@ def test_a_caption_without_a_known_character_is_told_in_words(studio, caption):
         studio.draw([RED, caption])
 
 
-@pytest.mark.parametrize("captions, seeds", [([RED, BLUE], [1, 2, 3]), ([RED] * 3, [1, 2]), ([], 0), ([], [1, 2])])
+@pytest.mark.parametrize("captions, seeds", [([RED, BLUE], [1, 2, 3]), ([RED] * 3, [1, 2])])
 def test_lengths_that_do_not_pair_are_told(studio, captions, seeds):
     with pytest.raises(t2i.InputError, match=f"{len(captions)} captions"):
         studio.draw(captions, seeds)
+
+
+def test_a_blend_goes_from_one_caption_to_the_other(studio):
+    way = np.stack([np.asarray(picture) for picture in studio.blend(RED, BLUE, steps=5, seed=7)])
+    assert near(way[[0, -1]], studio.draw_array([RED, BLUE], 7))
+    assert all(far(one, other) for one, other in zip(way, way[1:]))
+    to_start, to_end = (np.abs(way.astype(int) - way[i]).mean((1, 2, 3)) for i in (0, -1))
+    assert (np.diff(to_start) > 0).all() and (np.diff(to_end) < 0).all()
+
+
+def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(studio, monkeypatch):
+    seen = []
+    monkeypatch.setattr(studio.engine, "render", lambda z, h, real=studio.engine.render: seen.append(z) or real(z, h))
+    way = np.stack([np.asarray(picture) for picture in studio.wander(RED, 3, 4, steps=9)])
+    assert near(way[[0, -1]], studio.draw_array(RED, [3, 4]))
+    assert all(far(one, other) for one, other in zip(way, way[1:]))
+    ends = t2i.noise([3, 4]).norm(dim=1)
+    assert seen[0].norm(dim=1).min() > 0.97 * ends.min()  # the straight way would pass at 0.7
+    assert len({picture.tobytes() for picture in studio.wander(RED, 3, 3, steps=3)}) == 1
+
+
+@pytest.mark.parametrize("steps", [-1, 0, 1, 257])
+def test_a_way_of_too_few_or_too_many_steps_is_told(studio, steps):
+    for way in (lambda: studio.blend(RED, BLUE, steps), lambda: studio.wander(RED, 1, 2, steps)):
+        with pytest.raises(t2i.InputError, match="steps must be from 2 to 256"):
+            way()
+
+
+def test_a_photo_is_restyled_by_the_noise_read_from_it(studio):
+    photo = Image.effect_noise((90, 70), 80).convert("RGB")
+    style = studio.style(photo)
+    assert style.shape == (100,) and torch.equal(style, studio.style(photo))
+    pictures = studio.restyle(photo, [RED, BLUE])
+    h = studio.engine.embed([RED, BLUE])
+    assert near(np.stack([np.asarray(p) for p in pictures]), studio.engine.render(style.expand(2, -1), h))
+    assert near(np.asarray(studio.restyle(photo, RED)[0]), np.asarray(pictures[0]))
+    assert far(np.asarray(studio.restyle(Image.new("RGB", (64, 64)), RED)[0]), np.asarray(pictures[0]))
+
+
+def test_a_model_without_a_style_encoder_still_draws(tiny_model):
+    described = json.loads((tiny_model / "config.json").read_text())
+    del described["style_encoder"]
+    (tiny_model / "config.json").write_text(json.dumps(described))
+    (tiny_model / "style_encoder.safetensors").unlink()
+    studio = t2i.load(tiny_model, "cpu")
+    assert len(studio.draw(RED)) == 1
+    with pytest.raises(t2i.InputError, match="no style encoder"):
+        studio.style(Image.new("RGB", (64, 64)))
+
+
+@pytest.mark.parametrize("captions", [[], ""])
+def test_no_caption_at_all_is_told(studio, captions):
+    for verb in (studio.draw, lambda c: studio.restyle(Image.new("RGB", (64, 64)), c)):
+        with pytest.raises(t2i.InputError, match="caption"):
+            verb(captions)
 
 
 @pytest.mark.parametrize("seeds", [-1, [3, -1], 2**63, 1.0, "7", None, [None], [[1]], float("nan"), []])

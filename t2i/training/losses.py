@@ -8,11 +8,12 @@ B rows for the captions, the rest for interpolated ones. Scores are logits; G's 
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from ..models import Discriminator, Generator
 
+VEIL = 0.3  # share of a photo in what the reader sees
 BETA = 0.5  # share of the first caption in an interpolated one, equation (5)
 
 
@@ -30,15 +31,41 @@ def mix(h: Tensor) -> Tensor:
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
-def sameness(g: Generator, h: Tensor, z: Tensor, least: float) -> Tensor:
-    """How far two pictures of one caption, from noise z (2 B, 100) and h (B, 1024), stay below the `least` difference.
+def sameness(pictures: Tensor, least: float) -> Tensor:
+    """How far pictures (2 B, 3, 64, 64), two of each caption, stay below the `least` difference of such a pair.
 
     Added to G's loss of any objective, not in the paper: D never compares two fakes of a caption, and without this
     G ignored z. In the spirit of mode seeking (Mao et al. 2019), but a pair that differs enough is left alone;
     of the mean over pairs G had made just two pictures a caption.
     """
-    one, other = g(z, torch.cat([h, h])).chunk(2)
+    one, other = pictures.chunk(2)
     return (least - (one - other).abs().mean((1, 2, 3))).relu().mean()
+
+
+class Reader(nn.Module):
+    """Reads the noise back from a coarse picture: (B, 3, 64, 64) to ẑ (B, 100). The Q of InfoGAN (Chen et al. 2016)."""
+
+    def __init__(self, noise: int):
+        super().__init__()
+        self.read = nn.Sequential(  # 64×64×3
+            nn.AvgPool2d(4),  # 16×16×3
+            nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2),  # 8×8×64
+            nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),  # 4×4×128
+            nn.Conv2d(128, noise, 4), nn.Flatten(),  # 100
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.read(x)
+
+
+def illegible(reader: Reader, pictures: Tensor, z: Tensor, photos: Tensor) -> Tensor:
+    """The share of z (B, 100) that cannot be read from its pictures (B, 3, 64, 64): 0 is all of it read, 1 chance.
+
+    Added to G's loss of any objective, not in the paper: kept apart by `sameness` alone, seeds differed in but two or
+    three ways. The pictures are read at 16×16 through a faint photo (B, 3, 64, 64), so that z cannot hide in what
+    nobody sees.
+    """
+    return (reader((1 - VEIL) * pictures + VEIL * photos) - z).square().mean()
 
 
 def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:

@@ -1,0 +1,88 @@
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import t2i
+from t2i import checkpoint
+from t2i.errors import InputError
+from t2i.models import Generator, GeneratorConfig, StyleEncoder, StyleEncoderConfig, TextEncoder, TextEncoderConfig
+from t2i.training import style_encoder
+from t2i.training.style_encoder import StyleTraining, cycle_error
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model whose pictures depend on the noise."""
+    torch.manual_seed(1)
+    networks = {
+        "text_encoder": TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16)),
+        "generator": Generator(GeneratorConfig(width=8)),
+    }
+    checkpoint.save(tmp_path / "model", networks, {name: asdict(n.config) for name, n in networks.items()})
+    return tmp_path / "model"
+
+
+@pytest.fixture
+def config(corpus, model, tmp_path):
+    return StyleTraining(str(corpus), str(model), str(tmp_path / "out"), steps=6, batch=8, width=8)
+
+
+def test_the_cycle_error_is_0_for_the_truth_and_1_for_nothing():
+    z = torch.randn(70, 4, generator=torch.Generator().manual_seed(1))
+    assert cycle_error(lambda x: x, lambda z, h: z, z, z) == 0
+    assert cycle_error(torch.zeros_like, lambda z, h: z, z, z) == pytest.approx(1)
+
+
+def test_it_learns_to_read_the_noise(config):
+    out = style_encoder.train(replace(config, steps=200, batch=32, decay=0.9))
+    errors = [json.loads(line)["cycle_error"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert errors[-1] < 0.75  # 1 is chance, on captions and noise it never saw
+    written = json.loads((out / "config.json").read_text())
+    record = written["training"]["style_encoder"]
+    assert record["steps"] == 200 and record["model"] == "model" and record["cycle_error"] == round(errors[-1], 4)
+
+
+def test_in_the_models_own_folder_it_joins_it(config):
+    style_encoder.train(replace(config, out=config.model))
+    studio = t2i.load(config.model, "cpu")
+    assert studio.style(studio.draw("a red square")[0]).shape == (100,)
+
+
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(style_encoder, "SAVE_EVERY", 2)
+    whole = style_encoder.train(config)
+    broken = replace(config, out=str(tmp_path / "broken"))
+    calls = []
+
+    def failing(*args):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return style_encoder_mix(*args)
+
+    style_encoder_mix = style_encoder.mix
+    monkeypatch.setattr(style_encoder, "mix", failing)
+    with pytest.raises(KeyboardInterrupt):
+        style_encoder.train(broken)
+    monkeypatch.setattr(style_encoder, "mix", style_encoder_mix)
+    one, other = (load_file(f / "style_encoder.safetensors") for f in (whole, style_encoder.train(broken)))
+    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_run_with_another_configuration_is_told(config):
+    style_encoder.train(config)
+    with pytest.raises(InputError, match="width was 8, now 16"):
+        style_encoder.train(replace(config, width=16))
+
+
+def test_a_model_that_is_missing_is_told(config):
+    with pytest.raises(InputError, match="unknown model 'roses'"):
+        style_encoder.train(replace(config, model="roses"))
+
+
+def test_shapes():
+    network = StyleEncoder(StyleEncoderConfig(width=8)).eval()
+    assert network(torch.zeros(3, 3, 64, 64)).shape == (3, 100)
