@@ -222,8 +222,8 @@ def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     picture = Image.open(download.value.path())
     assert (picture.format, picture.size) == ("PNG", (64, 64))
     made = json.loads(picture.text["t2i"])
-    assert made["seed"] == 6 and picture.text["Description"] == made["caption"]
-    drawn = t2i.load(model).draw_array(made["caption"], [made["seed"]], made["style"])[0]
+    assert made["seed"] == 6 and [picture.text["Description"]] == made["captions"]
+    drawn = t2i.load(model).draw_array(made["captions"], [made["seed"]], made["style"])[0]
     assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
     distance = np.abs(screen - np.asarray(picture, int)).mean(axis=(1, 2, 3))
     assert distance.argmin() == 5 and distance[5] < 8  # a JPEG apart from the sixth on the screen
@@ -403,6 +403,102 @@ def test_every_number_of_a_blend_is_clamped(url, number):
     assert len(answer.get("pictures", [])) == 64, answer
 
 
+@pytest.mark.parametrize("kind", ["gif", "webp", "png"])
+def test_a_blend_is_saved_as_a_film(blend, kind):
+    button = {"gif": "GIF", "webp": "Animated WebP", "png": "PNG sheet"}[kind]
+    with blend.expect_download() as download:
+        blend.get_by_role("button", name=button).click()
+    film = Image.open(download.value.path())
+    assert film.format.lower() == kind and download.value.suggested_filename.endswith(f".{kind}")
+    frames = getattr(film, "n_frames", 1)  # 33 there, 31 back; WebP joins those that look the same
+    assert frames == {"gif": 64, "png": 1}.get(kind, frames) and (kind != "webp" or 16 < frames <= 64)
+
+
+@pytest.mark.parametrize("kind", [None, "exe", ["gif"], "mp4"])
+def test_a_film_of_another_kind_is_refused(url, kind):
+    answer = ask(url, "film", {"captions": [CAPTION, "a blue bird"], "kind": kind})
+    assert set(answer) == {"error", "busy"} and "gif" in answer["error"]
+
+
+@pytest.fixture
+def styles(page, tmp_path):
+    """The page on its tab "Style", with one photo."""
+    page.get_by_role("tab", name="Style").click()
+    Image.effect_noise((120, 80), 90).convert("RGB").save(tmp_path / "photo.png")
+    page.locator(".t2i-restyle input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    return page
+
+
+def painted(page) -> list[str]:
+    """The sources of the pictures beside the photos, once nothing is under way."""
+    page.wait_for_load_state("networkidle")
+    return page.eval_on_selector_all(".t2i-restyle td img", "images => images.map(image => image.src)")
+
+
+def test_a_photo_is_painted_under_every_caption(styles):
+    before = painted(styles)
+    assert len(before) == 6 and all(source.startswith("data:image/jpeg") for source in before)
+    styles.get_by_label("Caption 2").fill("a blue bird")
+    styles.get_by_label("Caption 5").fill("")
+    styles.wait_for_function("old => document.querySelectorAll('.t2i-restyle td img')[1].src !== old", arg=before[1])
+    styles.wait_for_function("document.querySelectorAll('.t2i-restyle td img')[4].src.startsWith('data:image/gif')")
+    after = painted(styles)
+    for i in (0, 2, 3, 5):  # drawn in another batch, and a JPEG
+        assert np.abs(decode(before[i]).astype(int) - decode(after[i])).max() < 16
+    styles.get_by_role("button", name="Add a drawn picture").click()
+    styles.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 2")
+    with styles.expect_download() as download:
+        styles.get_by_role("button", name="Save as PNG sheet").click()
+    assert Image.open(download.value.path()).size == (6 * 132, 2 * 132)
+
+
+def test_the_crop_is_chosen_and_a_photo_removed(styles):
+    before = painted(styles)
+    styles.get_by_label("Photo 1: choose what is seen").click()
+    styles.get_by_label("Closer").press("End")
+    styles.wait_for_function("old => document.querySelector('.t2i-restyle td img').src !== old", arg=before[0])
+    zoomed = painted(styles)
+    box = styles.locator(".crop").bounding_box()
+    styles.mouse.move(box["x"] + 100, box["y"] + 100)
+    styles.mouse.down()
+    styles.mouse.move(box["x"] + 20, box["y"] + 100, steps=4)
+    styles.mouse.up()
+    styles.wait_for_function("old => document.querySelector('.t2i-restyle td img').src !== old", arg=zoomed[0])
+    assert float(styles.get_by_label("Across", exact=True).locator("visible=true").input_value()) > 0.5
+    styles.get_by_role("button", name="Remove photo").click()
+    assert painted(styles) == [] and styles.locator(".empty").is_visible()
+
+
+def test_a_file_that_is_no_picture_is_told(styles, tmp_path):
+    (tmp_path / "<b>text.jpg").write_text("no picture")
+    styles.locator(".t2i-restyle input[type=file]").set_input_files(tmp_path / "<b>text.jpg")
+    styles.wait_for_function("document.querySelector('.t2i-restyle .note').textContent.includes('<b>text.jpg is not')")
+
+
+def test_hostile_photos_are_refused_in_words(url):
+    def uri(data: bytes, kind="png") -> str:
+        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+    big = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(big, "PNG")
+    gif = io.BytesIO()
+    Image.new("L", (20, 20)).save(gif, "GIF")
+    for photo, words in (
+        (None, "must be a PNG"),
+        ("file:///etc/passwd", "must be a PNG"),
+        ("data:image/svg+xml;base64,AAAA", "must be a PNG"),
+        ("data:image/png;base64,!!!", "cannot be read"),
+        (uri(b""), "cannot be read"),
+        (uri(b"\x89PNG\r\n\x1a\n" + b"\0" * 50), "cannot be read"),
+        (uri(gif.getvalue()), "cannot be read"),
+        (uri(big.getvalue()), "larger than 1024 pixels"),
+        (uri(b"\0" * 2_001_000), "larger than 2000 kB"),
+    ):
+        answer = ask(url, "restyle", {"photo": photo, "captions": [CAPTION]})
+        assert words in answer["error"], answer
+
+
 def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(url)
@@ -429,7 +525,7 @@ def ask(url, function, data) -> dict:
     return json.load(urllib.request.urlopen(request))
 
 
-@pytest.mark.parametrize("function", ["draw", "png", "blend"])
+@pytest.mark.parametrize("function", ["draw", "png", "blend", "film", "restyle"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -466,7 +562,7 @@ def test_the_api_event(url, model):
     for uri, expected in zip(answer["pictures"], drawn, strict=True):
         assert np.abs(decode(uri).astype(int) - expected).max() <= 1
     assert "error" in client.predict("", api_name="/draw")
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw", "/blend"]
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw", "/blend", "/restyle"]
 
 
 def test_one_request_too_many_is_refused_in_words(model, monkeypatch):

@@ -13,7 +13,10 @@ def blend_tab(desk: Desk) -> None:
     def blend(request):
         return in_words(lambda: desk.blend(request))
 
-    panel("blend", [blend], model=desk.default, seedMax=SEED_MAX)
+    def film(request):
+        return in_words(lambda: desk.film(request))
+
+    panel("blend", [blend, film], model=desk.default, seedMax=SEED_MAX)
 
     def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = desk.default) -> dict:
         """Draw points on the way between two sentences, or among four on the corners of a square.

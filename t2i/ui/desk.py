@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import logging
 import math
 import re
@@ -13,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 import t2i
+from t2i import files
 from t2i.checkpoint import MODELS
 from t2i.errors import InputError
 
@@ -26,6 +26,7 @@ SEED_MAX = 999_999
 WAITING = 8  # requests at the desk, the one being drawn included
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
+FILMS, FRAMES = ("gif", "webp", "png"), 33
 CAPTIONS = 8  # of a restyled photo
 PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 
@@ -90,21 +91,37 @@ class Desk:
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
-        made = {"caption": caption[:READ], "seed": seeds[0], "style": style, "model": model}
-        notes = PngImagePlugin.PngInfo()
-        notes.add_itxt("Description", made["caption"])
-        notes.add_itxt("t2i", json.dumps(made))
-        words = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
+        made = {"captions": [caption[:READ]], "seed": seeds[0], "style": style, "model": model}
         return {
-            "file": _data_uri(picture, "PNG", pnginfo=notes),
-            "name": f"{model}-{seeds[0]}-{words}.png",
+            "file": _uri(files.png(np.asarray(picture), made), "image/png"),
+            "name": f"{model}-{seeds[0]}-{_slug(caption)}.png",
+        }
+
+    def film(self, request: object) -> dict:
+        """The whole way of `blend` as a file: between two sentences, or around a square of four.
+
+        `request`: as for `blend` without `at`, and {"kind": "gif", "webp" or "png"}.
+        """
+        captions, seed, model = self._read_blend(request)
+        kind = request.get("kind")
+        if kind not in FILMS:
+            raise InputError(f"The kind must be one of {', '.join(FILMS)}.")
+        cut = [caption[:READ] for caption in captions]
+        shares = np.linspace(0, 1, FRAMES)
+        way = _around(shares) if len(captions) == 4 else [(share, 0) for share in shares]
+        weights = [_corners(len(captions), *point) for point in way]
+        frames = self._run(model, lambda studio: studio.mix_array(cut, weights, seed))
+        made = {"captions": cut, "seed": seed, "steps": len(frames), "model": model}
+        return {
+            "file": _uri(files.film(frames, f".{kind}", made), f"image/{kind}"),
+            "name": f"{model}-{seed}-{_slug(captions[0])}.{kind}",
         }
 
     def _draw(self, model: str, job: Callable[[t2i.Studio], np.ndarray], kind: str) -> dict:
         """The pictures of a job, with what the status line says of them."""
         studio, seconds, pixels = self._run(model, lambda studio: (studio, *_timed(lambda: job(studio))))
         return {
-            "pictures": [_data_uri(Image.fromarray(picture), kind) for picture in pixels],
+            "pictures": [_picture(Image.fromarray(one), kind) for one in pixels],
             "ms": round(1000 * seconds / len(pixels), 2),
             "model": MODELS[model].title,
             "parameters": studio.parameters,
@@ -184,13 +201,17 @@ def _photo(value: object) -> Image.Image:
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
     if len(data) > PHOTO_BYTES * 4 // 3 + 4:
         raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
-        if max(photo.size) > PHOTO_SIDE:
-            raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        raise unreadable from None
+    if max(photo.size) > PHOTO_SIDE:
+        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+    try:
         photo.load()
     except (OSError, SyntaxError, ValueError):
-        raise InputError("The photo cannot be read: it is damaged, or no picture.") from None
+        raise unreadable from None
     return photo
 
 
@@ -229,10 +250,22 @@ def _number(value: object, low: float, high: float) -> float:
     return min(max(value if math.isfinite(value) else 0.0, low), high)
 
 
-def _data_uri(picture: Image.Image, kind: str, **options) -> str:
-    if kind == "JPEG":
-        # Whole colour resolution: the page enlarges these pictures four times.
-        options.update(quality=92, subsampling=0)
+def _around(shares: np.ndarray) -> list[tuple[float, float]]:
+    """Points on the circle within the square, as the page plays them."""
+    return [(0.5 - 0.5 * math.cos(2 * math.pi * s), 0.5 - 0.5 * math.sin(2 * math.pi * s)) for s in shares]
+
+
+def _slug(caption: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
+
+
+def _picture(picture: Image.Image, kind: str) -> str:
+    # Whole colour resolution: the page enlarges these pictures four times.
+    options = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return _uri(buffer.getvalue(), f"image/{kind.lower()}")
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
