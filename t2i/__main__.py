@@ -1,4 +1,4 @@
-"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `train`."""
+"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `evaluate`, `train`."""
 
 import argparse
 import json
@@ -57,6 +57,15 @@ def _parser(arguments: list[str]) -> _Parser:
     restyle = _add(commands, _restyle, "restyle", "paint captions in the styles of photos", out="styles.png")
     restyle.add_argument("captions", nargs="+", metavar="CAPTION")
     restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="a row each")
+    evaluate = commands.add_parser("evaluate", help="measure a model on a test split, or write the README's table")
+    evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a name, a folder or a Hub id")
+    evaluate.add_argument("--data", help="a zip or folder with a test split")
+    evaluate.add_argument("--judge", default="", help="a text encoder of another seed (default: the model's `judge`)")
+    evaluate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    evaluate.add_argument("--json", type=Path, help="write the figures here (one model)")
+    evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
+    evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
+    evaluate.set_defaults(run=_evaluate)
     train = commands.add_parser("train", help="train a network: text, then gan, then style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
@@ -133,6 +142,28 @@ def _write_film(path: Path, pictures: list[Image.Image], made: dict) -> None:
 def _write(path: Path, data: bytes) -> None:
     checkpoint.write(path, lambda partial: partial.write_bytes(data))
     print(path)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import table
+
+    if options.table:
+        return print(table.write())
+    if not options.models or not options.data:
+        raise InputError("evaluate needs a MODEL and --data, or --table alone")
+    if options.json and len(options.models) > 1:
+        raise InputError(f"--json holds the figures of one model, not of {len(options.models)}")
+    try:
+        from .evaluation import run, sheet
+    except ModuleNotFoundError as error:
+        raise InputError(f"evaluation needs {error.name}: pip install -r requirements-train.txt") from None
+    if options.sheet:
+        return _write(options.sheet, sheet.comparison(options.models, options.data))
+    for model in options.models:
+        figures = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
+        print(table.lines(figures))
+        if options.json:
+            _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:

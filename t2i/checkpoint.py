@@ -164,6 +164,11 @@ def _read_network(folder: Path, name: str, fields: object) -> nn.Module:
             network = network_class(config_class(**fields))
     except (TypeError, ValueError, RuntimeError) as error:
         raise _broken(described, f"{name}: {error}") from None
+    return load_tensors(network, path)
+
+
+def load_tensors(network: nn.Module, path: Path) -> nn.Module:
+    """Give a network the tensors of a file, float32, in evaluation mode; `InputError` if they are not its own."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -27,6 +27,8 @@ class Captioned:
     classes: np.ndarray  # (N,) int64; without `class_id` each picture is a class of its own
     class_names: dict[int, str]
     splits: np.ndarray  # (N,) of SPLITS
+    boxes: tuple[tuple[float, ...] | None, ...]  # (x0, y0, x1, y1) of the subject, fractions, where known
+    parts: tuple[dict[str, tuple[float, float]] | None, ...]  # its key points (x, y), fractions, where known
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices (M,) of the pictures in these splits."""
@@ -51,6 +53,8 @@ def read(path: str | Path, size: int) -> Captioned:
         classes=np.array([r.get("class_id", i) for i, r in enumerate(records)], dtype=np.int64),
         class_names={r["class_id"]: r["class_name"] for r in records if "class_id" in r and "class_name" in r},
         splits=np.array([r["split"] for r in records]),
+        boxes=tuple(tuple(r["box"]) if "box" in r else None for r in records),
+        parts=tuple(r.get("parts") for r in records),
     )
 
 
@@ -106,7 +110,16 @@ def _record(where: str, line: str) -> dict:
         raise InputError(f"{where}: unknown split {record.get('split')!r}; allowed: {', '.join(SPLITS)}")
     if type(record.get("class_id", 0)) is not int:
         raise InputError(f"{where}: class_id must be a whole number, not {record['class_id']!r}")
+    if "box" in record and not _numbers(record["box"], 4):
+        raise InputError(f"{where}: box must be four numbers, not {record['box']!r}")
+    parts = record.get("parts", {})
+    if not isinstance(parts, dict) or not all(_numbers(point, 2) for point in parts.values()):
+        raise InputError(f"{where}: parts must name points of two numbers, not {parts!r}")
     return record
+
+
+def _numbers(value: object, count: int) -> bool:
+    return isinstance(value, list) and len(value) == count and all(type(v) in (int, float) for v in value)
 
 
 def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], bytes]) -> np.ndarray:

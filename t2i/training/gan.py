@@ -20,6 +20,7 @@ from .text_encoder import embed
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
+READ_RATE = 1e-3  # of the reader, which must follow what G does
 PUSH = 10.0  # weight in G's loss of what makes the noise matter
 
 
@@ -39,7 +40,7 @@ class GanTraining:
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks
     diversity: float = 0.5  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
-    information: float = 0.2  # weight of the share of z that cannot be read from a picture; paper: 0
+    information: float = 1.0  # weight of the share of z that cannot be read from a picture; paper: 0
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
 
@@ -136,8 +137,9 @@ class Trainer:
         self.generator, self.discriminator = (network.to(**layout).train() for network in _first(config, embedding))
         self.reader = Reader(self.generator.config.noise).to(**layout).train()
         self.average = Average(self.generator, config.decay)
-        learning = (self.discriminator.parameters(), [*self.generator.parameters(), *self.reader.parameters()])
-        self.optimizers = [torch.optim.Adam(weights, config.rate, (0.5, 0.999), fused=True) for weights in learning]
+        networks = (self.discriminator, self.generator)
+        self.optimizers = [torch.optim.Adam(n.parameters(), config.rate, (0.5, 0.999), fused=True) for n in networks]
+        self.optimizers[1].add_param_group({"params": self.reader.parameters(), "lr": READ_RATE})
 
     def step(self, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor, epoch: int) -> tuple[float, float]:
         """Update D, then G, on one batch; returns their losses."""

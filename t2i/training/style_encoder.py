@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..errors import InputError
+from ..evaluation.quality import cycle_error
 from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SIZE, embed_all, mean_captions
@@ -34,13 +35,6 @@ class StyleTraining:
     width: int = 32  # n of S
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
-
-
-@torch.inference_mode()
-def cycle_error(style_encoder: StyleEncoder, generator: Generator, z: Tensor, h: Tensor) -> float:
-    """E‖z − S(G(z, h))‖² / E‖z‖² for noise z (B, 100) and embeddings h (B, 1024): 0 is perfect, 1 is chance."""
-    missed = [(n - style_encoder(generator(n, t))).square().sum() for n, t in zip(z.split(64), h.split(64))]
-    return float(sum(missed) / z.square().sum())
 
 
 def train(config: StyleTraining) -> Path:

@@ -47,6 +47,13 @@ def image_projection(dropout: float = 0.0) -> nn.Sequential:
     )
 
 
+def read_projection(folder: str | Path) -> nn.Sequential:
+    """The image projection that `train text` left in this folder, in evaluation mode; `InputError` if it did not."""
+    with torch.device("meta"):
+        projection = image_projection()
+    return checkpoint.load_tensors(projection, Path(folder) / "image_projection.safetensors")
+
+
 class JointEmbedding(nn.Module):
     """Text encoder, image projection and the scale of their cosine: what `train text` optimises."""
 

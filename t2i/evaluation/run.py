@@ -1,0 +1,222 @@
+"""All the measures of a model on the zero-shot test split, and the table of those that were measured."""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from .. import checkpoint
+from ..engine import Engine
+from ..errors import InputError
+from ..models import TextEncoder, encode
+from ..training import data, features
+from ..training.text_encoder import VIEWS, embed, read_projection
+from . import disentangling, quality
+from .retrieval import retrieval
+
+SIZE = 64  # of the model's pictures, and of the photos they are compared with
+PHOTO = 144  # of the photos in retrieval, as `train text` sees them
+KNOWN = 1000  # training photos whose mean centres retrieval
+VARIED, SEEDS = 32, 16  # captions and seeds of diversity
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` measures: a model, the data set whose test split it is measured on, and a judge."""
+
+    model: str
+    data: str
+    judge: str = ""  # a text encoder trained with another seed; none: the model's own folder `judge`
+    seed: int = 0
+
+
+class _Bench:
+    """A model, the test split, and the model's picture of each test photo's first caption, drawn once."""
+
+    def __init__(self, config: Evaluation):
+        self.config, self.folder = config, checkpoint.resolve(config.model)
+        self.described = checkpoint.read_config(self.folder)
+        style = ["style_encoder"] if "style_encoder" in self.described else []
+        self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *style)
+        self.engine = Engine(self.networks)
+        self.set = data.read(config.data, SIZE)
+        self.rows = self.set.rows("test")
+        if len(self.rows) < 4:
+            raise InputError(f"{config.data}: has {len(self.rows)} test pictures, and 4 are the fewest")
+        self.photos = self.set.images[self.rows]
+        self.classes = torch.from_numpy(self.set.classes[self.rows])
+        self.captions = [self.set.captions[i][0] for i in self.rows]
+        self.z = torch.randn(len(self.rows), 100, generator=self.random())
+        self.h = self.engine.embed(self.captions)
+        self.pictures = self.engine.render(self.z, self.h)
+        self.photo_features = features.features(self.photos)
+        self.picture_features = features.features(self.pictures)
+
+    def random(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.config.seed)
+
+    def classed(self) -> bool:
+        """Whether photos share classes, which retrieval and diversity need."""
+        return 1 < len(self.classes.unique()) < len(self.classes)
+
+
+def evaluate(config: Evaluation) -> dict:
+    """Every measure of a model that its folder and the data allow, by name; those left out say why in `left_out`."""
+    start, bench = time.perf_counter(), _Bench(config)
+    measures: dict[str, Callable[[_Bench], dict]] = {
+        "retrieval": _retrieval, "fidelity": _fidelity, "agreement": _agreement, "diversity": _diversity,
+        "style": _style,
+    }  # fmt: skip
+    found, left_out = {}, {}
+    for name, measure in tqdm(measures.items(), desc="measures", unit="measure"):
+        try:
+            found[name] = measure(bench)
+        except _LeftOut as reason:
+            left_out[name] = str(reason)
+    gan = bench.described.get("training", {}).get("gan", {})
+    return {
+        "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
+        "objective": gan.get("objective"), "width": gan.get("width"), "epochs": _epochs(gan), "seed": config.seed,
+        "hardware": f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "seconds": round(time.perf_counter() - start), **found, "left_out": left_out,
+    }  # fmt: skip
+
+
+class _LeftOut(Exception):
+    """A measure that this model or this data set does not allow."""
+
+
+def _epochs(gan: dict | None) -> int:
+    """Epochs of a training and of those before it."""
+    return gan.get("epochs_done", 0) + _epochs(gan.get("before")) if gan else 0
+
+
+def _processor() -> str:
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+@torch.inference_mode()
+def _joint(text: TextEncoder, captions: list[str]) -> Tensor:
+    device = next(text.parameters()).device
+    parts = (captions[i : i + 256] for i in range(0, len(captions), 256))
+    return torch.cat([embed(text, encode(part, text.config.length).to(device)).cpu() for part in parts])
+
+
+def _retrieval(bench: _Bench) -> dict:
+    """Top-1 and AP@50 of real photos by all their captions: cosine, and centred as `train text` reports it."""
+    if not bench.classed():
+        raise _LeftOut("needs test pictures of at least two classes")
+    try:
+        projection = read_projection(bench.folder)
+    except InputError:
+        raise _LeftOut("the model has no image_projection.safetensors") from None
+    large, text = data.read(bench.config.data, PHOTO), bench.networks["text_encoder"]
+    known = large.rows("train", "val")
+    known = known[:: max(1, len(known) // KNOWN)][:KNOWN]
+    rows = np.concatenate([bench.rows, known])
+    with torch.inference_mode():
+        images = torch.stack([projection(features.features(large.images[rows], view)) for view in VIEWS]).mean(0)
+    images, others = images[: len(bench.rows)], images[len(bench.rows) :]
+    captions = [c for i in bench.rows for c in large.captions[i]]
+    owners = bench.classes.repeat_interleave(torch.tensor([len(large.captions[i]) for i in bench.rows]))
+    texts, other_texts = _joint(text, captions), _joint(text, [large.captions[i][0] for i in known])
+    top1, ap50 = retrieval(images, bench.classes, texts, owners)
+    found = {"top1": top1, "ap50": ap50}
+    if len(known):
+        images, texts = images - others.mean(0), texts - other_texts.mean(0)
+        found["top1_centred"], found["ap50_centred"] = retrieval(images, bench.classes, texts, owners)
+    return found
+
+
+def _fidelity(bench: _Bench) -> dict:
+    """KID and Fréchet distance to half of the photos: of as many pictures, of the other half, of the mean picture."""
+    half, other = torch.randperm(len(bench.rows), generator=bench.random()).chunk(2)
+    mean = features.features(bench.pictures.mean(0, keepdims=True).round().astype(np.uint8))
+    compared = {
+        "pictures": bench.picture_features[other],
+        "photos": bench.photo_features[other],
+        "mean_picture": mean.expand(len(other), -1),
+    }
+    wanted, found = bench.photo_features[half], {"samples": len(other)}
+    for name, seen in compared.items():
+        kid, deviation = quality.kid(seen, wanted, seed=bench.config.seed)
+        found[name] = {"kid": kid, "kid_deviation": deviation, "frechet": quality.frechet(seen, wanted)}
+    return found
+
+
+def _agreement(bench: _Bench) -> dict:
+    """R-precision, and zero-shot class by captions, as a judge sees pictures, photos, and pictures shuffled."""
+    folder = Path(bench.config.judge) if bench.config.judge else bench.folder / "judge"
+    if not bench.config.judge and not folder.is_dir():
+        raise _LeftOut("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
+    judge, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)
+    trained = [c.get("training", {}).get("text_encoder", {}) for c in (checkpoint.read_config(folder), bench.described)]
+    if trained[0].get("seed") == trained[1].get("seed"):
+        raise InputError(f"{folder}: was trained with the model's own seed, {trained[0].get('seed')}: no judge of it")
+    own = _joint(judge, bench.captions)
+    captions = [c for i in bench.rows for c in bench.set.captions[i]]
+    owners = bench.classes.repeat_interleave(torch.tensor([len(bench.set.captions[i]) for i in bench.rows]))
+    every, found = _joint(judge, captions) if bench.classed() else None, {}
+    order = torch.randperm(len(own), generator=bench.random())
+    with torch.inference_mode():
+        pictures, photos = projection(bench.picture_features), projection(bench.photo_features)
+    for name, seen in (("pictures", pictures), ("photos", photos), ("shuffled", pictures[order])):
+        found[name] = {"r_precision": quality.precision(seen, own, seed=bench.config.seed)}
+        if every is not None:
+            found[name]["class_top1"] = retrieval(seen, bench.classes, every, owners)[0]
+    return found
+
+
+def _diversity(bench: _Bench) -> dict:
+    """Mean distance of 16 seeds of a caption, beside photos of one class and captions of several under one seed."""
+    if not bench.classed():
+        raise _LeftOut("needs test pictures of at least two classes")
+    some = np.linspace(0, len(bench.rows) - 1, min(VARIED, len(bench.rows))).astype(int)
+    z = torch.randn(SEEDS, 100, generator=bench.random())
+    drawn = np.stack([bench.engine.render(z, bench.h[i].expand(SEEDS, -1)) for i in some])  # (V, 16, 64, 64, 3)
+    seen = features.features(drawn.reshape(-1, SIZE, SIZE, 3)).unflatten(0, (len(some), SEEDS))
+
+    def distances(groups: list[tuple[Tensor, np.ndarray]]) -> dict:
+        pixels = [torch.from_numpy(p.reshape(len(p), -1)).float() / 127.5 for _, p in groups]
+        absolute = [torch.pdist(p, 1).mean() / p.shape[1] for p in pixels]
+        return {"features": float(np.mean([quality.spread(f) for f, _ in groups])), "pixels": float(np.mean(absolute))}
+
+    classes = [(bench.classes == c).nonzero()[:SEEDS, 0] for c in bench.classes.unique()]
+    return {
+        "seeds_of_a_caption": distances(list(zip(seen, drawn))),
+        "photos_of_a_class": distances([(bench.photo_features[c], bench.photos[c]) for c in classes if len(c) > 1]),
+        "captions_under_a_seed": distances([(seen[:, i], drawn[:, i]) for i in range(SEEDS)]),
+    }
+
+
+def _style(bench: _Bench) -> dict:
+    """Cycle error of S, and how well S, and captions alone, tell pairs of photos of one style (Figure 5)."""
+    if "style_encoder" not in bench.networks:
+        raise _LeftOut("the model has no style encoder")
+    style_encoder, generator = bench.networks["style_encoder"], bench.networks["generator"]
+    found = {"cycle_error": quality.cycle_error(style_encoder, generator, bench.z, bench.h.cpu())}
+    codes, captions = bench.engine.invert(bench.photos).numpy(), bench.h.cpu().numpy()
+    colours = [disentangling.background(photo, bench.set.boxes[i]) for photo, i in zip(bench.photos, bench.rows)]
+    traits = {"background": (np.arange(len(colours)), colours)}
+    parts = [bench.set.parts[i] or {} for i in bench.rows]
+    whole = np.array([i for i, part in enumerate(parts) if part.keys() >= set(disentangling.KEY_POINTS)], int)
+    if len(whole) > 8:
+        traits["pose"] = whole, [np.ravel([parts[i][k] for k in disentangling.KEY_POINTS]) for i in whole]
+    for name, (rows, values) in traits.items():
+        clusters = disentangling.styles(np.array(values), bench.config.seed)
+        area, curve = disentangling.roc(codes[rows], clusters, seed=bench.config.seed)
+        words, _ = disentangling.roc(captions[rows], clusters, seed=bench.config.seed)
+        found[name] = {"roc": area, "roc_of_captions": words, "pairs_of": len(rows), "curve": curve}
+    return found

@@ -1,0 +1,98 @@
+"""The figures in words: those of one model, and the README's table of all that were measured."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from .. import checkpoint
+from ..errors import InputError
+
+README = checkpoint.WEIGHTS.parent / "README.md"
+START, END = "<!-- figures -->", "<!-- /figures -->"
+PUBLISHED = "published"
+
+
+def _percent(*values: float) -> str:
+    return " / ".join(f"{100 * value:.1f}" for value in values) + " %"
+
+
+def _three(values: dict, name: str, digits: int, scale: float = 1) -> str:
+    """Of the pictures; in brackets of photos and of the worst case, from the same run."""
+    worst = "mean_picture" if "mean_picture" in values else "shuffled"
+    one, photos, none = (f"{scale * values[key][name]:.{digits}f}" for key in ("pictures", "photos", worst))
+    return f"{one} ({photos}; {none})"
+
+
+def _kid(f: dict) -> str:
+    spread = f["fidelity"]["pictures"]["kid_deviation"]
+    return _three(f["fidelity"], "kid", 1, 1000).replace(" (", f" ± {1000 * spread:.1f} (")
+
+
+def _diverse(f: dict, name: str) -> str:
+    return f"{f['diversity']['seeds_of_a_caption'][name]:.2f} ({f['diversity']['photos_of_a_class'][name]:.2f})"
+
+
+def _roc(f: dict, name: str) -> str:
+    return f"{f['style'][name]['roc']:.2f} ({f['style'][name]['roc_of_captions']:.2f})"
+
+
+RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5 %, by inner product"}
+
+# What a row is called, what was published for a data set, and how a model's figures fill it.
+ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
+    ("objective", {}, lambda f: f"{f['objective']}, n = {f['width']}"),
+    ("epochs", {"flowers": "600", "birds": "600"}, lambda f: str(f["epochs"])),
+    ("retrieval, top-1 / AP@50, cosine", RETRIEVAL, lambda f: _percent(f["retrieval"]["top1"], f["retrieval"]["ap50"])),
+    ("the same, centred", {}, lambda f: _percent(f["retrieval"]["top1_centred"], f["retrieval"]["ap50_centred"])),
+    ("KID × 1000 (photos; mean picture)", {}, _kid),
+    ("Fréchet distance (photos; mean picture)", {}, lambda f: _three(f["fidelity"], "frechet", 0)),
+    ("R-precision, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "r_precision", 1, 100)),
+    ("class by captions, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "class_top1", 1, 100)),
+    ("seeds of a caption differ, features (photos of a class)", {}, lambda f: _diverse(f, "features")),
+    ("seeds of a caption differ, pixels (photos of a class)", {}, lambda f: _diverse(f, "pixels")),
+    ("cycle error of S", {}, lambda f: f"{f['style']['cycle_error']:.2f}"),
+    ("style ROC, background (captions alone)", {}, lambda f: _roc(f, "background")),
+    ("style ROC, pose (captions alone)", {}, lambda f: _roc(f, "pose")),
+    ("measured on", {}, lambda f: f"{f['pictures']} test pictures, {f['hardware']}, {f['seconds']} s"),
+]
+
+
+def lines(figures: dict) -> str:
+    """The figures of one model, a line each, and what was left out."""
+    told = [f"{figures['model']} on {figures['data']}"]
+    told += [f"  {name}: {cell}" for name, _, fill in ROWS if (cell := _cell(fill, figures)) != "–"]
+    told += [f"  left out: {name} {reason}" for name, reason in figures["left_out"].items()]
+    return "\n".join(told)
+
+
+def table(found: list[dict]) -> str:
+    """Markdown: a column a model, a row a measure, what was published beside it."""
+    published = [next((told[data] for data in told if data in found[0]["data"]), "") for _, told, _ in ROWS]
+    rows = [["", *(f["model"] for f in found), PUBLISHED], ["---"] * (len(found) + 2)]
+    for (name, _, fill), other in zip(ROWS, published):
+        cells = [_cell(fill, figures) for figures in found]
+        if any(cell != "–" for cell in cells):
+            rows.append([name, *cells, other])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def write(readme: Path = README, weights: Path = checkpoint.WEIGHTS) -> Path:
+    """Write the tables of `weights/*/evaluation.json`, one a data set, between the README's two marks."""
+    found = [json.loads(path.read_text("utf-8")) for path in sorted(weights.glob("*/evaluation.json"))]
+    if not found:
+        raise InputError(f"{weights}: holds no evaluation.json; `evaluate MODEL --data ZIP --json FILE` writes one")
+    text = readme.read_text("utf-8")
+    if not (text.count(START) == text.count(END) == 1 and text.index(START) < text.index(END)):
+        raise InputError(f"{readme}: must have the line {START} and, after it, the line {END}, once")
+    tables = [table([f for f in found if f["data"] == data]) for data in dict.fromkeys(f["data"] for f in found)]
+    before, after = text.partition(START)[0], text.partition(END)[2]
+    made = before + "\n\n".join([START, *tables, END]) + after
+    checkpoint.write(readme, lambda path: path.write_text(made, "utf-8"))
+    return readme
+
+
+def _cell(fill: Callable[[dict], str], figures: dict) -> str:
+    try:
+        return fill(figures)
+    except KeyError:
+        return "–"

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from t2i.evaluation.disentangling import background, roc, styles
+
+
+def test_the_background_is_the_border_or_what_lies_outside_the_box():
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    pixels[16:48, 16:48] = 200
+    assert background(pixels, None).tolist() == [0, 0, 0]
+    pixels[:, :32] = 100
+    assert background(pixels, (0, 0, 0.5, 1)).tolist() == pixels[:, 32:].reshape(-1, 3).mean(0).tolist()
+    assert background(pixels, (-1, -1, 2, 2)).tolist() == pixels.reshape(-1, 3).mean(0).tolist()  # all is subject
+
+
+def test_styles_are_clusters():
+    traits = np.repeat(np.eye(3) * 100, 40, 0) + np.random.default_rng(0).normal(size=(120, 3))
+    found = styles(np.concatenate([traits] * 4))
+    assert len(set(found)) <= 100
+    for a, b in ((0, 40), (40, 80), (80, 120)):  # no cluster spans two heaps
+        assert not set(found[a:b]) & set(np.delete(found[:120], slice(a, b)))
+
+
+def test_the_roc_is_1_for_codes_of_the_style_and_a_half_for_noise():
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 20)
+    told, curve = roc(np.eye(10)[labels] + 0.01 * random.normal(size=(200, 10)), labels)
+    assert told > 0.99 and curve[0][0] == 0 and curve[-1] == [1, 1] and len(curve) == 50
+    chance, _ = roc(random.normal(size=(200, 10)), labels)
+    assert chance == pytest.approx(0.5, abs=0.05)

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from t2i.evaluation.quality import cycle_error, frechet, kid, precision, spread
+
+
+def normal(count: int, seed: int, mean: float = 0, scale: float = 1, width: int = 8) -> torch.Tensor:
+    return mean + scale * torch.randn(count, width, generator=torch.Generator().manual_seed(seed))
+
+
+def test_kid_is_near_0_for_one_distribution_and_grows_with_the_distance():
+    same, deviation = kid(normal(600, 1), normal(600, 2), subsets=20)
+    near, far = (kid(normal(600, 1), normal(600, 2, mean), subsets=20)[0] for mean in (0.5, 1))
+    assert abs(same) < 0.05 and 0 < deviation < 0.1 and same < near < far
+    assert kid(normal(600, 1), normal(600, 2), subsets=20) == (same, deviation)
+
+
+def test_kid_by_hand():
+    """Two points each, one dimension: k(a, b) = (ab + 1)³."""
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([[2.0], [2.0]])
+    found, _ = kid(x, y, subsets=2)
+    assert found == pytest.approx(1 + 125 - 2 * (1 + 1 + 27 + 27) / 4)
+
+
+def test_frechet_of_known_normals():
+    count, width = 40_000, 4
+    one, other = normal(count, 1, width=width), normal(count, 2, 2, 3, width)
+    assert frechet(one, other) == pytest.approx(width * (2**2 + (3 - 1) ** 2), rel=0.05)
+    assert frechet(one, one) == pytest.approx(0, abs=1e-6)
+    assert frechet(normal(20, 1, width=50), normal(20, 2, width=50)) > 10  # few samples: biased, but finite
+
+
+def test_precision_is_1_for_the_right_captions_and_chance_for_shuffled():
+    texts = normal(400, 1, width=32)
+    assert precision(texts + 0.01, texts) == 1
+    assert precision(texts[torch.randperm(400, generator=torch.Generator().manual_seed(0))], texts) < 0.05
+    assert precision(texts[:3], texts[:3]) == 1  # fewer than a hundred: as many as there are
+
+
+def test_precision_never_ranks_a_caption_against_itself():
+    texts = torch.eye(5)
+    assert precision(texts, texts, others=4) == 1
+
+
+def test_spread_is_the_mean_distance():
+    assert spread(torch.tensor([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
+
+
+def test_the_cycle_error_is_0_for_the_truth_and_1_for_nothing():
+    z = normal(70, 1, width=4)
+    assert cycle_error(lambda x: x, lambda z, h: z, z, z) == 0
+    assert cycle_error(torch.zeros_like, lambda z, h: z, z, z) == pytest.approx(1)

@@ -1,0 +1,164 @@
+"""The whole evaluation on made data; features are those of a small stand-in, to take seconds."""
+
+import json
+import math
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from t2i import checkpoint
+from t2i.__main__ import main
+from t2i.errors import InputError
+from t2i.evaluation import sheet, table
+from t2i.evaluation.run import Evaluation, evaluate
+from t2i.models import TextEncoder
+from t2i.training import features, text_encoder
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Thirty test squares of three colours, and six of a fourth to train on."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder, random, lines = tmp_path / "squares", np.random.default_rng(0), []
+    folder.mkdir()
+    for number, name in enumerate(("red", "green", "blue", "white")):
+        for i in range(10 if number < 3 else 6):
+            pixels = random.integers(0, 60, (24, 24, 3)) + 180 * np.eye(4)[number, :3]
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{name}{i}.png")
+            record = {"file_name": f"{name}{i}.png", "captions": [f"a {name} square {i}", f"it is {name}"]}
+            lines.append(record | {"class_id": number, "split": "test" if number < 3 else "train"})
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    return folder
+
+
+@pytest.fixture
+def small_features(monkeypatch):
+    """Sixteen places of each colour, and zeros."""
+
+    def stand_in(images, view=None):
+        x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
+        found = torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
+        return torch.nn.functional.pad(found, (0, features.WIDTH - found.shape[1]))
+
+    monkeypatch.setattr(features, "features", stand_in)
+
+
+def save_judge(folder, seed: int):
+    torch.manual_seed(seed)
+    text, projection = TextEncoder(), text_encoder.image_projection()
+    described = {"text_encoder": asdict(text.config), "training": {"text_encoder": {"seed": seed}}}
+    checkpoint.save(folder, {"text_encoder": text, "image_projection": projection}, described)
+    return folder
+
+
+@pytest.fixture
+def model(tiny_model):
+    checkpoint.save(tiny_model, {"image_projection": text_encoder.image_projection()}, {
+        "training": {
+            "text_encoder": {"seed": 0},
+            "gan": {"objective": "gan-cls", "width": 8, "epochs_done": 5, "before": {"epochs_done": 7}},
+        }
+    })  # fmt: skip
+    return tiny_model
+
+
+def numbers(value):
+    if isinstance(value, dict):
+        return [n for v in value.values() for n in numbers(v)]
+    return [n for v in value for n in numbers(v)] if isinstance(value, list) else [value]
+
+
+def test_every_measure_is_there_and_repeats(model, data, small_features):
+    save_judge(model / "judge", 1)
+    found = evaluate(Evaluation(str(model), str(data)))
+    assert found["left_out"] == {} and found["epochs"] == 12 and found["objective"] == "gan-cls"
+    assert found["pictures"] == 30 and found["model"] == "tiny"
+    assert all(math.isfinite(n) for n in numbers(found) if isinstance(n, (int, float)))
+    fidelity = found["fidelity"]
+    assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos are more like photos
+    assert 0 <= found["agreement"]["shuffled"]["r_precision"] <= 1
+    assert found["diversity"]["seeds_of_a_caption"]["pixels"] > 0
+    assert 0.5 < found["style"]["cycle_error"] and 0 <= found["style"]["background"]["roc"] <= 1
+    again = evaluate(Evaluation(str(model), str(data)))
+    for key in found.keys() - {"seconds"}:
+        assert found[key] == again[key], key
+
+
+def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_features):
+    (model / "image_projection.safetensors").unlink()
+    described = json.loads((model / "config.json").read_text())
+    del described["style_encoder"]
+    (model / "config.json").write_text(json.dumps(described))
+    found = evaluate(Evaluation(str(model), str(data)))
+    assert found["left_out"].keys() == {"retrieval", "agreement", "style"} and "judge" in found["left_out"]["agreement"]
+    assert "left out: style the model has no style encoder" in table.lines(found)
+
+
+def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, tmp_path):
+    with pytest.raises(InputError, match="own seed, 0"):
+        evaluate(Evaluation(str(model), str(data), judge=str(save_judge(tmp_path / "judge", 0))))
+
+
+def test_the_command_writes_figures_and_the_table(model, data, small_features, tmp_path, capsys):
+    weights, readme = tmp_path / "weights", tmp_path / "README.md"
+    for name in ("a", "b"):
+        path = weights / name / "evaluation.json"
+        assert main(["evaluate", str(model), "--data", str(data), "--json", str(path)]) == 0
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": name}))
+    assert "cycle error of S" in capsys.readouterr().out
+    readme.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
+    for _ in range(2):
+        table.write(readme, weights)
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- figures -->") and text.endswith("<!-- /figures -->\nafter\n")
+    assert "old" not in text and "|  | a | b | published |" in text and "| epochs | 12 | 12 |" in text
+    readme.write_text("no marks")
+    with pytest.raises(InputError, match="must have the line"):
+        table.write(readme, weights)
+    with pytest.raises(InputError, match="holds no evaluation.json"):
+        table.write(readme, tmp_path / "nothing")
+
+
+def test_the_readme_holds_what_the_command_makes_of_the_committed_figures(tmp_path):
+    if not list(checkpoint.WEIGHTS.glob("*/evaluation.json")):
+        pytest.skip("nothing was measured")
+    copy = tmp_path / "README.md"
+    copy.write_text(table.README.read_text("utf-8"), "utf-8")
+    assert table.write(copy).read_text("utf-8") == table.README.read_text("utf-8")
+
+
+def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):
+    path = tmp_path / "sheet.png"
+    assert main(["evaluate", str(model), str(model), "--data", str(data), "--sheet", str(path)]) == 0
+    page = Image.open(path)
+    assert page.size == (sheet.WORDS + 3 * (128 + 8) + 8, 16 + 8 + 8 * (128 + 8) + 8)
+    pixels = np.asarray(page)
+    one, other = (pixels[24:152, sheet.WORDS + 136 * i : sheet.WORDS + 136 * i + 128] for i in (1, 2))
+    assert (one == other).all() and one.std() > 5 and "a red square 0" in page.text["Description"]
+
+
+@pytest.mark.parametrize(
+    "words, arguments",
+    [
+        ("needs a MODEL and --data", []),
+        ("needs a MODEL and --data", ["flowers"]),
+        ("no such zip or folder", ["flowers", "--data", "gone.zip"]),
+        ("unknown model 'roses'", ["roses", "--data", "gone.zip"]),
+        ("not of 2", ["flowers", "flowers", "--data", "gone.zip", "--json", "x.json"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, model, monkeypatch, words, arguments):
+    monkeypatch.setenv("T2I_FLOWERS", str(model))
+    assert main(["evaluate", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert words in told and told.count("\n") == 1
+
+
+def test_a_data_set_without_a_test_split_is_told(model, data, small_features):
+    lines = (data / "metadata.jsonl").read_text().replace('"test"', '"train"')
+    (data / "metadata.jsonl").write_text(lines)
+    with pytest.raises(InputError, match="has 0 test pictures"):
+        evaluate(Evaluation(str(model), str(data)))
