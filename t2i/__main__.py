@@ -1,4 +1,4 @@
-"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `evaluate`, `train`."""
+"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `search`, `describe`, `evaluate`, `train`."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ from . import InputError, Studio, checkpoint, files, load
 from .photo import open_photo, prepare
 
 MOST = 256  # pictures of a caption
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
 
 
 class _Parser(argparse.ArgumentParser):
@@ -57,6 +58,17 @@ def _parser(arguments: list[str]) -> _Parser:
     restyle = _add(commands, _restyle, "restyle", "paint captions in the styles of photos", out="styles.png")
     restyle.add_argument("captions", nargs="+", metavar="CAPTION")
     restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="a row each")
+    search = commands.add_parser("search", help="find the photos that fit a caption")
+    search.add_argument("caption", metavar="CAPTION")
+    search.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="pictures, and folders of pictures")
+    search.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
+    search.add_argument("--count", type=int, default=16, help="how many to print (default: %(default)s)")
+    search.set_defaults(run=_search)
+    describe = commands.add_parser("describe", help="rank captions for a photo")
+    describe.add_argument("photo", type=Path, metavar="PHOTO")
+    describe.add_argument("captions", nargs="+", metavar="CAPTION")
+    describe.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
+    describe.set_defaults(run=_describe)
     evaluate = commands.add_parser("evaluate", help="measure a model on a test split, or write the README's table")
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a name, a folder or a Hub id")
     evaluate.add_argument("--data", help="a zip or folder with a test split")
@@ -66,7 +78,7 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
     evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
-    train = commands.add_parser("train", help="train a network: text, then gan, then style")
+    train = commands.add_parser("train", help="train a network: text, then gan, image and style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
     return parser
@@ -111,16 +123,39 @@ def _wander(options: argparse.Namespace) -> None:
 
 def _restyle(options: argparse.Namespace) -> None:
     studio, captions = _studio(options), _clean(options.captions)
-    rows = []
-    for path in options.photo:
-        photo = open_photo(path)
-        try:
-            seen = prepare(photo)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        rows.append(np.concatenate([seen[None], studio.restyle_array(Image.fromarray(seen), captions)]))
+    photos = np.stack([_square_of(path) for path in options.photo])
+    drawn = [studio.restyle_array(Image.fromarray(seen), captions) for seen in photos]
     made = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
-    _write(options.out, files.png(files.sheet(np.stack(rows)), made))
+    _write(options.out, files.png(files.sheet(np.concatenate([photos[:, None], drawn], 1)), made))
+
+
+def _search(options: argparse.Namespace) -> None:
+    if options.count < 1:
+        raise InputError(f"--count must be from 1, not {options.count}")
+    paths = []
+    for path in options.photos:
+        paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
+    if not paths:
+        raise InputError(f"{options.photos[0]}: holds no pictures ({', '.join(PICTURES)})")
+    [caption], studio = _clean([options.caption]), load(options.model)
+    index = studio.index([Image.fromarray(_square_of(path)) for path in paths])
+    for place, score in studio.search(caption, index, options.count):
+        print(f"{score:.3f}  {paths[place]}")
+
+
+def _describe(options: argparse.Namespace) -> None:
+    photo = Image.fromarray(_square_of(options.photo))
+    for caption, score in load(options.model).describe(photo, _clean(options.captions)):
+        print(f"{score:.3f}  {caption}")
+
+
+def _square_of(path: Path) -> np.ndarray:
+    """What the networks see of a photo, (64, 64, 3)."""
+    photo = open_photo(path)
+    try:
+        return prepare(photo)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def _studio(options: argparse.Namespace) -> Studio:
@@ -169,13 +204,14 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _add_trainings(train: argparse.ArgumentParser) -> None:
     """An option for each field of the two trainings' configurations."""
     try:
-        from .training import gan, style_encoder, text_encoder
+        from .training import gan, image_encoder, style_encoder, text_encoder
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install -r requirements-train.txt") from None
     trainings = train.add_subparsers(required=True, metavar="NETWORK")
     for name, run, config in (
         ("text", text_encoder.train, text_encoder.TextTraining),
         ("gan", gan.train, gan.GanTraining),
+        ("image", image_encoder.train, image_encoder.ImageTraining),
         ("style", style_encoder.train, style_encoder.StyleTraining),
     ):
         parser = trainings.add_parser(name, help=config.__doc__)

@@ -19,6 +19,8 @@ from .models import (
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
+    ImageEncoder,
+    ImageEncoderConfig,
     StyleEncoder,
     StyleEncoderConfig,
     TextEncoder,
@@ -62,6 +64,7 @@ NETWORKS = {  # file and key of config.json: network, its configuration
     "generator": (Generator, GeneratorConfig),
     "discriminator": (Discriminator, DiscriminatorConfig),
     "style_encoder": (StyleEncoder, StyleEncoderConfig),
+    "image_encoder": (ImageEncoder, ImageEncoderConfig),
 }
 
 WEIGHTS = Path(__file__).parent.parent / "weights"

@@ -27,6 +27,9 @@ class Engine:
         text, generator = (_frozen(networks[name]) for name in ("text_encoder", "generator"))
         if (generator.config.embedding, generator.config.noise) != (text.config.embedding, GeneratorConfig.noise):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
+        for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
+            if name in networks and getattr(networks[name].config, size[0]) != getattr(size[1].config, size[0]):
+                raise InputError(f"the {name.replace('_', ' ')} does not belong to this model: train it again")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         layers = _fold(generator.draw)
@@ -35,7 +38,8 @@ class Engine:
         generator.draw = nn.Sequential(first, *layers[1:])
         self._text = text.to(self.device, memory_format=torch.channels_last)
         self._generator = generator.to(self.device, self.dtype, memory_format=torch.channels_last)
-        self._style = self._prepared_style(networks.get("style_encoder"))
+        self._style = self._eye(networks.get("style_encoder"))
+        self._sight = self._eye(networks.get("image_encoder"))
         self._remembered = lru_cache(REMEMBERED)(self._embed)
 
     @torch.inference_mode()
@@ -51,19 +55,26 @@ class Engine:
     @torch.inference_mode()
     def invert(self, pixels: np.ndarray) -> Tensor:
         """Pixels (B, 64, 64, 3), uint8, to the noise (B, 100), float32, on the CPU, that would draw their style."""
-        if self._style is None:
-            raise InputError("this model has no style encoder: `python -m t2i train style` trains one")
-        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels-last already: no copy
-        return torch.cat([self._style((part.to(self.dtype) - 127.5) / 127.5) for part in x.split(CHUNK)]).float().cpu()
+        return self._see(self._style, "style", pixels)
 
-    def _prepared_style(self, network: nn.Module | None) -> nn.Module | None:
+    @torch.inference_mode()
+    def embed_photos(self, pixels: np.ndarray) -> Tensor:
+        """Pixels (B, 64, 64, 3), uint8, to embeddings (B, 1024), float32, on the CPU, comparable to captions' h."""
+        return self._see(self._sight, "image", pixels)
+
+    def _eye(self, network: nn.Module | None) -> nn.Module | None:
+        """A network that looks at pictures, made fast; None if the model has none."""
         if network is None:
             return None
         network = _frozen(network)
-        if network.config.noise != GeneratorConfig.noise:
-            raise InputError("the style encoder does not belong to this generator: train it again")
         network.look = _fold(network.look)
         return network.to(self.device, self.dtype, memory_format=torch.channels_last)
+
+    def _see(self, network: nn.Module | None, name: str, pixels: np.ndarray) -> Tensor:
+        if network is None:
+            raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
+        x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels-last already: no copy
+        return torch.cat([network((part.to(self.dtype) - 127.5) / 127.5).float().cpu() for part in x.split(CHUNK)])
 
     def _embed(self, caption: str) -> Tensor:
         return self._text(encode([caption], self._text.config.length).to(self.device))

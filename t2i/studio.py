@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from . import checkpoint
 from .checkpoint import ModelSpec
@@ -26,8 +27,8 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     folder = checkpoint.resolve(name)
     name = str(name)
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
-    style = ["style_encoder"] if "style_encoder" in checkpoint.read_config(folder) else []
-    return Studio(checkpoint.read(folder, "text_encoder", "generator", *style), spec, device)
+    eyes = [name for name in ("style_encoder", "image_encoder") if name in checkpoint.read_config(folder)]
+    return Studio(checkpoint.read(folder, "text_encoder", "generator", *eyes), spec, device)
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -111,6 +112,26 @@ class Studio:
         """The same as pixels (N, 64, 64, 3), uint8."""
         h = self._embed(captions)
         return self.engine.render(self.style(photo).expand(len(h), -1), h)
+
+    def index(self, photos: Sequence[Image.Image]) -> Tensor:
+        """Photos as directions (N, 1024) in the joint space, for `search`: their central squares, seen at 64×64.
+
+        `InputError` if the model has no image encoder, or a photo cannot be read.
+        """
+        if not photos:
+            raise InputError("give at least one photo")
+        return normalize(self.engine.embed_photos(np.stack([prepare(photo) for photo in photos])))
+
+    def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
+        """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
+        scores = index @ normalize(self._embed([caption]).cpu())[0]
+        best = scores.topk(min(count, len(scores)))
+        return list(zip(best.indices.tolist(), best.values.tolist()))
+
+    def describe(self, photo: Image.Image, captions: Sequence[str]) -> list[tuple[str, float]]:
+        """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
+        scores = normalize(self._embed(captions).cpu()) @ self.index([photo])[0]
+        return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
 
     def _embed(self, captions: Sequence[str]) -> Tensor:
         if not captions:

@@ -13,6 +13,8 @@ from t2i.models import (
     DiscriminatorConfig,
     Generator,
     GeneratorConfig,
+    ImageEncoder,
+    ImageEncoderConfig,
     StyleEncoder,
     StyleEncoderConfig,
     TextEncoder,
@@ -30,6 +32,7 @@ def tiny_networks() -> dict[str, nn.Module]:
             "generator": Generator(GeneratorConfig(width=8)),
             "discriminator": Discriminator(DiscriminatorConfig(width=8)),
             "style_encoder": StyleEncoder(StyleEncoderConfig(width=8)),
+            "image_encoder": ImageEncoder(ImageEncoderConfig(width=8)),
         }
         for network in (networks["text_encoder"], networks["generator"].project):
             for weight in network.parameters():

@@ -151,9 +151,32 @@ def test_restyle_writes_photos_by_captions(styled, tmp_path, tiny_model):
     assert np.abs(np.asarray(sheet)[2:66, 134:198].astype(int) - np.asarray(wanted)).max() <= 1
 
 
+def test_search_and_describe_print_the_best_first(capsys, tiny_model, tmp_path):
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for name, colour in (("a.png", "red"), ("more/b.JPG", "blue"), ("c.webp", "white")):
+        Image.new("RGB", (70, 70), colour).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "notes.txt").write_text("no picture")
+    code, out, err = run(capsys, "search", "a red flower", tmp_path / "photos", "--model", tiny_model, "--count", 2)
+    lines = [line.split("  ", 1) for line in out.splitlines()]
+    assert (code, err, len(lines)) == (0, "", 2) and float(lines[0][0]) >= float(lines[1][0])
+    found = tmp_path / "photos" / "a.png"
+    code, out, err = run(capsys, "describe", found, "a red flower", "a blue one", "--model", tiny_model)
+    assert (code, err) == (0, "") and {line.split("  ", 1)[1] for line in out.splitlines()} == {
+        "a red flower",
+        "a blue one",
+    }
+    scores = [float(line.split()[0]) for line in out.splitlines()]
+    assert scores == sorted(scores, reverse=True)
+
+
 @pytest.mark.parametrize(
     "words, arguments",
     [
+        ("holds no pictures", ["search", "a red flower", "empty"]),
+        ("text.jpg: is no readable picture", ["search", "a red flower", "text.jpg"]),
+        ("--count must be from 1", ["search", "a red flower", "text.jpg", "--count", "0"]),
+        ("gone.png: no such file", ["describe", "gone.png", "a red flower"]),
+        ("CAPTION", ["describe", "gone.png"]),
         ("steps must be from 2 to 256, not 1", ["wander", "a red flower", "--steps", "1"]),
         (
             "must end in .png, .gif, .webp, .mp4, not '.bmp'",
@@ -173,8 +196,9 @@ def test_ways_and_styles_tell_mistakes_in_one_line(capsys, monkeypatch, tiny_mod
     monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty").mkdir()
     assert_told(capsys, words, *arguments)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["text.jpg", "tiny"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.jpg", "tiny"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["train"], ["train", "birds"], ["train", "text"]])

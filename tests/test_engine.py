@@ -8,7 +8,15 @@ import torch
 
 from t2i.engine import CHUNK, REMEMBERED, Engine
 from t2i.errors import InputError
-from t2i.models import Generator, GeneratorConfig, encode
+from t2i.models import (
+    Generator,
+    GeneratorConfig,
+    ImageEncoder,
+    ImageEncoderConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    encode,
+)
 
 CAPTIONS = ["a red flower", "this flower is blue; it has many thin petals, a white center and long green leaves", "x"]
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
@@ -43,24 +51,36 @@ def test_pictures_are_those_of_the_plain_generator(tiny_networks, device):
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_styles_are_those_of_the_plain_style_encoder(tiny_networks, device):
+@pytest.mark.parametrize(
+    "name, verb, width", [("style_encoder", "invert", 100), ("image_encoder", "embed_photos", 1024)]
+)
+def test_photos_are_seen_as_by_the_plain_networks(tiny_networks, device, name, verb, width):
     pixels = np.random.default_rng(0).integers(0, 256, (70, 64, 64, 3), np.uint8)  # more than a chunk
     engine = Engine(tiny_networks, device)
     with torch.inference_mode():
-        x = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
-        wanted = tiny_networks["style_encoder"](x)
-    found = engine.invert(pixels)
-    assert found.shape == (70, 100) and found.dtype == torch.float32 and found.device.type == "cpu"
-    exact = engine.dtype == torch.float32
-    torch.testing.assert_close(found, wanted, rtol=0, atol=(1e-4 if exact else 0.05) * wanted.abs().max().item())
-    torch.testing.assert_close(found[3], engine.invert(pixels[3:4])[0], rtol=1e-3, atol=1e-3 if exact else 1)
+        wanted = tiny_networks[name](torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+    found = getattr(engine, verb)(pixels)
+    assert found.shape == (70, width) and found.dtype == torch.float32 and found.device.type == "cpu"
+    share = 1e-4 if engine.dtype == torch.float32 else 0.05
+    torch.testing.assert_close(found, wanted, rtol=0, atol=share * wanted.abs().max().item())
+    torch.testing.assert_close(found[3:4], getattr(engine, verb)(pixels[3:4]), rtol=0, atol=share * 10)
 
 
-def test_without_a_style_encoder_the_engine_draws_and_says_so_of_styles(tiny_networks):
-    engine = Engine({name: tiny_networks[name] for name in ("text_encoder", "generator")}, "cpu")
+@pytest.mark.parametrize("name", ["style", "image"])
+def test_without_such_an_encoder_the_engine_draws_and_says_so_of_photos(tiny_networks, name):
+    engine = Engine({n: network for n, network in tiny_networks.items() if n != f"{name}_encoder"}, "cpu")
     assert len(engine.render(noise(1), captions(1))) == 1
-    with pytest.raises(InputError, match="train style"):
-        engine.invert(np.zeros((1, 64, 64, 3), np.uint8))
+    with pytest.raises(InputError, match=f"train {name}"):
+        {"style": engine.invert, "image": engine.embed_photos}[name](np.zeros((1, 64, 64, 3), np.uint8))
+
+
+def test_encoders_of_another_model_are_told(tiny_networks):
+    for name, network in (
+        ("style_encoder", StyleEncoder(StyleEncoderConfig(noise=7, width=4))),
+        ("image_encoder", ImageEncoder(ImageEncoderConfig(embedding=7, width=4))),
+    ):
+        with pytest.raises(InputError, match=f"{name.replace('_', ' ')} does not belong"):
+            Engine(tiny_networks | {name: network}, "cpu")
 
 
 def test_batch_norm_matters_to_that_comparison(tiny_networks):

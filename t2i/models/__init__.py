@@ -2,6 +2,7 @@
 
 from .discriminator import Discriminator, DiscriminatorConfig
 from .generator import Generator, GeneratorConfig
+from .image_encoder import ImageEncoder, ImageEncoderConfig
 from .style_encoder import StyleEncoder, StyleEncoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig, encode
 
@@ -10,6 +11,8 @@ __all__ = [
     "DiscriminatorConfig",
     "Generator",
     "GeneratorConfig",
+    "ImageEncoder",
+    "ImageEncoderConfig",
     "StyleEncoder",
     "StyleEncoderConfig",
     "TextEncoder",

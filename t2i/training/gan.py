@@ -21,7 +21,8 @@ from .text_encoder import embed
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
 READ_RATE = 1e-3  # of the reader, which must follow what G does
-PUSH = 10.0  # weight in G's loss of what makes the noise matter
+PUSH = 10.0  # weight of `sameness` in G's loss
+TELL = 100.0  # weight of `illegible`: its gradient is a hundredth of D's
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Corpus:
         g = torch.Generator().manual_seed(0)
         one = torch.randint(len(self.images), (pairs,), generator=g)
         other = torch.stack([self._mate(int(i), g) for i in one])
-        return (self._crops(one, g) - self._crops(other, g)).abs().mean().item()
+        return (crops(self.images, one, g) - crops(self.images, other, g)).abs().mean().item()
 
     def _mate(self, row: int, g: torch.Generator) -> Tensor:
         mates = (self.classes == self.classes[row]).nonzero()[:, 0]
@@ -73,14 +74,16 @@ class Corpus:
         while (same := self.classes[wrong] == self.classes[rows]).any():
             wrong[same] = torch.randint(len(self.images), (int(same.sum()),), generator=g)
         h, other = (mean_captions(self.embeddings, self.counts, part, captions, g) for part in (rows, wrong))
-        return self._crops(rows, g), h, other
+        return crops(self.images, rows, g), h, other
 
-    def _crops(self, rows: Tensor, g: torch.Generator) -> Tensor:
-        shift = torch.randint(SCALED - SIZE + 1, (2, len(rows), 1), generator=g)
-        y, x = shift + torch.arange(SIZE)
-        x = torch.where(torch.rand(len(rows), 1, generator=g) < 0.5, x, x.flip(1))
-        crops = self.images[rows[:, None, None], y[:, :, None], x[:, None, :]]
-        return (crops.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels-last without a copy
+
+def crops(images: Tensor, rows: Tensor, g: torch.Generator) -> Tensor:
+    """Random windows of pictures `rows` (B,), half of them mirrored: (B, 3, 64, 64) in -1…1."""
+    shift = torch.randint(SCALED - SIZE + 1, (2, len(rows), 1), generator=g)
+    y, x = shift + torch.arange(SIZE)
+    x = torch.where(torch.rand(len(rows), 1, generator=g) < 0.5, x, x.flip(1))
+    pixels = images[rows[:, None, None], y[:, :, None], x[:, None, :]]
+    return (pixels.float() / 127.5 - 1).permute(0, 3, 1, 2)  # channels-last without a copy
 
 
 @torch.inference_mode()
@@ -165,7 +168,7 @@ class Trainer:
         count = 2 * len(h)
         pictures = self.generator(z[:count], torch.cat([h, h]))
         unread = illegible(self.reader, pictures, z[:count], x[:count])
-        return PUSH * (sameness(pictures, self.least) + self.config.information * unread)
+        return PUSH * sameness(pictures, self.least) + TELL * self.config.information * unread
 
     def state(self) -> dict[str, dict]:
         return {

@@ -89,7 +89,7 @@ def train(config: TextTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     corpus = data.read(config.data, config.size)
-    views = _views(out, corpus).to(device)
+    views = view_features(out, corpus).to(device)
     codes = [encode(list(captions)) for captions in corpus.captions]
     classes = torch.from_numpy(corpus.classes)
     rows = torch.from_numpy(corpus.rows("train", "val"))
@@ -138,8 +138,8 @@ def train(config: TextTraining) -> Path:
     return out
 
 
-def _views(out: Path, corpus: data.Captioned) -> Tensor:
-    """Features (views, N, 1280) float16, computed once a run."""
+def view_features(out: Path, corpus: data.Captioned) -> Tensor:
+    """Features (views, N, 1280) float16 of all pictures, kept in `features.pt` in this folder."""
     file = out / "features.pt"
     if not file.exists():
         found = torch.stack([features.features(corpus.images, view) for view in VIEWS]).half()

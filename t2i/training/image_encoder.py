@@ -1,0 +1,119 @@
+"""Train the image encoder: frozen features in the joint space, distilled into a network that the app can carry.
+
+The teacher is `train text`'s image side: EfficientNet-lite0 and its projection, on the large photo. The student sees
+64×64 pixels and learns the same embedding; both sides of the joint space then need this package alone.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+from tqdm import tqdm
+
+from .. import checkpoint
+from ..evaluation.retrieval import retrieval
+from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
+from . import data
+from .gan import SCALED, SIZE, crops
+from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .text_encoder import embed, read_projection, view_features
+
+SAVE_EVERY = 5  # epochs
+
+
+@dataclass(frozen=True)
+class ImageTraining:
+    """Everything that decides a run of `train image`."""
+
+    data: str
+    text: str  # the folder of a run of `train text`: text encoder and image projection
+    out: str  # the model's own folder will do
+    epochs: int = 60
+    batch: int = 64
+    rate: float = 2e-3
+    width: int = 48
+    size: int = 144  # of the photos that the teacher sees
+    decay: float = 0.99  # of the averaged weights
+    seed: int = 0
+
+
+def train(config: ImageTraining) -> Path:
+    """Train, resuming what `config.out` holds; returns that folder, with `image_encoder.safetensors` in it."""
+    out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
+    keep_memory()
+    folder = checkpoint.resolve(config.text)
+    text = checkpoint.read(folder, "text_encoder")["text_encoder"]
+    first, state = load_state(out / "image-state.pt", asdict(config), ("data", "text", "out")) or (0, None)
+    corpus = data.read(config.data, SCALED)
+    images = torch.from_numpy(np.array(corpus.images)).to(device)
+    with torch.inference_mode():
+        views = view_features(out, data.read(config.data, config.size)).float()
+        taught = read_projection(folder)(views).mean(0).to(device)  # (N, 1024)
+    rows = torch.from_numpy(corpus.rows("train", "val"))
+
+    torch.manual_seed(config.seed)
+    network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(device, memory_format=torch.channels_last)
+    average = Average(network, config.decay)
+    optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-2, fused=True)
+    per_epoch = max(1, len(rows) // config.batch)
+    total = config.epochs * per_epoch
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total, pct_start=0.1)
+    learning = {"network": network, "optimizer": optimizer, "schedule": schedule}
+    if state:
+        for name, part in learning.items():
+            part.load_state_dict(state[name])
+        average.state = {k: v.to(device) for k, v in state["average"].items()}
+
+    bar = tqdm(range(first, total), desc="image encoder", unit="step", initial=first, total=total)
+    for step in bar:
+        g = random(config.seed, step)
+        picked = rows[torch.randperm(len(rows), generator=g)[: config.batch]]
+        with half_precision(device):
+            seen = network(crops(images, picked, g))
+        loss = (1 - cosine_similarity(seen.float(), taught[picked])).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        average.update(network, step)
+        bar.set_postfix(loss=f"{loss.item():.3f}")
+        epoch, place = divmod(step + 1, per_epoch)
+        if place == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
+            parts = {name: part.state_dict() for name, part in learning.items()}
+            save_state(out / "image-state.pt", asdict(config), step + 1, parts | {"average": average.state})
+            figures = _export(config, average.state, images, taught, text, corpus)
+            log(out, epoch=epoch, loss=loss.item(), **figures)
+            bar.write(f"epoch {epoch}: {figures}")
+    return out
+
+
+@torch.inference_mode()
+def _export(
+    config: ImageTraining,
+    average: dict[str, Tensor],
+    images: Tensor,
+    taught: Tensor,
+    text: TextEncoder,
+    corpus: data.Captioned,
+) -> dict[str, float]:
+    """Write the averaged network; returns its zero-shot retrieval beside its teacher's, on the test split."""
+    network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(images.device).eval()
+    network.load_state_dict(average)
+    rows, figures = torch.from_numpy(corpus.rows("test")), {}
+    if len(rows):
+        middle = (SCALED - SIZE) // 2
+        x = images[rows, middle : middle + SIZE, middle : middle + SIZE].permute(0, 3, 1, 2)
+        seen = torch.cat([network(part / 127.5 - 1) for part in x.split(256)]).cpu()
+        captions = [c for i in rows for c in corpus.captions[i]]
+        texts = embed(text, encode(captions, text.config.length), 128)
+        classes = torch.from_numpy(corpus.classes)
+        owners = classes[rows].repeat_interleave(torch.tensor([len(corpus.captions[i]) for i in rows]))
+        for name, embeddings in (("", seen), ("teacher_", taught[rows].cpu())):
+            top1, ap50 = retrieval(embeddings, classes[rows], texts, owners)
+            figures |= {f"{name}top1": round(top1, 4), f"{name}ap50": round(ap50, 4)}
+    described = {"image_encoder": asdict(network.config), "training": {"image_encoder": shown(config) | figures}}
+    checkpoint.save(Path(config.out), {"image_encoder": network}, described)
+    return figures
