@@ -149,12 +149,27 @@ def read(folder: str | Path, *names: str) -> dict[str, nn.Module]:
 
     `InputError` names the file that is missing, damaged or does not fit the others.
     """
-    config = read_config(folder)
-    return {name: _read_network(Path(folder), name, config.get(name)) for name in names}
+    return {name: _read_network(home(folder, name), name) for name in names}
 
 
-def _read_network(folder: Path, name: str, fields: object) -> nn.Module:
+def home(folder: str | Path, name: str) -> Path:
+    """The folder that holds a network of this checkpoint: its own, or that of the model it shares a text encoder with.
+
+    Sharing is a registered model's name in place of the configuration; a path or a Hub id there is refused, for a
+    checkpoint may come from a stranger.
+    """
+    described = read_config(folder).get(name)
+    if not isinstance(described, str):
+        return Path(folder)
+    if name != "text_encoder" or described not in MODELS:
+        told = f"{name} must be described, or for the text encoder be one of {', '.join(MODELS)}; not {described!r}"
+        raise _broken(Path(folder) / "config.json", told)
+    return resolve(described)
+
+
+def _read_network(folder: Path, name: str) -> nn.Module:
     network_class, config_class = NETWORKS[name]
+    fields = read_config(folder).get(name)
     described, path = folder / "config.json", folder / f"{name}.safetensors"
     if not isinstance(fields, dict):
         raise _broken(described, f"does not describe {name}")

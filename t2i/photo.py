@@ -2,30 +2,31 @@
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from .errors import InputError
 
-SIZE = 64
 MOST = 50_000_000  # pixels of a photo: bounds the memory
 
 
-def open_photo(path: str | Path) -> Image.Image:
+def open_photo(file: str | Path | BinaryIO) -> Image.Image:
     """The picture in a file, of any kind that Pillow reads, not yet decoded. `InputError` if there is none."""
+    told = f"{file}: " if isinstance(file, (str, Path)) else ""
     try:
         with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
-            return Image.open(path)
+            return Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise InputError(f"{path}: has more than {MOST // 10**6} million pixels, the most allowed") from None
+        raise InputError(f"{told}has more than {MOST // 10**6} million pixels, the most allowed") from None
     except (OSError, SyntaxError, ValueError) as error:
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "is no readable picture"
-        raise InputError(f"{path}: {reason}") from None
+        raise InputError(f"{told}{reason}") from None
 
 
-def prepare(photo: Image.Image) -> np.ndarray:
-    """The central square of a photo as pixels (64, 64, 3), uint8.
+def prepare(photo: Image.Image, size: int = 64) -> np.ndarray:
+    """The central square of a photo as pixels (size, size, 3), uint8.
 
     Turned as its EXIF says; of an animation the first frame; what is transparent on white; 16 bits cut to 8.
     `InputError` if it has more than 50 million pixels or cannot be decoded.
@@ -35,7 +36,7 @@ def prepare(photo: Image.Image) -> np.ndarray:
         raise InputError(f"the photo has {told}")
     try:
         photo.seek(0)
-        square = ImageOps.fit(ImageOps.exif_transpose(_rgb(photo)), (SIZE, SIZE), Image.Resampling.BICUBIC)
+        square = ImageOps.fit(_rgb(ImageOps.exif_transpose(photo)), (size, size), Image.Resampling.BICUBIC)
     except Exception:  # Pillow names no common base for what a hostile file raises
         raise InputError("the photo cannot be read: it is damaged") from None
     return np.array(square)  # a copy, for torch wants to own it

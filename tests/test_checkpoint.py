@@ -2,13 +2,16 @@
 
 import json
 import os
+from dataclasses import asdict
 
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import t2i
 from t2i import checkpoint
 from t2i.checkpoint import MODELS, WEIGHTS, ModelSpec
 from t2i.errors import InputError
@@ -216,4 +219,38 @@ def test_a_broken_configuration_is_named_with_what_to_do(tiny_model, text):
 def test_a_huge_configuration_takes_no_memory(tiny_model):
     (tiny_model / "config.json").write_text(json.dumps({"generator": {"width": 2**14}}))  # 500 GB
     with pytest.raises(InputError, match="generator.safetensors"):
+        checkpoint.read(tiny_model, "generator")
+
+
+def shares(folder, reference):
+    """This checkpoint with a reference in place of its text encoder."""
+    described = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(described | {"text_encoder": reference}))
+    (folder / "text_encoder.safetensors").unlink(missing_ok=True)
+    return folder
+
+
+def test_a_text_encoder_is_shared_by_a_registered_name(tiny_model, tiny_networks, tmp_path, monkeypatch):
+    checkpoint.save(tmp_path / "variant", tiny_networks, {n: asdict(w.config) for n, w in tiny_networks.items()})
+    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+    variant = shares(tmp_path / "variant", "flowers")
+    assert checkpoint.home(variant, "text_encoder") == tiny_model and checkpoint.home(variant, "generator") == variant
+    one, other = (checkpoint.read(f, "text_encoder")["text_encoder"].state_dict() for f in (variant, tiny_model))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert np.array_equal(t2i.load(variant).draw_array("a red flower"), t2i.load(tiny_model).draw_array("a red flower"))
+
+
+@pytest.mark.parametrize("reference", ["roses", "../tiny", "/etc", "owner/repo"])
+def test_a_shared_text_encoder_must_be_a_registered_one(tiny_model, reference):
+    with pytest.raises(InputError, match="must be described, or for the text encoder be one of flowers"):
+        checkpoint.read(shares(tiny_model, reference), "text_encoder")
+
+
+def test_sharing_has_no_chains_and_is_for_text_encoders_alone(tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(shares(tiny_model, "flowers")))
+    with pytest.raises(InputError, match="does not describe text_encoder"):
+        checkpoint.read(tiny_model, "text_encoder")
+    described = json.loads((tiny_model / "config.json").read_text())
+    (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))
+    with pytest.raises(InputError, match="generator must be described"):
         checkpoint.read(tiny_model, "generator")

@@ -41,6 +41,7 @@ class _Bench:
 
     def __init__(self, config: Evaluation):
         self.config, self.folder = config, checkpoint.resolve(config.model)
+        self.text_folder = checkpoint.home(self.folder, "text_encoder")
         self.described = checkpoint.read_config(self.folder)
         style = ["style_encoder"] if "style_encoder" in self.described else []
         self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *style)
@@ -119,7 +120,7 @@ def _retrieval(bench: _Bench) -> dict:
     if not bench.classed():
         raise _LeftOut("needs test pictures of at least two classes")
     try:
-        projection = read_projection(bench.folder)
+        projection = read_projection(bench.text_folder)
     except InputError:
         raise _LeftOut("the model has no image_projection.safetensors") from None
     large, text = data.read(bench.config.data, PHOTO), bench.networks["text_encoder"]
@@ -158,7 +159,7 @@ def _fidelity(bench: _Bench) -> dict:
 
 def _agreement(bench: _Bench) -> dict:
     """R-precision, and zero-shot class by captions, as a judge sees pictures, photos, and pictures shuffled."""
-    folder = Path(bench.config.judge) if bench.config.judge else bench.folder / "judge"
+    folder = Path(bench.config.judge) if bench.config.judge else bench.text_folder / "judge"
     if not bench.config.judge and not folder.is_dir():
         raise _LeftOut("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
     judge, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)

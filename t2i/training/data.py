@@ -1,4 +1,4 @@
-"""Captioned pictures: a zip or a folder with `metadata.jsonl`, the Hub's imagefolder convention."""
+"""Captioned pictures: a zip or a folder in the Hub's imagefolder convention (`metadata.jsonl`) or MS-COCO's layout."""
 
 import hashlib
 import io
@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from ..errors import InputError
+from ..photo import open_photo, prepare
 
 SPLITS = ("train", "val", "test")
+COCO = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017": "test"}
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,16 @@ def read(path: str | Path, size: int) -> Captioned:
     """Read a data set, its pictures scaled and centre-cropped to size×size.
 
     Decoding happens once: the pixels are kept under `$XDG_CACHE_HOME/t2i` and mapped from there.
-    Raises `InputError` that names the line of `metadata.jsonl` for a broken or missing picture,
-    an empty caption list or an unknown split.
+    In place of `metadata.jsonl`, MS-COCO's own layout will do: `annotations/captions_<folder>.json` with the folder
+    of images beside `annotations`; `train…` is the training and `val…` the test split, and there are no classes.
+    Raises `InputError` that names the line, or the image id, of a broken or missing picture, an empty caption list
+    or an unknown split.
     """
     path = Path(path)
     if not path.exists():
         raise InputError(f"{path}: no such zip or folder")
     opener = _open_folder(path) if path.is_dir() else _open_zip(path)
-    records = list(_records(path, opener))
+    records = list(_coco_records(path, opener) or _records(path, opener))
     return Captioned(
         images=_pixels(path, size, records, opener),
         captions=tuple(tuple(r["captions"]) for r in records),
@@ -89,9 +92,37 @@ def _records(path: Path, opener: Callable[[str], bytes]) -> Iterator[dict]:
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             found = True
-            yield _record(f"{path}/metadata.jsonl, line {number}", line) | {"line": number}
+            where = f"{path}/metadata.jsonl, line {number}"
+            yield _record(where, line) | {"where": where}
     if not found:
         raise InputError(f"{path}/metadata.jsonl: is empty")
+
+
+def _coco_records(path: Path, opener: Callable[[str], bytes]) -> list[dict]:
+    """What `captions_*.json` say of their pictures; none if there is no such file."""
+    records = []
+    for folder, split in COCO.items():
+        try:
+            told = json.loads(opener(f"annotations/captions_{folder}.json"))
+        except (KeyError, FileNotFoundError):
+            continue
+        except ValueError as error:
+            raise InputError(f"{path}/annotations/captions_{folder}.json: is not JSON ({error})") from None
+        try:
+            captions = {image["id"]: [] for image in told["images"]}
+            for annotation in told["annotations"]:
+                if annotation["caption"].strip():
+                    captions[annotation["image_id"]].append(" ".join(annotation["caption"].split()))
+            names = {image["id"]: f"{folder}/{image['file_name']}" for image in told["images"]}
+        except (KeyError, TypeError, AttributeError) as error:
+            where = f"{path}/annotations/captions_{folder}.json"
+            raise InputError(f"{where}: is not what MS-COCO's captions look like ({error!r})") from None
+        for number, name in names.items():
+            where = f"{path}/annotations/captions_{folder}.json, image {number}"
+            if not captions[number]:
+                raise InputError(f"{where}: has no caption")
+            records.append({"file_name": name, "captions": captions[number], "split": split, "where": where})
+    return records
 
 
 def _record(where: str, line: str) -> dict:
@@ -125,14 +156,16 @@ def _numbers(value: object, count: int) -> bool:
 def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], bytes]) -> np.ndarray:
     cached = _cache_file(path, size, records)
     if not cached.exists():
-        pixels = np.empty((len(records), size, size, 3), dtype=np.uint8)
-        for row, record in zip(pixels, tqdm(records, desc=f"decoding {path.name}", unit="image")):
-            row[:] = _decode(f"{path}/metadata.jsonl, line {record['line']}", record["file_name"], opener, size)
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_name(f"{cached.name}.{os.getpid()}.part")
-        with open(partial, "wb") as file:
-            np.save(file, pixels)
-        partial.rename(cached)
+        try:
+            pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(records), size, size, 3))
+            for row, record in zip(pixels, tqdm(records, desc=f"decoding {path.name}", unit="image")):
+                row[:] = _decode(record["where"], record["file_name"], opener, size)
+            pixels.flush()
+            partial.rename(cached)
+        finally:
+            partial.unlink(missing_ok=True)
     return np.load(cached, mmap_mode="r")
 
 
@@ -150,7 +183,6 @@ def _decode(where: str, name: str, opener: Callable[[str], bytes], size: int) ->
     except (KeyError, OSError):
         raise InputError(f"{where}: {name} is missing") from None
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise InputError(f"{where}: {name} is not a readable image") from None
-    return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
+        return prepare(open_photo(io.BytesIO(data)), size)
+    except InputError as error:
+        raise InputError(f"{where}: {name}: {error}") from None

@@ -30,7 +30,7 @@ class GanTraining:
     """Everything that decides a run of `train gan`; the defaults are the paper's, but for `width`."""
 
     data: str
-    text: str  # a folder with a trained text encoder
+    text: str  # a folder with a trained text encoder, which is copied; or a registered model, whose own is shared
     out: str
     start: str = ""  # a checkpoint whose generator and discriminator training begins with; none: random weights
     objective: str = "gan-int-cls"
@@ -233,13 +233,22 @@ def train(config: GanTraining) -> Path:
 
 
 def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int) -> None:
-    networks = {"text_encoder": text, "generator": trainer.averaged(), "discriminator": trainer.discriminator}
-    described = {name: asdict(network.config) for name, network in networks.items()}
-    history = checkpoint.read_config(checkpoint.resolve(config.text)).get("training", {})
+    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator}
+    shared = {}
+    if config.text in checkpoint.MODELS:
+        shared = {"text_encoder": config.text}  # not stored again
+    else:
+        networks["text_encoder"] = text
+    described = shared | {name: asdict(network.config) for name, network in networks.items()}
+    history = {"text_encoder": _record(config.text, "text_encoder")}
     run = shown(config) | {"epochs_done": epoch}
     if config.start:
-        run["before"] = checkpoint.read_config(checkpoint.resolve(config.start)).get("training", {}).get("gan")
+        run["before"] = _record(config.start, "gan")
     checkpoint.save(out, networks, described | {"training": history | {"gan": run}})
+
+
+def _record(model: str, training: str) -> dict | None:
+    return checkpoint.read_config(checkpoint.resolve(model)).get("training", {}).get(training)
 
 
 @torch.inference_mode()

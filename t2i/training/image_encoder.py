@@ -44,7 +44,7 @@ def train(config: ImageTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, with `image_encoder.safetensors` in it."""
     out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
-    folder = checkpoint.resolve(config.text)
+    folder = checkpoint.home(checkpoint.resolve(config.text), "text_encoder")
     text = checkpoint.read(folder, "text_encoder")["text_encoder"]
     first, state = load_state(out / "image-state.pt", asdict(config), ("data", "text", "out")) or (0, None)
     corpus = data.read(config.data, SCALED)

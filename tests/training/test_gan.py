@@ -96,6 +96,14 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     assert record["start"] == "out" and record["epochs_done"] == 1 and record["before"]["epochs_done"] == 2
 
 
+def test_a_registered_models_text_encoder_is_shared_not_copied(config, text, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(text))
+    out = gan.train(replace(config, text="flowers"))
+    assert not (out / "text_encoder.safetensors").exists()
+    assert json.loads((out / "config.json").read_text())["text_encoder"] == "flowers"
+    assert len(t2i.load(str(out)).draw("a red square")) == 1
+
+
 def test_a_start_of_another_size_is_told(config, tmp_path):
     first = gan.train(config)
     with pytest.raises(InputError, match="width=4.*width=8"):
