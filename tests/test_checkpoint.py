@@ -1,8 +1,10 @@
 """Names to folders, and networks to files and back."""
 
+import errno
 import json
 import os
 from dataclasses import asdict
+from pathlib import Path
 
 import huggingface_hub
 import numpy as np
@@ -254,3 +256,18 @@ def test_sharing_has_no_chains_and_is_for_text_encoders_alone(tiny_model, tmp_pa
     (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))
     with pytest.raises(InputError, match="generator must be described"):
         checkpoint.read(tiny_model, "generator")
+
+
+def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(tiny_model, tiny_networks, monkeypatch):
+    before = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
+    other = {"generator": Generator(tiny_networks["generator"].config)}
+
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(tiny_model, other, {"generator": asdict(tiny_networks["generator"].config)})
+    assert {path.name: path.read_bytes() for path in tiny_model.iterdir()} == before

@@ -1,9 +1,11 @@
 """The command line, hostile input included: one line on standard error, exit code 2, never a traceback."""
 
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +94,17 @@ def test_draw_tells_an_unwritable_path(capsys, tiny_model, tmp_path):
 def test_draw_tells_broken_weights(capsys, tiny_model):
     (tiny_model / "generator.safetensors").write_bytes(b"broken")
     assert_told(capsys, "generator.safetensors", "draw", "a red flower", "--model", tiny_model)
+
+
+def test_a_full_disk_is_told_in_one_line(capsys, monkeypatch, tiny_model, tmp_path):
+    (tmp_path / "grid.png").write_bytes(b"the last good one")
+
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert_told(capsys, "No space left", "draw", "red", "--model", tiny_model, "--out", tmp_path / "grid.png")
+    assert (tmp_path / "grid.png").read_bytes() == b"the last good one"
 
 
 @pytest.fixture
