@@ -14,15 +14,13 @@ from .. import checkpoint
 from ..errors import InputError
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, encode
 from . import data
-from .losses import OBJECTIVES, Reader, illegible, sameness
+from .losses import OBJECTIVES, sameness
 from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 from .text_encoder import embed
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
-READ_RATE = 1e-3  # of the reader, which must follow what G does
 PUSH = 10.0  # weight of `sameness` in G's loss
-TELL = 100.0  # weight of `illegible`: its gradient is a hundredth of D's
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,6 @@ class GanTraining:
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks
     diversity: float = 0.5  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
-    information: float = 1.0  # weight of the share of z that cannot be read from a picture; paper: 0
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
 
@@ -138,11 +135,9 @@ class Trainer:
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
         layout = {"device": device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = (network.to(**layout).train() for network in _first(config, embedding))
-        self.reader = Reader(self.generator.config.noise).to(**layout).train()
         self.average = Average(self.generator, config.decay)
         networks = (self.discriminator, self.generator)
         self.optimizers = [torch.optim.Adam(n.parameters(), config.rate, (0.5, 0.999), fused=True) for n in networks]
-        self.optimizers[1].add_param_group({"params": self.reader.parameters(), "lr": READ_RATE})
 
     def step(self, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor, epoch: int) -> tuple[float, float]:
         """Update D, then G, on one batch; returns their losses."""
@@ -154,25 +149,16 @@ class Trainer:
             optimizer.zero_grad()
             with half_precision(self.device):
                 loss = next(turns)
-                if not learning:
-                    loss = loss + self._variety(x, h[::4], z)
+                if not learning and self.least:
+                    twice = h[::4].repeat(2, 1)
+                    loss = loss + PUSH * sameness(self.generator(z[: len(twice)], twice), self.least)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
         return losses[0].item(), losses[1].item()
 
-    def _variety(self, x: Tensor, h: Tensor, z: Tensor) -> Tensor:
-        """What G pays for two seeds of a caption that look alike, and for z that cannot be read from a picture."""
-        if not (self.least or self.config.information):
-            return x.new_zeros(())
-        count = 2 * len(h)
-        pictures = self.generator(z[:count], torch.cat([h, h]))
-        unread = illegible(self.reader, pictures, z[:count], x[:count])
-        return PUSH * sameness(pictures, self.least) + TELL * self.config.information * unread
-
     def state(self) -> dict[str, dict]:
         return {
-            "reader": self.reader.state_dict(),
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
             "average": self.average.state,
@@ -183,7 +169,6 @@ class Trainer:
     def load(self, state: dict[str, dict]) -> None:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
-        self.reader.load_state_dict(state["reader"])
         for name, value in self.average.state.items():
             value.copy_(state["average"][name])
         self.optimizers[0].load_state_dict(state["adam_d"])

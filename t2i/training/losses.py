@@ -8,12 +8,11 @@ B rows for the captions, the rest for interpolated ones. Scores are logits; G's 
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import softplus
 
 from ..models import Discriminator, Generator
 
-VEIL = 0.3  # share of a photo in what the reader sees
 BETA = 0.5  # share of the first caption in an interpolated one, equation (5)
 
 
@@ -40,32 +39,6 @@ def sameness(pictures: Tensor, least: float) -> Tensor:
     """
     one, other = pictures.chunk(2)
     return (least - (one - other).abs().mean((1, 2, 3))).relu().mean()
-
-
-class Reader(nn.Module):
-    """Reads the noise back from a coarse picture: (B, 3, 64, 64) to ẑ (B, 100). The Q of InfoGAN (Chen et al. 2016)."""
-
-    def __init__(self, noise: int):
-        super().__init__()
-        self.read = nn.Sequential(  # 64×64×3
-            nn.AvgPool2d(4),  # 16×16×3
-            nn.Conv2d(3, 64, 4, 2, 1), nn.LeakyReLU(0.2),  # 8×8×64
-            nn.Conv2d(64, 128, 4, 2, 1, bias=False), nn.BatchNorm2d(128), nn.LeakyReLU(0.2),  # 4×4×128
-            nn.Conv2d(128, noise, 4), nn.Flatten(),  # 100
-        )  # fmt: skip
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.read(x)
-
-
-def illegible(reader: Reader, pictures: Tensor, z: Tensor, photos: Tensor) -> Tensor:
-    """The share of z (B, 100) that cannot be read from its pictures (B, 3, 64, 64): 0 is all of it read, 1 chance.
-
-    Added to G's loss of any objective, not in the paper: kept apart by `sameness` alone, seeds differed in but two or
-    three ways. The pictures are read at 16×16 through a faint photo (B, 3, 64, 64), so that z cannot hide in what
-    nobody sees.
-    """
-    return (reader((1 - VEIL) * pictures + VEIL * photos) - z).square().mean()
 
 
 def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
