@@ -69,7 +69,14 @@ def spread(x: Tensor) -> float:
 
 
 @torch.inference_mode()
-def cycle_error(style_encoder: StyleEncoder, generator: Generator, z: Tensor, h: Tensor) -> float:
-    """E‖z − S(G(z, h))‖² / E‖z‖² for noise z (B, 100) and embeddings h (B, 1024): 0 is perfect, 1 is chance."""
-    missed = [(n - style_encoder(generator(n, t))).square().sum() for n, t in zip(z.split(64), h.split(64))]
-    return float(sum(missed) / z.square().sum())
+def cycle_error(
+    style_encoder: StyleEncoder, generator: Generator, z: Tensor, h: Tensor, along: Tensor | None = None
+) -> float:
+    """E‖z − S(G(z, h))‖² / E‖z‖² for noise z (B, 100) and embeddings h (B, 1024): 0 is perfect, 1 is chance.
+
+    Of the whole of z, or of its part along these directions (D, 100), orthonormal.
+    """
+    read = torch.cat([style_encoder(generator(n, t)) for n, t in zip(z.split(64), h.split(64))])
+    if along is not None:
+        z, read = z @ along.T, read @ along.T
+    return float((z - read).square().sum() / z.square().sum())

@@ -50,3 +50,6 @@ def test_the_cycle_error_is_0_for_the_truth_and_1_for_nothing():
     z = normal(70, 1, width=4)
     assert cycle_error(lambda x: x, lambda z, h: z, z, z) == 0
     assert cycle_error(torch.zeros_like, lambda z, h: z, z, z) == pytest.approx(1)
+    first = torch.eye(4)[:1]
+    assert cycle_error(lambda x: x * first, lambda z, h: z, z, z, along=first) == 0
+    assert cycle_error(lambda x: x * first, lambda z, h: z, z, z) == pytest.approx(0.75, abs=0.1)
