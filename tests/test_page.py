@@ -512,6 +512,18 @@ def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
     page.close()
 
 
+@pytest.mark.parametrize("name", ["Draw", "Blend", "Style", "About"])
+def test_every_tab_fits_a_phone(browser, url, name):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    wrong = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(url)
+    page.get_by_role("tab", name=name).click()
+    page.wait_for_selector({"Style": ".t2i-restyle"}.get(name, f".t2i-{name.lower()}"))
+    assert page.evaluate("document.documentElement.scrollWidth") == 360 and not wrong
+    page.close()
+
+
 def ask(url, function, data) -> dict:
     """Call a server function as a stranger could, without the page."""
     config = json.load(urllib.request.urlopen(f"{url}/config"))

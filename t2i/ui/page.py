@@ -5,13 +5,14 @@ from pathlib import Path
 
 import gradio as gr
 
+from .about import about_tab
 from .blend import blend_tab
 from .desk import Desk
 from .draw import draw_tab
 from .restyle import restyle_tab
 
 HERE = Path(__file__).parent
-TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab}
+TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab, "About": about_tab}
 
 # Fonts of the reader's own machine: nothing is fetched from anywhere else.
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]

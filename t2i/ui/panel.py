@@ -24,7 +24,7 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
     return gr.HTML(
         html_template=read(f"{name}.html"),
         css_template=read("common.css", f"{name}.css"),
-        js_on_load=read("common.js", f"{name}.js"),
+        js_on_load=read("common.js", f"{name}.js") if (HERE / f"{name}.js").exists() else None,
         apply_default_css=False,
         server_functions=verbs,
         models=[asdict(spec) for spec in MODELS.values()],
