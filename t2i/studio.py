@@ -99,6 +99,7 @@ class Studio:
     def style(self, photo: Image.Image) -> Tensor:
         """The style of a photo: the noise (100,) that S reads in its central square (section 4.4).
 
+        It is the mean of the noise that such a picture may have: short where the generator hardly answers to noise.
         `InputError` if the model has no style encoder, or the photo cannot be read (see `photo.prepare`).
         """
         return self.engine.invert(prepare(photo)[None])[0]

@@ -334,7 +334,8 @@ def test_blend_follows_the_words_the_keys_and_the_stops(blend):
     becomes_another(blend, middle)
     end = picture(blend)
     assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
-    assert blend.locator(".strip img").last.get_attribute("src") == end  # the last stop is the second sentence
+    last = decode(blend.locator(".strip img").last.get_attribute("src")).astype(int)
+    assert np.abs(last - decode(end)).mean() < 3  # the last stop is the second sentence
     blend.get_by_label("Go to 50 %").click()
     becomes_another(blend, end)
     one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))

@@ -24,8 +24,11 @@ const columns = Array.from({ length: props.captions }, (_, i) => {
   return box;
 });
 
-// An empty column is left out, not an error.
-const captions = () => columns.map((box) => box.value.slice(0, 1000)).filter((caption) => caption.trim());
+// An empty column is left out, not an error; `places` says where the pictures of an answer belong.
+function asked() {
+  const places = columns.map((box, i) => i).filter((i) => columns[i].value.trim());
+  return { places, captions: places.map((i) => columns[i].value.slice(0, 1000)), model: menu.value };
+}
 
 // ---- photos: a row each
 
@@ -50,14 +53,13 @@ function addPhoto(image) {
   table.tBodies[0].append(line);
 
   const row = { image, line, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
-  row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), captions: captions(), model: menu.value }), (sent, reply, newest) => {
+  row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), ...asked() }), (sent, reply, newest) => {
     complain(note, reply.error, reply.note);
     if (reply.error) return;
-    let next = 0;
-    columns.forEach((box, i) => {
-      const drawn = box.value.trim() && next < reply.pictures.length;
-      cells[i].alt = drawn ? sent.captions[next] : "";
-      cells[i].src = drawn ? reply.pictures[next++] : EMPTY;
+    cells.forEach((cell, i) => {
+      const place = sent.places.indexOf(i);
+      cell.src = reply.pictures[place] ?? EMPTY;
+      cell.alt = sent.captions[place] ?? "";
     });
     find(".status").textContent = speed(reply);
     if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
@@ -177,7 +179,7 @@ dialog.addEventListener("click", ({ target }) => {
 // ---- the sheet, made from what is on the page
 
 find(".sheet").addEventListener("click", () => {
-  const used = columns.map((box, i) => i).filter((i) => columns[i].value.trim());
+  const used = asked().places;
   const [step, scale] = [SEEN * 2 + 4, SEEN * 2];
   const sheet = make("canvas", { width: (used.length + 1) * step, height: rows.length * step });
   const context = sheet.getContext("2d");

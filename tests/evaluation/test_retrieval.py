@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from t2i.evaluation import retrieval as evaluation
 from t2i.evaluation.retrieval import retrieval
 
 
@@ -23,3 +24,36 @@ def test_ap_counts_at_most_fifty():
     classes = torch.tensor([1] * 60 + [2] * 60)
     _, ap50 = retrieval(images, classes, torch.ones(2, 1), torch.tensor([1, 2]))
     assert ap50 == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_any_block_gives_the_figures_of_the_definition(block, monkeypatch):
+    """Classes of 1 to 6 pictures; by the definition, one class after the other."""
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    g = torch.Generator().manual_seed(0)
+    classes = torch.cat([torch.arange(6), torch.randint(6, (15,), generator=g)])[torch.randperm(21, generator=g)] * 3
+    owners = classes.repeat_interleave(2)
+    texts, images = torch.randn(42, 8, generator=g) + owners[:, None].sin(), torch.randn(21, 8, generator=g)
+    means = {c: texts[owners == c].mean(0, keepdim=True) for c in sorted(set(classes.tolist()))}
+    cosines = {c: torch.cosine_similarity(images, mean) for c, mean in means.items()}
+    chosen = torch.tensor(list(cosines))[torch.stack(list(cosines.values())).argmax(0)]
+    top1 = [(chosen[classes == c] == c).float().mean() for c in cosines]
+    ranked = {c: classes[row.argsort(descending=True)] for c, row in cosines.items()}
+    ap50 = [(ranked[c][: (classes == c).sum()] == c).float().mean() for c in cosines]
+    assert 0 < sum(top1) < 6 and 0 < sum(ap50) < 6
+    assert retrieval(images, classes, texts, owners) == pytest.approx((float(sum(top1)) / 6, float(sum(ap50)) / 6))
+
+
+def test_many_classes_of_one_picture_take_little_memory(monkeypatch):
+    """As in MS-COCO: no table of all pictures by all classes."""
+    monkeypatch.setattr(evaluation, "BLOCK", 16)
+    widest, multiply = [], torch.Tensor.__matmul__
+
+    def noting(one, other):
+        widest.append(len(found := multiply(one, other)))
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", noting)
+    images = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
+    assert retrieval(images, torch.arange(200), images, torch.arange(200)) == (1.0, 1.0)
+    assert max(widest) == 16 and len(widest) == 2 * 13
