@@ -62,6 +62,12 @@ class Engine:
         """Pixels (B, 64, 64, 3), uint8, to embeddings (B, 1024), float32, on the CPU, comparable to captions' h."""
         return self._see(self._sight, "image", pixels)
 
+    @torch.inference_mode()
+    def match(self, pixels: np.ndarray, h: Tensor) -> Tensor:
+        """How well pixels (B, 64, 64, 3), uint8, fit embeddings h (B, 1024): probabilities (B,), on the CPU."""
+        seen = self.embed_photos(pixels)  # refuses a model that cannot see
+        return self._sight.match(seen.to(self.device, self.dtype), h.to(self.device, self.dtype)).float().cpu()
+
     def _eye(self, network: nn.Module | None) -> nn.Module | None:
         """A network that looks at pictures, made fast; None if the model has none."""
         if network is None:

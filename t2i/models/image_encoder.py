@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from torch import Tensor, nn
+from torch.nn.functional import cosine_similarity
 
 from .residual import Residual
 
@@ -37,6 +38,14 @@ class ImageEncoder(nn.Module):
             nn.AdaptiveAvgPool2d(1), nn.Flatten(),  # 8n
             nn.Linear(8 * n, config.embedding), nn.RMSNorm(config.embedding, elementwise_affine=False),  # 1024
         )  # fmt: skip
+        self.calibrate = nn.Linear(1, 1)  # cosine to log-odds; fitted when all else is learnt
 
     def forward(self, x: Tensor) -> Tensor:
         return self.look(x)
+
+    def match(self, seen: Tensor, h: Tensor) -> Tensor:
+        """Whether embeddings of pictures and captions (B, 1024) belong together: probabilities (B,).
+
+        Against a caption of another class, at even odds.
+        """
+        return self.calibrate(cosine_similarity(seen, h)[:, None]).sigmoid()[:, 0]

@@ -16,11 +16,12 @@ from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorCon
 from . import data
 from .losses import OBJECTIVES, sameness
 from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .styles import STYLES, disobedience, spread
 from .text_encoder import embed
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
-PUSH = 10.0  # weight of `sameness` in G's loss
+PUSH, TEACH = 10.0, 4.0  # weights of `sameness` and of `disobedience` in G's loss
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class GanTraining:
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks
     diversity: float = 0.5  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
+    styles: float = 0.0  # how strongly the first coordinates of z are taught their names; paper: 0
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
 
@@ -52,12 +54,12 @@ class Corpus:
     counts: Tensor  # (N,) captions of each picture, on the CPU
     classes: Tensor  # (N,), on the CPU
 
-    def distance(self, pairs: int = 1000) -> float:
-        """Mean absolute difference, in -1…1, of two photos of one class (of any two, if no class has two)."""
+    def pairs(self, count: int = 1000) -> tuple[Tensor, Tensor]:
+        """Photos (count, 3, 64, 64) in -1…1, and as many others of their classes (any, if no class has two)."""
         g = torch.Generator().manual_seed(0)
-        one = torch.randint(len(self.images), (pairs,), generator=g)
+        one = torch.randint(len(self.images), (count,), generator=g)
         other = torch.stack([self._mate(int(i), g) for i in one])
-        return (crops(self.images, one, g) - crops(self.images, other, g)).abs().mean().item()
+        return crops(self.images, one, g), crops(self.images, other, g)
 
     def _mate(self, row: int, g: torch.Generator) -> Tensor:
         mates = (self.classes == self.classes[row]).nonzero()[:, 0]
@@ -130,8 +132,9 @@ def mean_captions(embeddings: Tensor, counts: Tensor, rows: Tensor, most: int, g
 class Trainer:
     """Both networks, their optimizers and the averaged generator; one `step` is one turn of Algorithm 1's loop."""
 
-    def __init__(self, config: GanTraining, embedding: int, device: str, distance: float = 0.0):
-        self.least = config.diversity * distance
+    def __init__(self, config: GanTraining, embedding: int, device: str, pairs: tuple[Tensor, Tensor]):
+        self.least = config.diversity * (pairs[0] - pairs[1]).abs().mean().item()
+        self.scale = spread(*pairs)
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
         layout = {"device": device, "memory_format": torch.channels_last}
         self.generator, self.discriminator = (network.to(**layout).train() for network in _first(config, embedding))
@@ -149,13 +152,20 @@ class Trainer:
             optimizer.zero_grad()
             with half_precision(self.device):
                 loss = next(turns)
-                if not learning and self.least:
-                    twice = h[::4].repeat(2, 1)
-                    loss = loss + PUSH * sameness(self.generator(z[: len(twice)], twice), self.least)
+                if not learning and (self.least or self.config.styles):
+                    loss = loss + self._style(z, h)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
         return losses[0].item(), losses[1].item()
+
+    def _style(self, z: Tensor, h: Tensor) -> Tensor:
+        """What noise has to do, on two pictures of every fourth caption."""
+        twice = h[::4].repeat(2, 1)
+        z = z[: len(twice)]
+        pictures = self.generator(z, twice)
+        loss = PUSH * sameness(pictures, self.least)
+        return loss + TEACH * self.config.styles * disobedience(pictures, z, self.scale)
 
     def state(self) -> dict[str, dict]:
         return {
@@ -189,10 +199,10 @@ def train(config: GanTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    free = ("data", "text", "out", "epochs", "diversity")
+    free = ("data", "text", "out", "epochs", "diversity", "styles")
     first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
     corpus, held_out = load_corpus(config, text, device)
-    trainer = Trainer(config, text.config.embedding, device, corpus.distance())
+    trainer = Trainer(config, text.config.embedding, device, corpus.pairs())
     if state:
         trainer.load(state)
     per_epoch = len(corpus.images) // config.batch
@@ -225,6 +235,8 @@ def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder,
     else:
         networks["text_encoder"] = text
     described = shared | {name: asdict(network.config) for name, network in networks.items()}
+    if config.styles:
+        described["styles"] = STYLES
     history = {"text_encoder": _record(config.text, "text_encoder")}
     run = shown(config) | {"epochs_done": epoch}
     if config.start:

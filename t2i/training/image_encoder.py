@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from tqdm import tqdm
@@ -22,6 +23,7 @@ from .run import Average, half_precision, keep_memory, load_state, log, random, 
 from .text_encoder import embed, read_projection, view_features
 
 SAVE_EVERY = 5  # epochs
+CALIBRATED = 2000  # training pictures that `match` is fitted to
 
 
 @dataclass(frozen=True)
@@ -102,14 +104,21 @@ def _export(
     """Write the averaged network; returns its zero-shot retrieval beside its teacher's, on the test split."""
     network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(images.device).eval()
     network.load_state_dict(average)
+    classes, middle = torch.from_numpy(corpus.classes), (SCALED - SIZE) // 2
+
+    def see(rows: Tensor) -> Tensor:
+        x = images[rows, middle : middle + SIZE, middle : middle + SIZE].permute(0, 3, 1, 2)
+        return torch.cat([network(part / 127.5 - 1) for part in x.split(256)]).cpu()
+
+    def hear(captions: list[str]) -> Tensor:
+        return embed(text, encode(captions, text.config.length), 128)
+
+    known = torch.from_numpy(corpus.rows("train", "val"))
+    known = known[:: max(1, len(known) // CALIBRATED)]
+    _calibrate(network, see(known), hear([corpus.captions[i][0] for i in known]), classes[known])
     rows, figures = torch.from_numpy(corpus.rows("test")), {}
     if len(rows):
-        middle = (SCALED - SIZE) // 2
-        x = images[rows, middle : middle + SIZE, middle : middle + SIZE].permute(0, 3, 1, 2)
-        seen = torch.cat([network(part / 127.5 - 1) for part in x.split(256)]).cpu()
-        captions = [c for i in rows for c in corpus.captions[i]]
-        texts = embed(text, encode(captions, text.config.length), 128)
-        classes = torch.from_numpy(corpus.classes)
+        seen, texts = see(rows), hear([c for i in rows for c in corpus.captions[i]])
         owners = classes[rows].repeat_interleave(torch.tensor([len(corpus.captions[i]) for i in rows]))
         for name, embeddings in (("", seen), ("teacher_", taught[rows].cpu())):
             top1, ap50 = retrieval(embeddings, classes[rows], texts, owners)
@@ -117,3 +126,16 @@ def _export(
     described = {"image_encoder": asdict(network.config), "training": {"image_encoder": shown(config) | figures}}
     checkpoint.save(Path(config.out), {"image_encoder": network}, described)
     return figures
+
+
+def _calibrate(network: ImageEncoder, seen: Tensor, h: Tensor, classes: Tensor) -> None:
+    """Fit `match` to pictures' embeddings (N, 1024) with their captions' and with captions of another class."""
+    other = torch.arange(len(classes)).roll(len(classes) // 2)
+    wrong = classes != classes[other]
+    if not wrong.any():
+        return
+    cosines = torch.cat([cosine_similarity(seen, h), cosine_similarity(seen, h[other])[wrong]])
+    right = torch.arange(len(cosines)) < len(seen)
+    fitted = LogisticRegression(class_weight="balanced", C=1e6).fit(cosines[:, None].numpy(), right.numpy())
+    network.calibrate.weight.data.fill_(fitted.coef_[0, 0])
+    network.calibrate.bias.data.fill_(fitted.intercept_[0])

@@ -9,7 +9,7 @@ import t2i
 from t2i import checkpoint
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
-from t2i.training import gan
+from t2i.training import gan, styles
 from t2i.training.run import random
 
 
@@ -44,9 +44,9 @@ def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
 def test_losses_on_a_fixed_batch_fall(corpus, objective):
     """D's loss falls while D alone learns, and G's while G alone learns: both optimisers do their work."""
     config = gan.GanTraining(str(corpus), "", "", objective=objective, batch=8, width=4, rate=1e-3)
-    trainer = gan.Trainer(config, 32, "cpu")
     g = torch.Generator().manual_seed(3)
     x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
+    trainer = gan.Trainer(config, 32, "cpu", (x, x))
     batch = (x, h, wrong, torch.randn(12, 100, generator=g))
     adam_d, adam_g = trainer.optimizers
     for network, stepping, still, which in (("D", adam_d, adam_g, 0), ("G", adam_g, adam_d, 1)):
@@ -141,26 +141,44 @@ def test_wrong_captions_come_from_other_classes(config):
         assert torch.equal(channel.float(), h[:, 0].round())
 
 
-def test_the_distance_of_photos_is_that_within_a_class(config):
+def test_pairs_of_photos_are_of_one_class(config):
     """Squares of one colour differ by their noise alone: far less than squares of two colours."""
     text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
     corpus, _ = gan.load_corpus(config, text, "cpu")
     alone = replace(corpus, classes=torch.arange(len(corpus.classes)))
-    assert 0 < corpus.distance(100) < 0.5 * alone.distance(100)
+    near, far = ((one - other).abs().mean() for one, other in (corpus.pairs(100), alone.pairs(100)))
+    assert 0 < near < 0.5 * far
+
+
+def taught(corpus, steps, **options):
+    """Noise (256, 100), and what a small generator has learnt to make of it, each 32 for the same captions."""
+    config = gan.GanTraining(str(corpus), "", "", batch=32, width=4, rate=2e-3, **options)
+    g = torch.Generator().manual_seed(3)
+    trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
+    x, (h, wrong) = torch.rand(32, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 32, 32, generator=g)
+    for _ in range(steps):
+        trainer.step(x, h, wrong, torch.randn(48, 100, generator=g), epoch=0)
+    z = torch.randn(256, 100, generator=g)
+    return z, trainer.generator(z, h.repeat(8, 1)).detach()
 
 
 def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
-    differences = {}
+    differences = []
     for diversity in (0.0, 1.0):
-        config = gan.GanTraining(str(corpus), "", "", batch=8, width=4, rate=2e-3, diversity=diversity)
-        trainer = gan.Trainer(config, 32, "cpu", distance=1.0)
-        g = torch.Generator().manual_seed(3)
-        x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
-        for _ in range(60):
-            trainer.step(x, h, wrong, torch.randn(12, 100, generator=g), epoch=0)
-        one, other = trainer.generator(torch.randn(16, 100, generator=g), h.repeat(2, 1)).chunk(2)
-        differences[diversity] = (one - other).abs().mean()
-    assert differences[1.0] > 1.5 * differences[0.0]
+        one, other = taught(corpus, 40, diversity=diversity)[1].chunk(2)
+        differences.append((one - other).abs().mean())
+    assert differences[1] > 1.5 * differences[0]
+
+
+def test_the_noise_learns_what_its_first_coordinates_are_called(corpus, monkeypatch):
+    monkeypatch.setattr(gan, "spread", lambda *_: torch.full((5,), 0.3))
+    obeyed = []
+    for weight in (0.0, 1.0):
+        z, pictures = taught(corpus, 60, diversity=0.0, styles=weight)
+        found = styles.measures(pictures).reshape(8, 32, 5)
+        found = (found - found.mean(0)).flatten(0, 1)  # the mean is the caption's own
+        obeyed.append(torch.corrcoef(torch.cat([z[:, 2:5], found[:, 2:5]], 1).T)[:3, 3:].diag().mean())
+    assert obeyed[0] < 0.2 and obeyed[1] > 0.4
 
 
 def test_randomness_depends_on_seed_and_step():
