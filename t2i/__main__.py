@@ -217,9 +217,13 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
         parser = trainings.add_parser(name, help=config.__doc__)
         for field in fields(config):
             required = field.default is MISSING
+            if field.type is bool:
+                kind = {"action": argparse.BooleanOptionalAction}
+            else:
+                kind = {"type": _number(field.type, 0 if field.name == "seed" else 1) if field.type is not str else str}
             parser.add_argument(
                 f"--{field.name}",
-                type=_number(field.type, 0 if field.name == "seed" else 1) if field.type is not str else str,
+                **kind,
                 required=required,
                 default=None if required else field.default,
                 help=None if required else "(default: %(default)s)",

@@ -59,6 +59,18 @@ MODELS = {
     )
 }
 
+
+@dataclass(frozen=True)
+class Style:
+    """A style slider: what it changes, and the words at its two ends."""
+
+    name: str
+    low: str = "−"
+    high: str = "+"
+
+
+UNNAMED = tuple(Style(f"Style {i}") for i in range(1, 5))  # directions that nobody chose
+
 NETWORKS = {  # file and key of config.json: network, its configuration
     "text_encoder": (TextEncoder, TextEncoderConfig),
     "generator": (Generator, GeneratorConfig),
@@ -69,6 +81,7 @@ NETWORKS = {  # file and key of config.json: network, its configuration
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+MOST_STYLES = 8
 MEND = "restore it with git, download it again or train it again"
 
 
@@ -142,6 +155,22 @@ def read_config(folder: str | Path) -> dict:
     if not isinstance(config, dict):
         raise _broken(path, "is not a JSON object")
     return config
+
+
+def read_styles(folder: str | Path) -> tuple[Style, ...] | None:
+    """What the first coordinates of z steer, as `train gan --styles` taught them; None where nothing was taught."""
+    described = read_config(folder).get("styles")
+    if described is None:
+        return None
+    rows = described if isinstance(described, list) and 0 < len(described) <= MOST_STYLES else [None]
+    if not all(isinstance(row, list) and len(row) == 3 and all(map(_is_word, row)) for row in rows):
+        told = f"styles must be 1 to {MOST_STYLES} lists of a name, a low end and a high end"
+        raise _broken(Path(folder) / "config.json", told)
+    return tuple(Style(*row) for row in rows)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 40
 
 
 def read(folder: str | Path, *names: str) -> dict[str, nn.Module]:

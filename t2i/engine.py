@@ -23,7 +23,8 @@ class Engine:
     where the hardware does. A picture does not depend on the others of its batch, but for rounding: ±1 level of 255.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], device: str | None = None):
+    def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
+        """`named`: how many of z's first coordinates were taught what they steer; they are then the `directions`."""
         text, generator = (_frozen(networks[name]) for name in ("text_encoder", "generator"))
         if (generator.config.embedding, generator.config.noise) != (text.config.embedding, GeneratorConfig.noise):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
@@ -34,7 +35,8 @@ class Engine:
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         layers = _fold(generator.draw)
         first = _Linear(layers[0])
-        self.directions = _directions(first.linear.weight[:, : generator.config.noise])
+        heard = first.linear.weight[:, : generator.config.noise]
+        self.directions = torch.eye(named, generator.config.noise) if named else _directions(heard)
         generator.draw = nn.Sequential(first, *layers[1:])
         self._text = text.to(self.device, memory_format=torch.channels_last)
         self._generator = generator.to(self.device, self.dtype, memory_format=torch.channels_last)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from . import checkpoint
-from .checkpoint import ModelSpec
+from .checkpoint import ModelSpec, Style
 from .engine import Engine
 from .errors import InputError
 from .models import GeneratorConfig
@@ -28,7 +28,8 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     name = str(name)
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
     eyes = [name for name in ("style_encoder", "image_encoder") if name in checkpoint.read_config(folder)]
-    return Studio(checkpoint.read(folder, "text_encoder", "generator", *eyes), spec, device)
+    networks = checkpoint.read(folder, "text_encoder", "generator", *eyes)
+    return Studio(networks, spec, device, checkpoint.read_styles(folder))
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -41,11 +42,17 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
 
 
 class Studio:
-    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt."""
+    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders."""
 
-    def __init__(self, networks: dict[str, nn.Module], spec: ModelSpec, device: str | None = None):
-        self.spec, self.name = spec, spec.name
-        self.engine = Engine(networks, device)
+    def __init__(
+        self,
+        networks: dict[str, nn.Module],
+        spec: ModelSpec,
+        device: str | None = None,
+        styles: tuple[Style, ...] | None = None,
+    ):
+        self.spec, self.name, self.styles = spec, spec.name, styles or checkpoint.UNNAMED
+        self.engine = Engine(networks, device, len(styles or ()))
         used = (networks["text_encoder"], networks["generator"])
         self.parameters = sum(p.numel() for network in used for p in network.parameters())
         self._reads = networks["text_encoder"].config.length
@@ -55,7 +62,7 @@ class Studio:
     ) -> list[Image.Image]:
         """Draw captions: a picture a seed, or a picture a caption, or one for each pair if both are as many.
 
-        `style`: up to four numbers from -1 to 1, "style 1" to "style 4"; 0 leaves the pictures as they are.
+        `style`: numbers from -1 to 1, one for each of `styles` or fewer; 0 leaves the pictures as they are.
         Captions are lower-cased and read up to 201 characters. Pictures are 64×64. `InputError` if one cannot be drawn.
         """
         return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style)]

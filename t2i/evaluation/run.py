@@ -45,7 +45,7 @@ class _Bench:
         self.described = checkpoint.read_config(self.folder)
         style = ["style_encoder"] if "style_encoder" in self.described else []
         self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *style)
-        self.engine = Engine(self.networks)
+        self.engine = Engine(self.networks, named=len(checkpoint.read_styles(self.folder) or ()))
         self.set = data.read(config.data, SIZE)
         self.rows = self.set.rows("test")
         if len(self.rows) < 4:

@@ -51,7 +51,7 @@ ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
     ("seeds of a caption differ, features (photos of a class)", {}, lambda f: _diverse(f, "features")),
     ("seeds of a caption differ, pixels (photos of a class)", {}, lambda f: _diverse(f, "pixels")),
     ("cycle error of S", {}, lambda f: f"{f['style']['cycle_error']:.2f}"),
-    ("along the four style sliders", {}, lambda f: f"{f['style']['cycle_error_of_directions']:.2f}"),
+    ("along the style sliders", {}, lambda f: f"{f['style']['cycle_error_of_directions']:.2f}"),
     ("style ROC, background (captions alone)", {}, lambda f: _roc(f, "background")),
     ("style ROC, pose (captions alone)", {}, lambda f: _roc(f, "pose")),
     ("measured on", {}, lambda f: f"{f['pictures']} test pictures, {f['hardware']}, {f['seconds']} s"),

@@ -12,16 +12,28 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..errors import InputError
-from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig, TextEncoder, encode
+from ..models import (
+    Discriminator,
+    DiscriminatorConfig,
+    Generator,
+    GeneratorConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    TextEncoder,
+    encode,
+)
 from . import data
 from .losses import OBJECTIVES, sameness
+from .perception import Discriminators, Perception, apart
 from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 from .styles import STYLES, disobedience, spread
 from .text_encoder import embed
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
-PUSH, TEACH = 10.0, 4.0  # weights of `sameness` and of `disobedience` in G's loss
+PUSH, TEACH, TELL = 5.0, 4.0, 5.0  # weights of `sameness`, `disobedience` and of unread noise in G's loss
+READ_RATE = 1e-3  # of the reader, which must follow what G does
+READ, BLUR = 0.5, 0.1  # noise read this well is left alone; deviation of what is laid over a picture that is read
 
 
 @dataclass(frozen=True)
@@ -39,7 +51,9 @@ class GanTraining:
     halve: int = 100  # the rate is halved every so many epochs
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks
-    diversity: float = 0.5  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
+    perception: bool = True  # whether frozen ImageNet features are judged too, beside the paper's D; paper: no
+    diversity: float = 0.7  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
+    information: float = 1.0  # how strongly G is held to noise that can be read from its pictures; paper: 0
     styles: float = 0.0  # how strongly the first coordinates of z are taught their names; paper: 0
     decay: float = 0.999  # of the averaged weights
     seed: int = 0
@@ -133,44 +147,64 @@ class Trainer:
     """Both networks, their optimizers and the averaged generator; one `step` is one turn of Algorithm 1's loop."""
 
     def __init__(self, config: GanTraining, embedding: int, device: str, pairs: tuple[Tensor, Tensor]):
-        self.least = config.diversity * (pairs[0] - pairs[1]).abs().mean().item()
-        self.scale = spread(*pairs)
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
         layout = {"device": device, "memory_format": torch.channels_last}
-        self.generator, self.discriminator = (network.to(**layout).train() for network in _first(config, embedding))
+        photos = torch.cat(pairs).to(**layout)
+        self.scale = spread(*pairs)
+        self.see = Perception(photos) if config.perception else lambda x: [x]
+        with torch.no_grad():
+            halves = zip(*(part.split(64) for part in photos.chunk(2)))
+            differences = torch.cat([apart(self.see(torch.cat(both))) for both in halves])
+        self.least = config.diversity * differences.mean().item()
+        generator, discriminator = _first(config, embedding)
+        self.generator = generator.to(**layout).train()
+        self.discriminator = Discriminators(discriminator, self.see if config.perception else None)
+        self.discriminator.to(**layout).train()
+        self.reader = StyleEncoder(StyleEncoderConfig(generator.config.noise, 16)).to(**layout).train()
         self.average = Average(self.generator, config.decay)
         networks = (self.discriminator, self.generator)
         self.optimizers = [torch.optim.Adam(n.parameters(), config.rate, (0.5, 0.999), fused=True) for n in networks]
+        self.optimizers[1].add_param_group({"params": self.reader.parameters(), "lr": READ_RATE})
 
-    def step(self, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor, epoch: int) -> tuple[float, float]:
-        """Update D, then G, on one batch; returns their losses."""
+    def step(self, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor, epoch: int) -> dict[str, float]:
+        """Update D, then G, on one batch; returns their losses, D and G, and those that G's has beside."""
         turns = self.objective(self.generator, self.discriminator, x, h, wrong, z)
-        losses = []
-        for optimizer, learning in zip(self.optimizers, (True, False)):
+        found = {}
+        for name, optimizer, learning in zip("DG", self.optimizers, (True, False)):
             self.discriminator.requires_grad_(learning)  # G's turn needs no gradient of D's weights
             optimizer.param_groups[0]["lr"] = self.config.rate * 0.5 ** (epoch // self.config.halve)
             optimizer.zero_grad()
             with half_precision(self.device):
                 loss = next(turns)
-                if not learning and (self.least or self.config.styles):
-                    loss = loss + self._style(z, h)
+                found[name] = loss.item()
+                if not learning:
+                    beside = self._style(z, h)
+                    found |= {name: part.item() for name, (part, _) in beside.items()}
+                    loss = loss + sum(part * weight for part, weight in beside.values())
             loss.backward()
             optimizer.step()
-            losses.append(loss.detach())
-        return losses[0].item(), losses[1].item()
+        return found
 
-    def _style(self, z: Tensor, h: Tensor) -> Tensor:
-        """What noise has to do, on two pictures of every fourth caption."""
-        twice = h[::4].repeat(2, 1)
+    def _style(self, z: Tensor, h: Tensor) -> dict[str, tuple[Tensor, float]]:
+        """What noise has to do, on two pictures of every fourth caption: losses and their weights."""
+        config = self.config
+        if not (config.diversity or config.information or config.styles):
+            return {}
+        twice = h[::8].repeat(2, 1)
         z = z[: len(twice)]
         pictures = self.generator(z, twice)
-        loss = PUSH * sameness(pictures, self.least)
-        return loss + TEACH * self.config.styles * disobedience(pictures, z, self.scale)
+        read = self.reader(pictures + BLUR * torch.randn(pictures.shape, device=pictures.device)).float()
+        return {
+            "same": (sameness(apart(self.see(pictures)), self.least), PUSH),
+            "unread": (((read - z).square().mean() - READ).relu(), TELL * config.information),
+            "disobedience": (disobedience(pictures, z, self.scale), TEACH * config.styles),
+        }
 
     def state(self) -> dict[str, dict]:
         return {
             "generator": self.generator.state_dict(),
             "discriminator": self.discriminator.state_dict(),
+            "reader": self.reader.state_dict(),
             "average": self.average.state,
             "adam_d": self.optimizers[0].state_dict(),
             "adam_g": self.optimizers[1].state_dict(),
@@ -179,6 +213,7 @@ class Trainer:
     def load(self, state: dict[str, dict]) -> None:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
+        self.reader.load_state_dict(state["reader"])
         for name, value in self.average.state.items():
             value.copy_(state["average"][name])
         self.optimizers[0].load_state_dict(state["adam_d"])
@@ -199,7 +234,7 @@ def train(config: GanTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    free = ("data", "text", "out", "epochs", "diversity", "styles")
+    free = ("data", "text", "out", "epochs", "diversity", "information", "styles")
     first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
     corpus, held_out = load_corpus(config, text, device)
     trainer = Trainer(config, text.config.embedding, device, corpus.pairs())
@@ -213,12 +248,13 @@ def train(config: GanTraining) -> Path:
         g = random(config.seed, step)
         x, h, wrong = corpus.batch(config.batch, config.captions, g)
         z = torch.randn(config.batch + config.batch // 2, trainer.generator.config.noise, generator=g).to(device)
-        loss_d, loss_g = trainer.step(x, h, wrong, z, step // per_epoch)
+        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # what disturbs pictures is drawn globally
+        losses = trainer.step(x, h, wrong, z, step // per_epoch)
         trainer.average.update(trainer.generator, step)
-        bar.set_postfix(D=f"{loss_d:.3f}", G=f"{loss_g:.3f}")
+        bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
         if (step + 1) % per_epoch == 0:
             epoch = (step + 1) // per_epoch
-            log(out, epoch=epoch, d=loss_d, g=loss_g)
+            log(out, epoch=epoch, **losses)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
                 save_state(out / "state.pt", asdict(config), step + 1, trainer.state())
                 _export(out, config, trainer, text, epoch)
@@ -228,7 +264,7 @@ def train(config: GanTraining) -> Path:
 
 
 def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int) -> None:
-    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator}
+    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
     shared = {}
     if config.text in checkpoint.MODELS:
         shared = {"text_encoder": config.text}  # not stored again

@@ -30,15 +30,14 @@ def mix(h: Tensor) -> Tensor:
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
-def sameness(pictures: Tensor, least: float) -> Tensor:
-    """How far pictures (2 B, 3, 64, 64), two of each caption, stay below the `least` difference of such a pair.
+def sameness(difference: Tensor, least: float) -> Tensor:
+    """How far the differences (B,) of pictures, two of each caption, stay below the `least` of such a pair.
 
     Added to G's loss of any objective, not in the paper: D never compares two fakes of a caption, and without this
     G ignored z. In the spirit of mode seeking (Mao et al. 2019), but a pair that differs enough is left alone;
     of the mean over pairs G had made just two pictures a caption.
     """
-    one, other = pictures.chunk(2)
-    return (least - (one - other).abs().mean((1, 2, 3))).relu().mean()
+    return (least - difference).relu().mean()
 
 
 def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:

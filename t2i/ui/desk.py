@@ -20,7 +20,6 @@ from t2i.checkpoint import MODELS
 from t2i.errors import InputError
 
 COUNT = 16  # pictures on the page
-STYLES = 4  # sliders
 READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
 WAITING = 8  # requests at the desk, the one being drawn included
@@ -56,7 +55,7 @@ class Desk:
         `request`: {"caption": str, "seeds": [int], "style": [float], "model": str}.
         """
         caption, seeds, style, model = self._read(request)
-        answer = self._draw(model, lambda studio: studio.draw_array(caption[:READ], seeds, style), kind)
+        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style), kind)
         return answer | {"seeds": seeds, "note": _note(caption)}
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
@@ -86,7 +85,7 @@ class Desk:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
         caption, seeds, style, model = self._read(request)
         scale = int(_number(request.get("scale"), *SCALES))
-        pixels = self._run(model, lambda studio: studio.draw_array(caption[:READ], seeds[:1], style))
+        pixels = self._run(model, lambda studio: _drawn(studio, caption, seeds[:1], style))
         picture = Image.fromarray(pixels[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
@@ -149,9 +148,8 @@ class Desk:
         model = self._read_model(request)
         caption = _caption(request.get("caption"))
         seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
-        style = _numbers(request.get("style"), [0.0] * STYLES, -1, 1)
-        style += [0.0] * (STYLES - len(style))  # what is missing stays in the middle
-        return caption, [int(seed) for seed in seeds], style[:STYLES], model
+        style = _numbers(request.get("style"), [0.0], -1, 1)
+        return caption, [int(seed) for seed in seeds], style, model
 
     def _read_blend(self, request: object) -> tuple[list[str], int, str]:
         model = self._read_model(request)
@@ -178,6 +176,10 @@ def in_words(answer):
     except Exception:
         LOG.exception("a request failed")
         return {"error": "Something went wrong on the server. It has been logged."}
+
+
+def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float]) -> np.ndarray:
+    return studio.draw_array(caption[:READ], seeds, style[: len(studio.styles)])  # models differ in their sliders
 
 
 def _timed(job: Callable[[], T]) -> tuple[float, T]:

@@ -101,31 +101,36 @@ function reseed() {
 
 // ---- style
 
-for (let i = 1; i <= props.styles; i += 1) {
-  const id = `t2i-style-${i}`;
-  const slider = make("input", { id, type: "range", min: -1, max: 1, step: 0.05, value: 0 });
-  const value = make("output", { for: id });
-  const reset = make("button", { type: "button", "aria-label": `Reset style ${i}` }, "↺");
-  slider.addEventListener("input", () => ask(tell()));
-  reset.addEventListener("click", () => set(0));
-  const tell = () => {
-    value.textContent = Number(slider.value).toFixed(2).replace("-", "−");
-    slider.style.setProperty("--at", slider.value);
-  };
-  const set = (to) => {
-    slider.value = to;
-    ask(tell());
-  };
-  sliders.push(slider);
-  find(".styles").append(make("label", { for: id }, `Style ${i}`), slider, value, reset);
-  tell();
+// One slider for each style of the model.
+function fit(styles) {
+  const rows = styles.map(({ name, low, high }, i) => {
+    const id = `t2i-style-${i + 1}`;
+    const slider = make("input", { id, type: "range", min: -1, max: 1, step: 0.05, value: 0 });
+    const value = make("output", { for: id });
+    const reset = make("button", { type: "button", "aria-label": `Reset ${name}` }, "↺");
+    const tell = () => {
+      const at = Number(slider.value);
+      value.textContent = at.toFixed(2).replace("-", "−");
+      slider.setAttribute("aria-valuetext", at ? `${value.textContent}, ${at < 0 ? low : high}` : "as the seed has it");
+      slider.style.setProperty("--at", at);
+    };
+    slider.addEventListener("input", () => ask(tell()));
+    reset.addEventListener("click", () => {
+      slider.value = 0;
+      ask(tell());
+    });
+    tell();
+    const ends = make("span", { class: "ends", "aria-hidden": "true" });
+    ends.append(make("span", {}, low), make("span", {}, high));
+    return { slider, parts: [make("label", { for: id }, name), slider, value, reset, ends] };
+  });
+  const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
+  resetAll.addEventListener("click", () =>
+    find(".styles").querySelectorAll("[aria-label^=Reset]").forEach((reset) => reset.click()),
+  );
+  sliders.splice(0, sliders.length, ...rows.map(({ slider }) => slider));
+  find(".styles").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
 }
-
-const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
-resetAll.addEventListener("click", () =>
-  find(".styles").querySelectorAll("[aria-label^=Reset]").forEach((reset) => reset.click()),
-);
-find(".styles").append(resetAll);
 
 // ---- caption, examples, models
 
@@ -137,6 +142,7 @@ caption.addEventListener("keydown", (event) => {
 });
 
 function dress() {
+  fit(spec(menu.value).styles);
   caption.placeholder = spec(menu.value).placeholder;
   find(".chips").replaceChildren(
     ...spec(menu.value).examples.map((example) => {

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from .desk import COUNT, SEED_MAX, STYLES, Desk, in_words
+from .desk import COUNT, SEED_MAX, Desk, in_words
 from .panel import panel
 
 
@@ -16,7 +16,7 @@ def draw_tab(desk: Desk) -> None:
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    panel("draw", [draw, png], model=desk.default, count=COUNT, styles=STYLES, seedMax=SEED_MAX)
+    panel("draw", [draw, png], model=desk.default, count=COUNT, seedMax=SEED_MAX)
 
     def draw_event(
         caption: str,
@@ -29,7 +29,7 @@ def draw_tab(desk: Desk) -> None:
         Args:
             caption: what to draw, in English; 201 characters are read.
             seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
-            style: four numbers from -1 to 1, the page's sliders; 0 leaves a picture as it is.
+            style: numbers from -1 to 1, the page's sliders from above; 0 leaves a picture as it is.
             model: a name from the page's model menu.
 
         Returns:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from t2i.checkpoint import MODELS
+from t2i import checkpoint
+from t2i.errors import InputError
 
 HERE = Path(__file__).parent
 
@@ -27,6 +28,14 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
         js_on_load=read("common.js", f"{name}.js") if (HERE / f"{name}.js").exists() else None,
         apply_default_css=False,
         server_functions=verbs,
-        models=[asdict(spec) for spec in MODELS.values()],
+        models=[asdict(spec) | {"styles": _styles(spec.name)} for spec in checkpoint.MODELS.values()],
         **properties,
     )
+
+
+def _styles(model: str) -> list[dict[str, str]]:
+    """A model's style sliders, known without loading it; none if it is not to be had."""
+    try:
+        return [asdict(style) for style in checkpoint.read_styles(checkpoint.resolve(model)) or checkpoint.UNNAMED]
+    except InputError:  # told when somebody chooses it
+        return []

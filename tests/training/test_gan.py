@@ -26,7 +26,8 @@ def text(tmp_path):
 
 @pytest.fixture
 def config(corpus, text, tmp_path):
-    return gan.GanTraining(str(corpus), str(text), str(tmp_path / "out"), epochs=2, batch=8, width=4, halve=1)
+    small = {"epochs": 2, "batch": 8, "width": 4, "halve": 1, "perception": False}
+    return gan.GanTraining(str(corpus), str(text), str(tmp_path / "out"), **small)
 
 
 def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
@@ -40,24 +41,27 @@ def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
     assert len(t2i.load(str(out)).draw("a red square", seeds=range(3))) == 3
 
 
+@pytest.mark.parametrize("perception", [False, True])
 @pytest.mark.parametrize("objective", gan.OBJECTIVES)
-def test_losses_on_a_fixed_batch_fall(corpus, objective):
+def test_losses_on_a_fixed_batch_fall(corpus, objective, perception):
     """D's loss falls while D alone learns, and G's while G alone learns: both optimisers do their work."""
-    config = gan.GanTraining(str(corpus), "", "", objective=objective, batch=8, width=4, rate=1e-3)
+    small = {"batch": 8, "width": 4, "rate": 1e-3, "perception": perception}
+    config = gan.GanTraining(str(corpus), "", "", objective=objective, **small)
     g = torch.Generator().manual_seed(3)
     x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
     trainer = gan.Trainer(config, 32, "cpu", (x, x))
     batch = (x, h, wrong, torch.randn(12, 100, generator=g))
     adam_d, adam_g = trainer.optimizers
-    for network, stepping, still, which in (("D", adam_d, adam_g, 0), ("G", adam_g, adam_d, 1)):
+    for network, still in (("D", adam_g), ("G", adam_d)):
         still.step, step = (lambda *_: None), still.step
-        losses = [trainer.step(*batch, epoch=0)[which] for _ in range(12)]
+        losses = [trainer.step(*batch, epoch=0)[network] for _ in range(12)]
         still.step = step
         assert losses[-1] < 0.8 * losses[0], (network, losses)
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     monkeypatch.setattr(gan, "SAVE_EVERY", 1)
+    config = replace(config, perception=True)  # whose disturbances are random too
     whole = gan.train(config)
     broken = replace(config, out=str(tmp_path / "broken"))
     real, calls = gan.Trainer.step, []
@@ -152,7 +156,7 @@ def test_pairs_of_photos_are_of_one_class(config):
 
 def taught(corpus, steps, **options):
     """Noise (256, 100), and what a small generator has learnt to make of it, each 32 for the same captions."""
-    config = gan.GanTraining(str(corpus), "", "", batch=32, width=4, rate=2e-3, **options)
+    config = gan.GanTraining(str(corpus), "", "", batch=32, width=4, rate=2e-3, perception=False, **options)
     g = torch.Generator().manual_seed(3)
     trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
     x, (h, wrong) = torch.rand(32, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 32, 32, generator=g)
@@ -165,7 +169,7 @@ def taught(corpus, steps, **options):
 def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
     differences = []
     for diversity in (0.0, 1.0):
-        one, other = taught(corpus, 40, diversity=diversity)[1].chunk(2)
+        one, other = taught(corpus, 40, diversity=diversity, information=0.0)[1].chunk(2)
         differences.append((one - other).abs().mean())
     assert differences[1] > 1.5 * differences[0]
 
@@ -174,11 +178,20 @@ def test_the_noise_learns_what_its_first_coordinates_are_called(corpus, monkeypa
     monkeypatch.setattr(gan, "spread", lambda *_: torch.full((5,), 0.3))
     obeyed = []
     for weight in (0.0, 1.0):
-        z, pictures = taught(corpus, 60, diversity=0.0, styles=weight)
+        z, pictures = taught(corpus, 60, diversity=0.0, information=0.0, styles=weight)
         found = styles.measures(pictures).reshape(8, 32, 5)
         found = (found - found.mean(0)).flatten(0, 1)  # the mean is the caption's own
         obeyed.append(torch.corrcoef(torch.cat([z[:, 2:5], found[:, 2:5]], 1).T)[:3, 3:].diag().mean())
     assert obeyed[0] < 0.2 and obeyed[1] > 0.4
+
+
+def test_noise_is_told_by_the_picture(corpus):
+    config = gan.GanTraining(str(corpus), "", "", batch=32, width=4, rate=2e-3, perception=False, diversity=0.0)
+    g = torch.Generator().manual_seed(3)
+    trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
+    x, (h, wrong) = torch.rand(32, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 32, 32, generator=g)
+    unread = [trainer.step(x, h, wrong, torch.randn(48, 100, generator=g), epoch=0)["unread"] for _ in range(80)]
+    assert min(unread[-10:]) < 0.55 < 0.6 - 0.01  # 0.6 is chance
 
 
 def test_randomness_depends_on_seed_and_step():
