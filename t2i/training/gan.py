@@ -186,7 +186,7 @@ class Trainer:
         return found
 
     def _style(self, z: Tensor, h: Tensor) -> dict[str, tuple[Tensor, float]]:
-        """What noise has to do, on two pictures of every fourth caption: losses and their weights."""
+        """What noise has to do, on two pictures of every eighth caption: losses and their weights."""
         config = self.config
         if not (config.diversity or config.information or config.styles):
             return {}

@@ -34,8 +34,9 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
 
 
 def _styles(model: str) -> list[dict[str, str]]:
-    """A model's style sliders, known without loading it; none if it is not to be had."""
+    """A model's style sliders, known without loading it."""
     try:
-        return [asdict(style) for style in checkpoint.read_styles(checkpoint.resolve(model)) or checkpoint.UNNAMED]
-    except InputError:  # told when somebody chooses it
-        return []
+        named = checkpoint.read_styles(checkpoint.resolve(model))
+    except InputError:  # a model that is not to be had is told when somebody chooses it
+        named = None
+    return [asdict(style) for style in named or checkpoint.UNNAMED]
