@@ -43,8 +43,8 @@ PIXELS = """() => {
 }"""
 
 
-def save(networks, folder) -> Path:
-    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()})
+def save(networks, folder, **described) -> Path:
+    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
     return folder
 
 
@@ -246,7 +246,7 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     with torch.no_grad():
         next(other["generator"].parameters()).neg_()
     monkeypatch.setenv("T2I_FLOWERS", str(model))
-    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other")))
+    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other", styles=[["Size", "small", "large"]])))
     for name in ("other", "missing"):
         spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",))
         monkeypatch.setitem(MODELS, name, spec)
@@ -260,6 +260,12 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     assert not same(flowers, pixels(page)).any()
     assert box.input_value() == "the other example"  # an example goes with its model …
     assert "Other" in page.locator(".status").inner_text()
+    others = pixels(page)
+    assert page.locator(".styles label").all_inner_texts() == ["Size"]  # … and so do the sliders
+    page.get_by_label("Size", exact=True).press("End")
+    assert not same(others, pixels(page)).any()
+    assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
+    page.get_by_label("Reset Size").click()
     box.fill(CAPTION)
     others = pixels(page)
     menu.select_option("missing")

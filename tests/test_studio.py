@@ -11,6 +11,7 @@ from PIL import Image
 
 import t2i
 from t2i import checkpoint
+from t2i.studio import STEP
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -81,6 +82,28 @@ def test_caption_seed_and_style_each_matter(studio):
         style = [0.0] * place + [1.0]
         assert far(pictures[0], studio.draw_array(RED, 5, style)[0])
     assert np.array_equal(studio.draw_array(RED, 5, [0, 0, 0, 0]), studio.draw_array(RED, 5))
+
+
+def test_named_styles_move_the_coordinates_that_were_taught(tiny_model, tiny_networks):
+    described = json.loads((tiny_model / "config.json").read_text())
+    described["styles"] = [["Size", "small", "large"], ["Height", "low", "high"]]
+    (tiny_model / "config.json").write_text(json.dumps(described))
+    named = t2i.load(str(tiny_model))
+    assert [(s.name, s.low, s.high) for s in named.styles] == [("Size", "small", "large"), ("Height", "low", "high")]
+    z = t2i.noise(5)
+    z[0, 1] += STEP
+    h = named.engine.embed([RED])
+    assert np.array_equal(named.draw_array(RED, 5, [0, 1]), named.engine.render(z, h))
+    with pytest.raises(t2i.InputError, match="up to 2 numbers"):
+        named.draw(RED, 5, [0, 0, 1])
+
+
+@pytest.mark.parametrize("styles", [[], "Size", [["Size"]], [["a", "b", 3]], [["a", "", "c"]], [["a", "b", "c"]] * 9])
+def test_styles_that_are_none_are_told(tiny_model, styles):
+    described = json.loads((tiny_model / "config.json").read_text()) | {"styles": styles}
+    (tiny_model / "config.json").write_text(json.dumps(described))
+    with pytest.raises(t2i.InputError, match="config.json: styles must be 1 to 8 lists"):
+        t2i.load(str(tiny_model))
 
 
 def test_the_default_seed_is_0(studio):
