@@ -68,15 +68,15 @@ class Engine:
     def match(self, pixels: np.ndarray, h: Tensor) -> Tensor:
         """How well pixels (B, 64, 64, 3), uint8, fit embeddings h (B, 1024): probabilities (B,), on the CPU."""
         seen = self.embed_photos(pixels)  # refuses a model that cannot see
-        return self._sight.match(seen.to(self.device, self.dtype), h.to(self.device, self.dtype)).float().cpu()
+        return self._sight.match(seen, h.float().cpu())
 
     def _eye(self, network: nn.Module | None) -> nn.Module | None:
         """A network that looks at pictures, made fast; None if the model has none."""
         if network is None:
             return None
-        network = _frozen(network)
-        network.look = _fold(network.look)
-        return network.to(self.device, self.dtype, memory_format=torch.channels_last)
+        network = _frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
+        network.look = _fold(network.look).to(self.device, self.dtype, memory_format=torch.channels_last)
+        return network
 
     def _see(self, network: nn.Module | None, name: str, pixels: np.ndarray) -> Tensor:
         if network is None:

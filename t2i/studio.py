@@ -42,7 +42,10 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
 
 
 class Studio:
-    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders."""
+    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders.
+
+    `sees`: whether it has an image encoder, which `index`, `describe` and `match` need.
+    """
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class Studio:
         self.engine = Engine(networks, device, len(styles or ()))
         used = (networks["text_encoder"], networks["generator"])
         self.parameters = sum(p.numel() for network in used for p in network.parameters())
+        self.sees = "image_encoder" in networks
         self._reads = networks["text_encoder"].config.length
 
     def draw(
@@ -126,9 +130,7 @@ class Studio:
 
         `InputError` if the model has no image encoder, or a photo cannot be read.
         """
-        if not photos:
-            raise InputError("give at least one photo")
-        return normalize(self.engine.embed_photos(np.stack([prepare(photo) for photo in photos])))
+        return normalize(self.engine.embed_photos(_squares(photos)))
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
@@ -140,6 +142,17 @@ class Studio:
         """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
         scores = normalize(self._embed(captions).cpu()) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
+
+    def match(self, photos: Sequence[Image.Image], captions: str | Sequence[str]) -> list[float]:
+        """How probably photos, or pictures drawn, fit a caption, or a caption each: from 0 to 1.
+
+        That the caption is the photo's own rather than one of another class, at even odds; `train image` fits it to
+        photos. `InputError` if the model has no image encoder, a photo cannot be read, or the numbers do not pair.
+        """
+        h = self._embed([captions] if isinstance(captions, str) else list(captions))
+        if len(h) not in (1, len(photos)):
+            raise InputError(f"{len(photos)} photos and {len(h)} captions: give one caption, or as many")
+        return self.engine.match(_squares(photos), h.expand(len(photos), -1)).tolist()
 
     def _embed(self, captions: Sequence[str]) -> Tensor:
         if not captions:
@@ -158,6 +171,13 @@ class Studio:
         if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
             raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
         return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+
+
+def _squares(photos: Sequence[Image.Image]) -> np.ndarray:
+    """What the networks see of photos, (N, 64, 64, 3)."""
+    if not photos:
+        raise InputError("give at least one photo")
+    return np.stack([prepare(photo) for photo in photos])
 
 
 def _shares(steps: int) -> list[float]:

@@ -308,6 +308,71 @@ def test_a_silent_server_leaves_the_last_pictures(page):
     assert not same(before, pixels(page)).any()  # it asked again by itself
 
 
+def matches(page) -> list[int]:
+    """The percentages on the screen, once they are there."""
+    page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
+    return [int(text.removeprefix("match ").removesuffix(" %")) for text in page.locator(".match").all_text_contents()]
+
+
+def test_every_picture_says_how_well_it_matches(page, model):
+    caption = page.get_by_label("Caption", exact=True)
+    caption.fill(CAPTION)
+    settle(page)
+    studio = t2i.load(model)
+    expected = studio.match(studio.draw(CAPTION, range(1, 17)), CAPTION)
+    found = matches(page)
+    assert all(abs(100 * wanted - shown) < 1 for wanted, shown in zip(expected, found, strict=True))
+    lines = page.eval_on_selector_all(".foot", "feet => feet.map(foot => foot.style.getPropertyValue('--match'))")
+    assert [round(100 * float(line)) for line in lines] == found
+    described = page.locator(".picture").first.get_attribute("aria-describedby").split()
+    assert page.locator(f"#{described[1]}").text_content() == f"match {found[0]} %"
+    told = page.locator("#t2i-match-told")
+    assert not told.is_visible()
+    page.get_by_role("button", name="Sort by match").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")  # :focus-visible wants the keyboard
+    assert told.is_visible()
+    caption.fill("")
+    settle(page)
+    assert matches(page) == found  # the last good pictures keep what is known of them
+
+
+def test_sorting_is_on_demand_and_locked_seeds_keep_their_pictures(page, model):
+    page.get_by_label("Lock seed 3", exact=True).click()
+    before = pixels(page)
+    matches(page)
+    page.get_by_role("button", name="Sort by match").click()
+    studio = t2i.load(model)
+    caption = page.get_by_label("Caption", exact=True)
+    scores = studio.match(studio.draw(caption.input_value(), range(1, 17)), caption.input_value())
+    in_order = [scores[seed - 1] for seed in seeds(page)]
+    assert sorted(seeds(page)) == list(range(1, 17)) and np.diff(in_order).max() < 0.01
+    assert seeds(page) != list(range(1, 17)) and matches(page) == sorted(matches(page), reverse=True)
+    after, at = pixels(page), [seed - 1 for seed in seeds(page)]
+    assert same(after, before[at]).all()
+    place = at.index(2)
+    locks = page.eval_on_selector_all(".lock", "locks => locks.map(lock => lock.getAttribute('aria-pressed'))")
+    assert [i for i, lock in enumerate(locks) if lock == "true"] == [place]
+    kept = seeds(page)
+    caption.fill("a blue bird")  # typing sorts nothing
+    settle(page)
+    matches(page)
+    assert seeds(page) == kept
+    caption.fill(page.evaluate("document.querySelector('.chips button').textContent"))
+    assert (np.abs(pixels(page) - after).mean((1, 2, 3)) < 3).all()  # drawn in another order, and a JPEG
+    page.get_by_role("button", name="Shuffle").click()
+    assert [i for i, (old, new) in enumerate(zip(kept, seeds(page))) if old == new] == [place]
+    page.locator(".picture").nth(place).click()
+    assert page.locator(".made").inner_text().startswith("Seed 3 ")
+
+
+def test_sorting_waits_for_the_matches(page):
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    page.get_by_role("button", name="Sort by match").click()
+    page.wait_for_function("document.querySelector('.number').textContent !== '1'")
+    assert matches(page) == sorted(matches(page), reverse=True)
+
+
 @pytest.fixture
 def blend(page):
     """The page on its tab "Blend"."""
@@ -544,7 +609,7 @@ def ask(url, function, data) -> dict:
     return json.load(urllib.request.urlopen(request))
 
 
-@pytest.mark.parametrize("function", ["draw", "png", "blend", "film", "restyle"])
+@pytest.mark.parametrize("function", ["draw", "match", "png", "blend", "film", "restyle"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -577,7 +642,10 @@ def test_every_number_is_clamped(url, number):
 def test_the_api_event(url, model):
     client = gradio_client.Client(url, verbose=False)
     answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", api_name="/draw")
-    drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
+    studio = t2i.load(model)
+    drawn = studio.draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
+    expected = studio.match([Image.fromarray(picture) for picture in drawn], CAPTION)
+    assert answer["matches"] == pytest.approx(expected, abs=0.02)
     for uri, expected in zip(answer["pictures"], drawn, strict=True):
         assert np.abs(decode(uri).astype(int) - expected).max() <= 1
     assert "error" in client.predict("", api_name="/draw")

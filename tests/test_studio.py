@@ -1,6 +1,8 @@
 """What a person asks for, and what they are told if it cannot be."""
 
+import copy
 import json
+import math
 import subprocess
 import sys
 
@@ -193,6 +195,30 @@ def test_photos_are_found_by_a_caption_and_described_by_captions(studio):
     ):
         with pytest.raises(t2i.InputError):
             nothing()
+
+
+def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
+    networks = tiny_networks | {"image_encoder": copy.deepcopy(tiny_networks["image_encoder"])}
+    calibrate = networks["image_encoder"].calibrate
+    torch.nn.init.constant_(calibrate.weight, 5.0)
+    torch.nn.init.constant_(calibrate.bias, -0.5)
+    studio = t2i.Studio(networks, checkpoint.MODELS["flowers"], "cpu")
+    photos = [Image.new("RGB", (80, 60), "red"), *studio.draw(BLUE, 3)]
+    found = studio.match(photos, [RED, BLUE])
+    cosines = [dict(studio.describe(photo, [caption]))[caption] for photo, caption in zip(photos, [RED, BLUE])]
+    assert found == pytest.approx([1 / (1 + math.exp(0.5 - 5 * cosine)) for cosine in cosines], abs=1e-4)
+    assert studio.match(photos, RED)[0] == pytest.approx(found[0], abs=1e-5)
+    for photos, captions in (([], RED), (photos, []), (photos, ""), (photos, [RED] * 3)):
+        with pytest.raises(t2i.InputError):
+            studio.match(photos, captions)
+
+
+def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks):
+    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    studio = t2i.Studio(blind, checkpoint.MODELS["flowers"], "cpu")
+    assert not studio.sees and t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu").sees
+    with pytest.raises(t2i.InputError, match="no image encoder"):
+        studio.match(studio.draw(RED), RED)
 
 
 @pytest.mark.parametrize("captions", [[], ""])

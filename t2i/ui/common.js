@@ -67,6 +67,8 @@ const spec = (name) => props.models.find((model) => model.name === name);
 const speed = (reply) =>
   `${reply.ms.toFixed(1)} ms a picture · ${reply.model} · ${(reply.parameters / 1e6).toFixed(1)} M parameters`;
 
+const percent = (share) => `${Math.round(100 * share)} %`;
+
 // What the server made, with the reason beside the control if it made nothing.
 async function fetched(verb, request, note) {
   const reply = (await verb(request)) || { error: "The server does not answer." };

@@ -58,6 +58,19 @@ class Desk:
         answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style), kind)
         return answer | {"seeds": seeds, "note": _note(caption)}
 
+    def match(self, request: object) -> dict:
+        """How well each picture of `draw` fits its caption, from 0 to 1; none if the model cannot see.
+
+        A request of its own, for it costs a quarter of the drawing: the page asks once the typing rests.
+        """
+        caption, seeds, style, model = self._read(request)
+
+        def job(studio: t2i.Studio) -> list[float]:
+            pictures = map(Image.fromarray, _drawn(studio, caption, seeds, style))
+            return studio.match(list(pictures), caption[:READ]) if studio.sees else []
+
+        return {"matches": [round(match, 4) for match in self._run(model, job)]}
+
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
 

@@ -15,6 +15,7 @@ const asking = follow(server.draw, request, show);
 
 function ask() {
   grid.setAttribute("aria-busy", "true");
+  sorting = false;
   asking();
 }
 
@@ -38,9 +39,11 @@ function show(sent, reply, newest) {
       picture.alt = sent.caption;
     });
     find(".status").textContent = speed(reply);
+    judged(null);
   }
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
+  resting = setTimeout(judge, RESTED);
   say(note.textContent || `Sixteen pictures: ${sent.caption}`);
 }
 
@@ -48,12 +51,13 @@ function show(sent, reply, newest) {
 
 const tiles = Array.from({ length: props.count }, (_, i) => {
   const item = make("li");
-  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i}` });
+  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i} t2i-match-${i}` });
   const foot = make("div", { class: "foot" });
   const number = make("span", { id: `t2i-seed-${i}`, class: "number" });
+  const match = make("span", { id: `t2i-match-${i}`, class: "match" });
   const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
   picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
-  foot.append(number, lock);
+  foot.append(number, match, lock);
   item.append(picture, foot);
   grid.append(item);
 
@@ -63,7 +67,7 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   lock.addEventListener("click", () => {
     lock.setAttribute("aria-pressed", String(!locked(i)));
   });
-  return { picture, number, lock };
+  return { picture, number, match, lock };
 });
 
 const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
@@ -91,13 +95,66 @@ const seed = seedBox(props.seedMax - props.count, reseed);
 
 function reseed() {
   const base = seed.read();
-  tiles.forEach(({ number, lock }, i) => {
+  tiles.forEach((tile, i) => {
     if (!locked(i)) seeds[i] = base + i;
+  });
+  label();
+  ask();
+}
+
+function label() {
+  tiles.forEach(({ number, lock }, i) => {
     number.textContent = seeds[i];
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
   });
-  ask();
 }
+
+// ---- does it match? Asked of the server when nothing has changed for a while, sorted by when the person says so.
+
+const RESTED = 300; // ms
+
+let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
+let sorting = false; // asked for, and waiting for the matches
+let resting;
+
+async function judge() {
+  const mine = shown;
+  if (!mine || !spec(mine.model).sees) return;
+  const reply = await server.match(mine);
+  if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
+  if (reply?.busy) resting = setTimeout(judge, RETRY);
+  if (!reply?.matches) return;
+  judged(reply.matches);
+  if (sorting) sort();
+}
+
+function judged(found) {
+  clearTimeout(resting);
+  matches = found;
+  tiles.forEach(({ match }, i) => {
+    match.parentNode.style.setProperty("--match", found ? found[i] : 0);
+    match.replaceChildren(...(found ? [make("span", { class: "heard" }, "match "), percent(found[i])] : []));
+  });
+}
+
+// The best first; equals, and what is locked, keep what they are.
+function sort() {
+  sorting = !matches || grid.getAttribute("aria-busy") === "true";
+  if (sorting) return; // until the matches are there
+  const order = seeds.map((_, i) => i).sort((a, b) => matches[b] - matches[a]);
+  const was = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
+  order.forEach((from, to) => {
+    tiles[to].picture.firstChild.src = was[from][0];
+    tiles[to].lock.setAttribute("aria-pressed", was[from][1]);
+  });
+  seeds.splice(0, seeds.length, ...order.map((i) => seeds[i]));
+  shown = { ...shown, seeds: [...seeds] };
+  label();
+  judged(order.map((i) => matches[i]));
+  say(`Sorted by match, the best first: seed ${seeds[0]}`);
+}
+
+find(".sort").addEventListener("click", sort);
 
 // ---- style
 
@@ -143,6 +200,7 @@ caption.addEventListener("keydown", (event) => {
 
 function dress() {
   fit(spec(menu.value).styles);
+  find(".t2i-draw").classList.toggle("sees", spec(menu.value).sees);
   caption.placeholder = spec(menu.value).placeholder;
   find(".chips").replaceChildren(
     ...spec(menu.value).examples.map((example) => {

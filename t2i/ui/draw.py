@@ -13,10 +13,13 @@ def draw_tab(desk: Desk) -> None:
     def draw(request):
         return in_words(lambda: desk.draw(request))
 
+    def match(request):
+        return in_words(lambda: desk.match(request))
+
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    panel("draw", [draw, png], model=desk.default, count=COUNT, seedMax=SEED_MAX)
+    panel("draw", [draw, match, png], model=desk.default, count=COUNT, seedMax=SEED_MAX)
 
     def draw_event(
         caption: str,
@@ -33,10 +36,10 @@ def draw_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), seeds, note, ms (a picture), model, parameters;
-            or error, in words.
+            pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
+            cannot see), seeds, note, ms (a picture), model, parameters; or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
-        return in_words(lambda: desk.draw(request, kind="PNG"))
+        return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
 
     gr.api(draw_event, api_name="draw")
