@@ -38,6 +38,7 @@ class ModelSpec:
     revision: str | None = None  # the commit on the Hub
     placeholder: str = "one sentence that says what to draw"
     examples: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
 
 
 MODELS = {
@@ -54,6 +55,22 @@ MODELS = {
                 "a bright orange flower with many layers of petals",
                 "the petals are deep red with yellow tips",
                 "a small blue flower with five round petals among green leaves",
+            ),
+            more=(
+                "a white flower with a large yellow center",
+                "a yellow flower with many thin petals around a dark center",
+                "the flower is light pink with soft ruffled petals",
+                "this flower has purple petals with dark veins",
+                "an orange flower with black spots and curled petals",
+                "a red flower with long stamens in the middle",
+                "a round purple flower made of many spiky petals",
+                "the petals are white at the edge and pink in the middle",
+                "tiny yellow flowers in clusters on a green stem",
+                "a blue flower with pointed petals that open like a star",
+                "this flower is yellow and shaped like a trumpet",
+                "a flower with broad white petals and a pale green center",
+                "a dark red flower with smooth velvet petals",
+                "pale lilac petals, thin and straight, around a yellow disc",
             ),
         ),
     )

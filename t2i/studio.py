@@ -132,27 +132,38 @@ class Studio:
         """
         return normalize(self.engine.embed_photos(_squares(photos)))
 
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Captions as directions (N, 1024) in the joint space: products with an index's are cosines."""
+        return normalize(self._embed(captions).cpu())
+
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
-        scores = index @ normalize(self._embed([caption]).cpu())[0]
+        scores = index @ self.embed([caption])[0]
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))
 
     def describe(self, photo: Image.Image, captions: Sequence[str]) -> list[tuple[str, float]]:
         """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
-        scores = normalize(self._embed(captions).cpu()) @ self.index([photo])[0]
+        scores = self.embed(captions) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
 
     def match(self, photos: Sequence[Image.Image], captions: str | Sequence[str]) -> list[float]:
-        """How probably photos, or pictures drawn, fit a caption, or a caption each: from 0 to 1.
+        """How probably photos, or pictures drawn, and captions belong together, from 0 to 1, as `fit` has it.
 
-        That the caption is the photo's own rather than one of another class, at even odds; `train image` fits it to
-        photos. `InputError` if the model has no image encoder, a photo cannot be read, or the numbers do not pair.
+        One of either, or as many of both. `InputError` if the model has no image encoder or a photo cannot be read.
         """
         h = self._embed([captions] if isinstance(captions, str) else list(captions))
-        if len(h) not in (1, len(photos)):
-            raise InputError(f"{len(photos)} photos and {len(h)} captions: give one caption, or as many")
-        return self.engine.match(_squares(photos), h.expand(len(photos), -1)).tolist()
+        if len(h) != len(photos) and 1 not in (len(h), len(photos)):
+            raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
+        return self.engine.match(_squares(photos), h).tolist()
+
+    @property
+    def fit(self) -> tuple[float, float]:
+        """A match by its cosine: the slope and offset of its log-odds, as `train image` fitted them to photos.
+
+        Odds of the caption being the photo's own rather than one of another class, both as likely beforehand.
+        """
+        return self.engine.fit
 
     def _embed(self, captions: Sequence[str]) -> Tensor:
         if not captions:

@@ -222,6 +222,16 @@ menu.addEventListener("change", () => {
   ask();
 });
 
+// Words from another tab.
+document.addEventListener("t2i-draw", ({ detail }) => {
+  if (menu.value !== detail.model) {
+    menu.value = detail.model;
+    dress();
+  }
+  caption.value = detail.caption;
+  ask();
+});
+
 // ---- one picture, large
 
 let held = null; // the request that makes the picture in the dialog
