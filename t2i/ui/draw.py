@@ -1,9 +1,7 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-import gradio as gr
-
 from .desk import COUNT, SEED_MAX, Desk, in_words
-from .panel import panel
+from .panel import event, panel
 
 
 def draw_tab(desk: Desk) -> None:
@@ -42,4 +40,4 @@ def draw_tab(desk: Desk) -> None:
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
         return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
 
-    gr.api(draw_event, api_name="draw")
+    event(draw_event, "draw")

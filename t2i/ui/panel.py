@@ -33,6 +33,12 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
     )
 
 
+def event(function: Callable, name: str) -> None:
+    """A verb for programs, of this name in the HTTP API and among the MCP tools."""
+    function.__name__ = name  # what MCP goes by
+    gr.api(function, api_name=name)
+
+
 def _known(model: str) -> dict:
     """A model's style sliders, and whether it sees pictures, known without loading it."""
     try:

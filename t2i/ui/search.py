@@ -1,9 +1,7 @@
 """The tab "Search": pictures by words, and words by a picture, in the joint space of both."""
 
-import gradio as gr
-
 from .desk import PHOTOS, RANKED, Desk, in_words
-from .panel import panel
+from .panel import event, panel
 
 
 def search_tab(desk: Desk) -> None:
@@ -49,5 +47,5 @@ def search_tab(desk: Desk) -> None:
         """
         return in_words(lambda: desk.describe({"photo": photo, "captions": captions, "model": model}))
 
-    gr.api(search_event, api_name="search")
-    gr.api(describe_event, api_name="describe")
+    event(search_event, "search")
+    event(describe_event, "describe")
