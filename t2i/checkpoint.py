@@ -38,6 +38,7 @@ class ModelSpec:
     revision: str | None = None  # the commit on the Hub
     placeholder: str = "one sentence that says what to draw"
     examples: tuple[str, ...] = ()
+    knows: str = ""  # what it draws, in a word
     more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
 
 
@@ -47,6 +48,7 @@ MODELS = {
         ModelSpec(
             name="flowers",
             title="Flowers",
+            knows="flowers",
             placeholder="this flower has pink petals and a yellow center",
             examples=(
                 "this flower has pink petals and a yellow center",
@@ -99,6 +101,7 @@ NETWORKS = {  # file and key of config.json: network, its configuration
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 MOST_STYLES = 8
+MOST_WORDS = 200_000  # characters
 MEND = "restore it with git, download it again or train it again"
 
 
@@ -184,6 +187,15 @@ def read_styles(folder: str | Path) -> tuple[Style, ...] | None:
         told = f"styles must be 1 to {MOST_STYLES} lists of a name, a low end and a high end"
         raise _broken(Path(folder) / "config.json", told)
     return tuple(Style(*row) for row in rows)
+
+
+def read_words(folder: str | Path) -> frozenset[str]:
+    """The words that the text encoder met often in its training; none where they were not recorded."""
+    folder = home(folder, "text_encoder")
+    described = read_config(folder).get("words", "")
+    if not isinstance(described, str) or len(described) > MOST_WORDS:
+        raise _broken(folder / "config.json", f"words must be text of at most {MOST_WORDS} characters")
+    return frozenset(described.split())
 
 
 def _is_word(value: object) -> bool:

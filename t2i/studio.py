@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from . import checkpoint
+from . import checkpoint, words
 from .checkpoint import ModelSpec, Style
 from .engine import Engine
 from .errors import InputError
@@ -29,7 +29,7 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
     eyes = [name for name in ("style_encoder", "image_encoder") if name in checkpoint.read_config(folder)]
     networks = checkpoint.read(folder, "text_encoder", "generator", *eyes)
-    return Studio(networks, spec, device, checkpoint.read_styles(folder))
+    return Studio(networks, spec, device, checkpoint.read_styles(folder), checkpoint.read_words(folder))
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -53,12 +53,14 @@ class Studio:
         spec: ModelSpec,
         device: str | None = None,
         styles: tuple[Style, ...] | None = None,
+        known: frozenset[str] = frozenset(),
     ):
         self.spec, self.name, self.styles = spec, spec.name, styles or checkpoint.UNNAMED
         self.engine = Engine(networks, device, len(styles or ()))
         used = (networks["text_encoder"], networks["generator"])
         self.parameters = sum(p.numel() for network in used for p in network.parameters())
         self.sees = "image_encoder" in networks
+        self._words = known
         self._reads = networks["text_encoder"].config.length
 
     def draw(
@@ -164,6 +166,13 @@ class Studio:
         Odds of the caption being the photo's own rather than one of another class, both as likely beforehand.
         """
         return self.engine.fit
+
+    def strange(self, caption: str) -> list[str]:
+        """The words of a caption that the text encoder hardly met, if they are a quarter of it or more; else none.
+
+        Also none if the model's words were not recorded (`train text` records them).
+        """
+        return words.strange(caption[: self._reads], self._words) if self._words else []
 
     def _embed(self, captions: Sequence[str]) -> Tensor:
         if not captions:

@@ -246,9 +246,10 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     with torch.no_grad():
         next(other["generator"].parameters()).neg_()
     monkeypatch.setenv("T2I_FLOWERS", str(model))
-    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other", styles=[["Size", "small", "large"]])))
+    told = {"styles": [["Size", "small", "large"]], "words": f"the other example {CAPTION}"}
+    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other", **told)))
     for name in ("other", "missing"):
-        spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",))
+        spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",), knows=f"{name}s")
         monkeypatch.setitem(MODELS, name, spec)
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
@@ -266,8 +267,14 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     assert not same(others, pixels(page)).any()
     assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
     page.get_by_label("Reset Size").click()
+    box.fill("the stock market fell, ${alert(1)} <b>")  # … and what is strange to it
+    page.wait_for_function("document.querySelector('#t2i-note').textContent.startsWith('This model knows others. ')")
+    assert note(page).endswith("It has hardly met “stock”, “market”, “fell”.")
+    assert page.locator("#t2i-note").get_attribute("class") == "note"  # a hint, no error
     box.fill(CAPTION)
     others = pixels(page)
+    matches(page)
+    assert note(page) == ""
     menu.select_option("missing")
     assert same(others, pixels(page)).all()
     assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)

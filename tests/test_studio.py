@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 import t2i
-from t2i import checkpoint
+from t2i import checkpoint, words
 from t2i.studio import STEP
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
@@ -219,6 +219,26 @@ def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks)
     assert not studio.sees and t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu").sees
     with pytest.raises(t2i.InputError, match="no image encoder"):
         studio.match(studio.draw(RED), RED)
+
+
+def test_words_hardly_met_are_named_where_they_were_recorded(tiny_model):
+    assert t2i.load(tiny_model).strange("the stock market fell") == []
+    described = json.loads((tiny_model / "config.json").read_text()) | {"words": "a red flower the"}
+    (tiny_model / "config.json").write_text(json.dumps(described))
+    studio = t2i.load(tiny_model)
+    assert studio.strange(RED) == [] and studio.strange("the stock market fell") == ["stock", "market", "fell"]
+    assert studio.strange(RED.ljust(201) + "stock market") == []  # not read
+    (tiny_model / "config.json").write_text(json.dumps(described | {"words": ["a"]}))
+    with pytest.raises(t2i.InputError, match="config.json: words must be text"):
+        t2i.load(tiny_model)
+
+
+def test_no_registered_model_finds_its_own_captions_strange():
+    known = {name: checkpoint.read_words(checkpoint.resolve(name)) for name in checkpoint.MODELS}
+    assert known["flowers"]
+    for name, spec in checkpoint.MODELS.items():
+        captions = [spec.placeholder, *spec.examples, *spec.more] if known[name] else []
+        assert not [caption for caption in captions if words.strange(caption, known[name])]
 
 
 @pytest.mark.parametrize("captions", [[], ""])

@@ -32,6 +32,7 @@ CAPTIONS = 8  # of a restyled photo
 PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
 RANKED = 64  # captions that a photo is described by
+STRANGE = 3  # words of a hint
 DRAWN = range(1, 4)  # the seeds of each caption in the index that the model draws
 
 T = TypeVar("T")
@@ -65,17 +66,18 @@ class Desk:
         return answer | {"seeds": seeds, "note": _note(caption)}
 
     def match(self, request: object) -> dict:
-        """How well each picture of `draw` fits its caption, from 0 to 1; none if the model cannot see.
+        """How well each picture of `draw` fits its caption, from 0 to 1, and a hint where the caption is a strange one.
 
-        A request of its own, for it costs a quarter of the drawing: the page asks once the typing rests.
+        No matches if the model cannot see. A request of its own, for it costs a quarter of the drawing: the page asks
+        once the typing rests.
         """
         caption, seeds, style, model = self._read(request)
 
-        def job(studio: t2i.Studio) -> list[float]:
-            pictures = map(Image.fromarray, _drawn(studio, caption, seeds, style))
-            return studio.match(list(pictures), caption[:READ]) if studio.sees else []
+        def job(studio: t2i.Studio) -> dict:
+            matches = _matches(studio, caption, seeds, style) if studio.sees else []
+            return {"matches": matches, "hint": _hint(studio, caption)}
 
-        return {"matches": [round(match, 4) for match in self._run(model, job)]}
+        return self._run(model, job)
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
@@ -270,6 +272,21 @@ def _gallery(studio: t2i.Studio) -> dict:
 def _directions(rows: Tensor) -> dict[str, str]:
     """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
     return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
+
+
+def _matches(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float]) -> list[float]:
+    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, caption, seeds, style)]
+    return [round(match, 4) for match in studio.match(pictures, caption[:READ])]
+
+
+def _hint(studio: t2i.Studio, caption: str) -> str:
+    """What to say of a caption far from all that the model learnt, in words; else nothing."""
+    strange = studio.strange(caption[:READ])[:STRANGE]
+    if not strange:
+        return ""
+    listed = ", ".join(f"“{word}”" for word in strange)
+    knows = f"This model knows {studio.spec.knows}. " if studio.spec.knows else ""
+    return f"{knows}It has hardly met {listed}."
 
 
 def _timed(job: Callable[[], T]) -> tuple[float, T]:

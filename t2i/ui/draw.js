@@ -109,7 +109,7 @@ function label() {
   });
 }
 
-// ---- does it match? Asked of the server when nothing has changed for a while, sorted by when the person says so.
+// ---- does it match, and does the model know such words? Asked of the server when nothing has changed for a while, sorted by when the person says so.
 
 const RESTED = 300; // ms
 
@@ -119,11 +119,13 @@ let resting;
 
 async function judge() {
   const mine = shown;
-  if (!mine || !spec(mine.model).sees) return;
+  if (!mine) return;
   const reply = await server.match(mine);
   if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
   if (reply?.busy) resting = setTimeout(judge, RETRY);
   if (!reply?.matches) return;
+  if (!note.textContent && reply.hint) say((note.textContent = reply.hint));
+  if (!reply.matches.length) return; // the model cannot see
   judged(reply.matches);
   if (sorting) sort();
 }

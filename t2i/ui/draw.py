@@ -35,7 +35,8 @@ def draw_tab(desk: Desk) -> None:
 
         Returns:
             pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
-            cannot see), seeds, note, ms (a picture), model, parameters; or error, in words.
+            cannot see), hint (where the caption is far from what the model learnt), seeds, note, ms (a picture), model,
+            parameters; or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
         return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
