@@ -693,6 +693,23 @@ def test_hostile_photos_are_refused_in_words(url):
         assert "at most 64 photos" in ask(url, "see", {"photos": photos})["error"]
 
 
+def test_a_model_that_cannot_see_draws_and_says_so_of_the_rest(tiny_networks, tmp_path, monkeypatch):
+    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    monkeypatch.setenv("T2I_FLOWERS", str(save(blind, tmp_path / "blind", words="a flower")))
+    desk = Desk("flowers")
+    assert desk.match({"caption": "a flower"}) == {"matches": [], "hint": ""}
+    assert "“stock”, “market”" in desk.match({"caption": "the stock market fell"})["hint"]
+    photo = as_uri(Image.new("RGB", (9, 9)))
+    for verb, request in (
+        (desk.gallery, {}),
+        (desk.see, {"photos": [photo]}),
+        (desk.search, {"caption": CAPTION, "photos": [photo]}),
+        (desk.describe, {"photo": photo}),
+    ):
+        with pytest.raises(t2i.InputError, match="no image encoder"):
+            verb(request)
+
+
 @pytest.mark.parametrize("captions", ["text", [], [5], [""], ["🌸"], [CAPTION] * 65, [[CAPTION]]])
 def test_captions_that_cannot_be_ranked_are_refused_in_words(url, captions):
     answer = ask(url, "hear", {"captions": captions})
