@@ -97,7 +97,8 @@ function describe() {
   tiles.forEach(({ choice }, i) => (choice.checked = Boolean(picture) && shown[i]?.thing === picture));
   find(".chosen img").src = picture?.source ?? EMPTY;
   find(".chosen img").alt = picture?.name ?? "";
-  find(".which").textContent = picture ? picture.name : "";
+  find(".which").textContent = picture?.name ?? "";
+  find(".chosen").style.visibility = picture ? "visible" : "hidden";
   const told = picture ? ranked(captions, picture.direction).slice(0, TOLD) : [];
   lines.forEach(({ item, text, foot, draw }, i) => {
     item.style.visibility = told[i] ? "visible" : "hidden";
