@@ -1,4 +1,10 @@
-"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA."""
+"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA.
+
+For who wants it faster still, what did not pay on CPUs, by `python -m t2i bench` and its like: every transposed
+convolution as `_as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels); convolutions
+as matrix products over gathered neighbours (slower at every batch size); packed convolutions in the text encoder (their
+width varies, and weights laid out for another one are laid out anew in each call); TorchScript (deprecated).
+"""
 
 import copy
 from functools import lru_cache
@@ -14,13 +20,15 @@ from .models.residual import Residual
 
 CHUNK = 64  # pictures in one pass: bounds the memory
 REMEMBERED = 1024  # embeddings, 4 KiB each
+USUAL = 16  # pictures at once for which the weights are laid out; any number works
 
 
 class Engine:
     """Text encoder and generator rewritten for speed; the networks given stay as they are.
 
     Batch norm is folded into the convolutions, the memory is channels-last, and the generator computes in bfloat16
-    where the hardware does. A picture does not depend on the others of its batch, but for rounding: ±1 level of 255.
+    where the hardware does. On a CPU, oneDNN has each layer's weights in its own order from the beginning and computes
+    the activation with the layer. A picture does not depend on the others of its batch, but for rounding.
     """
 
     def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
@@ -33,13 +41,15 @@ class Engine:
                 raise InputError(f"the {name.replace('_', ' ')} does not belong to this model: train it again")
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
-        layers = _fold(generator.draw)
-        first = _Linear(layers[0])
-        heard = first.linear.weight[:, : generator.config.noise]
-        self.directions = torch.eye(named, generator.config.noise) if named else _directions(heard)
-        generator.draw = nn.Sequential(first, *layers[1:])
+        noise, projected = generator.config.noise, generator.config.projected
+        first, *middle, last, tanh = _fold(generator.draw)
+        generator.draw = nn.Sequential(*_as_linear(first), *middle, _as_blocks(last), tanh)
+        heard = generator.draw[1].weight[:, :noise]
+        self.directions = torch.eye(named, noise) if named else _directions(heard)
+        generator.project = self._place(generator.project, generator.config.embedding)
+        generator.draw = self._place(generator.draw, noise + projected, 1, 1)
         self._text = text.to(self.device, memory_format=torch.channels_last)
-        self._generator = generator.to(self.device, self.dtype, memory_format=torch.channels_last)
+        self._generator = generator
         self._style = self._eye(networks.get("style_encoder"))
         self._sight = self._eye(networks.get("image_encoder"))
         self._remembered = lru_cache(REMEMBERED)(self._embed)
@@ -84,8 +94,16 @@ class Engine:
         if network is None:
             return None
         network = _frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
-        network.look = _fold(network.look).to(self.device, self.dtype, memory_format=torch.channels_last)
+        network.look = self._place(_fold(network.look), 3, 64, 64)
         return network
+
+    def _place(self, layers: nn.Sequential, *shape: int) -> nn.Sequential:
+        """Layers on the device and, if that is a CPU, packed for inputs of this shape."""
+        layers = layers.to(self.device, self.dtype, memory_format=torch.channels_last)
+        if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
+            return layers
+        x = torch.zeros(USUAL, *shape, dtype=self.dtype)
+        return _pack(layers, x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
 
     def _see(self, network: nn.Module | None, name: str, pixels: np.ndarray) -> Tensor:
         network = _there(network, name)
@@ -96,24 +114,95 @@ class Engine:
         return self._text(encode([caption], self._text.config.length).to(self.device))
 
     def _render(self, z: Tensor, h: Tensor) -> np.ndarray:
-        pictures = self._generator(z.to(self.device, self.dtype), h.to(self.device, self.dtype))
-        levels = (pictures.float() * 127.5 + 128).byte()  # -1…1 to 0.5…255.5, cut
-        return levels.permute(0, 2, 3, 1).cpu().numpy()  # channels-last already: no copy
+        blocks = self._generator(z.to(self.device, self.dtype), h.to(self.device, self.dtype))
+        levels = blocks.float().mul_(127.5).add_(128).byte()  # -1…1 to 0.5…255.5, cut
+        return _join(levels).cpu().numpy()
 
 
-class _Linear(nn.Module):
-    """A transposed convolution over one place, as one matrix product with a channels-last result."""
+class _Grid(nn.Module):
+    """Rows (B, side · side · C) to channels-last images (B, C, side, side)."""
 
-    def __init__(self, convolution: nn.ConvTranspose2d):
+    def __init__(self, side: int):
         super().__init__()
-        weight, side = convolution.weight, convolution.kernel_size[0]
-        self.linear = nn.Linear(weight.shape[0], weight[0].numel(), device="meta")
-        self.linear.weight = nn.Parameter(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), False)
-        self.linear.bias = nn.Parameter(convolution.bias.repeat(side * side), False)
-        self.shape = (side, side, weight.shape[1])
+        self.side = side
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x.flatten(1)).unflatten(1, self.shape).permute(0, 3, 1, 2)
+        return x.unflatten(1, (self.side, self.side, -1)).permute(0, 3, 1, 2)
+
+
+class _Packed(nn.Module):
+    """A layer and the activation behind it as one operation of oneDNN, its weights laid out ahead for inputs as x.
+
+    These are the operations that `torch.compile` makes of such layers, without the compiler.
+    """
+
+    def __init__(self, layer: nn.Module, activation: nn.Module | None, x: Tensor):
+        super().__init__()
+        ops, weight, bias, shape = torch.ops.mkldnn, layer.weight, layer.bias, ()
+        if isinstance(layer, nn.Linear):
+            self._run, weight = ops._linear_pointwise, ops._reorder_linear_weight(weight, len(x))
+        elif isinstance(layer, nn.Conv2d):
+            shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+            self._run, weight = ops._convolution_pointwise, ops._reorder_convolution_weight(weight, *shape, x.shape)
+        else:
+            shape = (layer.padding, layer.output_padding, layer.stride, layer.dilation, layer.groups)
+            self._run = ops._convolution_transpose_pointwise
+            weight = ops._reorder_convolution_transpose_weight(weight, *shape, x.shape)
+        self._rest = (weight, bias, *shape, *_name(activation), "")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._run(x, *self._rest)
+
+
+def _name(activation: nn.Module | None) -> tuple[str, list[float]]:
+    """What oneDNN calls an activation, and its numbers."""
+    if isinstance(activation, nn.LeakyReLU):
+        return "leaky_relu", [activation.negative_slope]
+    return {nn.ReLU: "relu", nn.Tanh: "tanh", type(None): "none"}[type(activation)], []
+
+
+@torch.inference_mode()
+def _pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
+    """The layers with `_Packed` ones where that can be; x is an example of what they will see."""
+    packed, layers = [], list(layers)
+    while layers:
+        layer = layers.pop(0)
+        if isinstance(layer, Residual):
+            layer.bottleneck = _pack(layer.bottleneck, x)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            active = bool(layers) and isinstance(layers[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
+            layer = _Packed(layer, layers.pop(0) if active else None, x)
+        packed.append(layer)
+        x = layer(x)
+    return nn.Sequential(*packed)
+
+
+def _as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
+    """A transposed convolution over one place as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
+    weight, side = transposed.weight, transposed.kernel_size[0]
+    linear = nn.Linear(weight.shape[0], weight[0].numel(), device="meta")
+    linear.weight = nn.Parameter(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), False)
+    linear.bias = nn.Parameter(transposed.bias.repeat(side * side), False)
+    return [nn.Flatten(), linear, _Grid(side)]
+
+
+def _as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
+    """A 4×4 transposed convolution of stride 2 as a 2×2 convolution, (B, A, H, W) to (B, 4C, H + 1, W + 1).
+
+    What it makes at place p, from the inputs p − 1 and p, are the rows 2p − 1 and 2p: see `_join`.
+    """
+    taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
+    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
+    blocks = nn.Conv2d(transposed.in_channels, 4 * transposed.out_channels, 2, padding=1, device="meta")
+    blocks.weight = nn.Parameter(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2).contiguous(), False)
+    blocks.bias = nn.Parameter(transposed.bias.repeat(4), False)
+    return blocks
+
+
+def _join(blocks: Tensor) -> Tensor:
+    """Blocks of 2×2 pixels (B, 4C, H + 1, W + 1) to pictures (B, 2H, 2W, C): the outermost rows are cut off."""
+    rows = blocks.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H + 1, 2, W + 1, 2, C)
+    return rows.flatten(3, 4).flatten(1, 2)[:, 1:-1, 1:-1].contiguous()
 
 
 def _there(network: nn.Module | None, name: str) -> nn.Module:

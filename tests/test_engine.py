@@ -5,8 +5,10 @@ import copy
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from t2i.engine import CHUNK, REMEMBERED, Engine
+from t2i import checkpoint
+from t2i.engine import CHUNK, REMEMBERED, Engine, _as_blocks, _join, _pack
 from t2i.errors import InputError
 from t2i.models import (
     Generator,
@@ -141,10 +143,61 @@ def test_the_networks_given_stay_as_they_are(tiny_networks):
         assert all(p.requires_grad and p.dtype == torch.float32 for p in network.parameters())
 
 
-def test_no_batch_norm_is_left(tiny_networks):
-    engine = Engine(tiny_networks, "cpu")
-    kinds = {type(layer).__name__ for layer in engine._generator.modules()}
-    assert "BatchNorm2d" not in kinds and "ConvTranspose2d" in kinds
+def test_no_batch_norm_is_left_and_on_a_cpu_the_rest_is_packed(tiny_networks, monkeypatch):
+    for packs in (True, False):
+        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: packs)
+        kinds = {type(layer).__name__ for layer in Engine(tiny_networks, "cpu")._generator.modules()}
+        assert "BatchNorm2d" not in kinds
+        assert ("_Packed" in kinds) == packs and ("ConvTranspose2d" in kinds) != packs
+
+
+@pytest.mark.parametrize("packs, dtype", [(True, torch.float32), (False, torch.float32), (True, None)])
+def test_256_pictures_are_those_of_the_plain_networks(monkeypatch, packs, dtype):
+    """With and without oneDNN's operations, in float32 and in what this processor computes in, on real weights."""
+    networks = checkpoint.read(checkpoint.resolve("flowers"), "text_encoder", "generator")
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: packs)
+    if dtype:
+        monkeypatch.setattr("t2i.engine.computes_bfloat16", lambda device: False)
+    engine, z = Engine(networks, "cpu"), noise(256)
+    assert engine.dtype == (dtype or engine.dtype)
+    h = engine.embed(CAPTIONS).repeat(86, 1)[:256]
+    found = engine.render(z, h)
+    off = np.abs(found.astype(int) - plain(networks, z, h))
+    most, mean = (1, 0.01) if engine.dtype == torch.float32 else (16, 0.5)
+    assert off.max() <= most and off.mean() < mean
+    assert levels(engine.render(z[7:8], h[7:8])[0], found[7]) <= 1
+    assert levels(engine.render(z[5:26], h[5:26])[2], found[7]) <= 1
+
+
+@pytest.mark.parametrize("activation", [None, nn.ReLU(), nn.LeakyReLU(0.2), nn.LeakyReLU(0.0), nn.Tanh()])
+@pytest.mark.parametrize(
+    "layer, shape",
+    [
+        (nn.Linear(5, 7), (5,)),
+        (nn.Conv2d(5, 7, 3, padding=1), (5, 6, 6)),
+        (nn.Conv2d(5, 7, 4, 2, 1, bias=False), (5, 6, 6)),
+        (nn.ConvTranspose2d(5, 7, 4, 2, 1), (5, 6, 6)),
+    ],
+)
+@torch.inference_mode()
+def test_a_packed_layer_is_the_layer(layer, shape, activation):
+    layers = nn.Sequential(layer, *[activation][: activation is not None])
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layer.reset_parameters()
+        x = torch.randn(3, *shape)
+    packed = _pack(layers, x[:2])
+    assert [type(layer).__name__ for layer in packed] == ["_Packed"]
+    torch.testing.assert_close(packed(x), layers(x), rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_blocks_joined_are_a_transposed_convolution():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        transposed, x = nn.ConvTranspose2d(5, 3, 4, 2, 1), torch.randn(2, 5, 6, 4)
+    joined = _join(_as_blocks(transposed)(x))
+    torch.testing.assert_close(joined, transposed(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
 def test_the_directions_are_those_that_move_the_first_layer_most(tiny_networks):
