@@ -7,7 +7,6 @@ width varies, and weights laid out for another one are laid out anew in each cal
 """
 
 import copy
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -52,12 +51,19 @@ class Engine:
         self._generator = generator
         self._style = self._eye(networks.get("style_encoder"))
         self._sight = self._eye(networks.get("image_encoder"))
-        self._remembered = lru_cache(REMEMBERED)(self._embed)
+        self._remembered: dict[str, Tensor] = {}  # the last used are the last
 
     @torch.inference_mode()
     def embed(self, captions: list[str]) -> Tensor:
-        """Embeddings h (B, 1024) of captions, on the engine's device; each is computed alone and remembered."""
-        return torch.cat([self._remembered(caption.lower()[: self._text.config.length]) for caption in captions])
+        """Embeddings h (B, 1024) of captions, on the engine's device; new ones are computed together and remembered."""
+        keys = [caption.lower()[: self._text.config.length] for caption in captions]
+        found = {key: self._remembered.pop(key, None) for key in keys}
+        new = [key for key, h in found.items() if h is None]
+        for start in range(0, len(new), CHUNK):
+            part = new[start : start + CHUNK]
+            found |= zip(part, self._text(encode(part, self._text.config.length).to(self.device)).split(1))
+        self._remember(found)
+        return torch.cat([found[key] for key in keys])
 
     @torch.inference_mode()
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
@@ -110,8 +116,10 @@ class Engine:
         x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels-last already: no copy
         return torch.cat([network((part.to(self.dtype) - 127.5) / 127.5).float().cpu() for part in x.split(CHUNK)])
 
-    def _embed(self, caption: str) -> Tensor:
-        return self._text(encode([caption], self._text.config.length).to(self.device))
+    def _remember(self, embeddings: dict[str, Tensor]) -> None:
+        self._remembered |= {key: h.clone() for key, h in embeddings.items()}  # not the whole batch with each
+        for oldest in list(self._remembered)[:-REMEMBERED]:
+            self._remembered.pop(oldest, None)
 
     def _render(self, z: Tensor, h: Tensor) -> np.ndarray:
         blocks = self._generator(z.to(self.device, self.dtype), h.to(self.device, self.dtype))

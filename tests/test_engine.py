@@ -105,7 +105,7 @@ def test_an_embedding_is_the_same_in_any_list_and_is_remembered(tiny_networks):
     engine = Engine(tiny_networks, "cpu")
     together = engine.embed(CAPTIONS)
     for caption, row in zip(CAPTIONS, together):
-        assert torch.equal(Engine(tiny_networks, "cpu").embed([caption])[0], row)
+        torch.testing.assert_close(Engine(tiny_networks, "cpu").embed([caption])[0], row, rtol=0, atol=1e-5)
     calls = []
     engine._text.register_forward_hook(lambda *_: calls.append(1))
     assert torch.equal(engine.embed([c.upper() for c in CAPTIONS[::-1]]), together.flip(0))
@@ -114,9 +114,20 @@ def test_an_embedding_is_the_same_in_any_list_and_is_remembered(tiny_networks):
     assert len(calls) == 1
 
 
-def test_what_is_remembered_is_bounded(tiny_networks):
-    engine = Engine(tiny_networks, "cpu")
-    assert engine._remembered.cache_info().maxsize == REMEMBERED <= 4096
+def test_the_last_used_are_remembered_and_no_more(tiny_networks, monkeypatch):
+    monkeypatch.setattr("t2i.engine.REMEMBERED", 3)
+    engine, seen = Engine(tiny_networks, "cpu"), []
+    engine._text.register_forward_hook(lambda _, codes, h: seen.append(len(h)))
+    first = engine.embed(["a", "b", "c", "a"])
+    assert torch.equal(first[0], first[3])
+    engine.embed(["a"])
+    engine.embed(["d", "e"])  # there is room for these and the one used last
+    engine.embed(["a", "d", "e"])
+    assert seen == [3, 2] and len(engine._remembered) == 3
+    assert engine.embed(["b"] * (REMEMBERED + 1)).shape == (REMEMBERED + 1, 1024)
+    assert seen == [3, 2, 1]
+    assert engine.embed([f"{number}" for number in range(CHUNK + 1)]).shape == (CHUNK + 1, 1024)
+    assert seen[3:] == [CHUNK, 1]
 
 
 @pytest.mark.parametrize("count", [2, 16, CHUNK + 1])

@@ -856,7 +856,7 @@ def test_one_request_too_many_is_refused_in_words(model, monkeypatch):
     desk = Desk("flowers")
     answers = []
     gate = threading.Event()
-    desk._drawing.submit(gate.wait)  # somebody draws for a long time
+    threading.Thread(target=desk._gather.alone, args=[gate.wait]).start()  # somebody draws for a long time
     try:
         crowd = [
             threading.Thread(target=lambda: answers.append(in_words(lambda: desk.draw({"caption": CAPTION}))))

@@ -8,7 +8,6 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
@@ -20,11 +19,12 @@ from t2i import files
 from t2i.checkpoint import MODELS, ModelSpec
 from t2i.errors import InputError
 from t2i.photo import prepare
+from t2i.shared import Gatherer, SharedEngine
 
 COUNT = 16  # pictures on the page
 READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
-WAITING = 8  # requests at the desk, the one being drawn included
+WAITING = 32  # requests at the desk, those being drawn included; Gradio has 40 threads to bring them
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
 FILMS, FRAMES = ("gif", "webp", "png"), 33
@@ -44,15 +44,15 @@ class Busy(InputError):
 
 
 class Desk:
-    """Serves every visitor from the same loaded models, one drawing at a time."""
+    """Serves every visitor from the same loaded models; the pictures of those who wait are drawn together."""
 
     def __init__(self, model: str) -> None:
         self.default = model
-        self._studios = {model: t2i.load(model)}
         self._galleries: dict[str, dict] = {}
         self._places = threading.BoundedSemaphore(WAITING)
-        # One thread draws for all: torch keeps a pool of helpers for each thread that calls it.
-        self._drawing = ThreadPoolExecutor(1, "drawing")
+        self._gather = Gatherer()
+        self._loading = threading.Lock()
+        self._studios: dict[str, t2i.Studio] = {}
         # Warm-up: the first pass is the slow one.
         self.draw({"caption": MODELS[model].examples[0]})
 
@@ -195,22 +195,31 @@ class Desk:
         }
 
     def _run(self, model: str, job: Callable[[t2i.Studio], T]) -> T:
-        """Run a job on the drawing thread, or refuse it when too many wait."""
+        """Run a job, or refuse it when too many are at the desk."""
         if not self._places.acquire(blocking=False):
             raise Busy("Many people are drawing just now. Your pictures will follow.")
         try:
-            return self._drawing.submit(lambda: job(self._studio(model))).result()
+            return job(self._studio(model))
         finally:
             self._places.release()
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:
-            try:
-                self._studios[model] = t2i.load(model)
-            except InputError as error:  # it names a path, which is no stranger's business
-                LOG.warning("%s", error)
-                raise InputError(f"{MODELS[model].title} is not to be had here just now.") from None
+            with self._loading:
+                if model not in self._studios:
+                    self._studios[model] = self._load(model)
         return self._studios[model]
+
+    def _load(self, model: str) -> t2i.Studio:
+        try:
+            studio = self._gather.alone(t2i.load, model)
+        except InputError as error:
+            if model == self.default:  # the page is being built: this is for its owner
+                raise
+            LOG.warning("%s", error)  # it names a path, which is no stranger's business
+            raise InputError(f"{MODELS[model].title} is not to be had here just now.") from None
+        studio.engine = SharedEngine(studio.engine, self._gather)
+        return studio
 
     def _read(self, request: object) -> tuple[str, list[int], list[float], str]:
         model = self._read_model(request)
