@@ -4,7 +4,8 @@ import os
 
 import torch
 
-from t2i.ui import LOOK, create_demo, usable_cores
+from t2i.machine import usable_cores
+from t2i.ui import LOOK, create_demo
 
 # The application owns the machine, so it sets the threads; the library never does.
 if "OMP_NUM_THREADS" not in os.environ:

@@ -1,7 +1,7 @@
 """From a keystroke to sixteen new pictures on the screen, in Chromium.
 
-    python examples/keystroke.py            # the registered flowers
-    T2I_FLOWERS=folder python examples/keystroke.py
+    python -m examples.keystroke            # the registered flowers
+    T2I_FLOWERS=folder python -m examples.keystroke
 
 Starts the page, types a caption letter by letter, and times each letter from its input event to
 the frame after which all sixteen pictures of that very caption are decoded and painted. The next
@@ -9,7 +9,6 @@ letter is typed when the last one's pictures are there. Types for a minute at mo
 """
 
 import os
-import platform
 import socket
 import statistics
 import subprocess
@@ -18,6 +17,8 @@ import time
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
+
+from t2i.machine import processor
 
 CAPTION = "a flower with pink petals and a yellow centre"
 LIMIT = 60  # seconds of typing
@@ -36,15 +37,6 @@ WATCH = """() => {
     requestAnimationFrame(() => setTimeout(() => window.times.push(performance.now() - start)));
   }).observe(document.querySelector('.grid'), { subtree: true, attributeFilter: ['alt'] });
 }"""
-
-
-def processor() -> str:
-    """The processor's name, where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `search`, `describe`, `evaluate`, `train`."""
+"""The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `search`, `describe`, …: see `--help`."""
 
 import argparse
 import json
@@ -78,6 +78,12 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
     evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
+    bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
+    told = "the engine against the plain networks, or the app under a crowd that types (default: %(default)s)"
+    bench.add_argument("what", nargs="?", default="engine", choices=("engine", "crowd"), help=told)
+    bench.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
+    bench.add_argument("--json", type=Path, help="write the figures here")
+    bench.set_defaults(run=_bench)
     train = commands.add_parser("train", help="train a network: text, then gan, image and style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
@@ -199,6 +205,16 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(table.lines(figures))
         if options.json:
             _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
+
+
+def _bench(options: argparse.Namespace) -> None:
+    from .bench import crowd, engine
+
+    bench = {"engine": engine, "crowd": crowd}[options.what]
+    figures = bench.run(options.model)
+    print(bench.table(figures))
+    if options.json:
+        _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:

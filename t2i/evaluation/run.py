@@ -1,6 +1,5 @@
 """All the measures of a model on the zero-shot test split, and the table of those that were measured."""
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..engine import Engine
 from ..errors import InputError
+from ..machine import processor
 from ..models import TextEncoder, encode
 from ..training import data, features
 from ..training.text_encoder import VIEWS, embed, read_projection
@@ -99,13 +99,7 @@ def _epochs(gan: dict | None) -> int:
 
 
 def _processor() -> str:
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
 
 
 @torch.inference_mode()

@@ -1,5 +1,5 @@
 """The screen: `create_demo()` builds the Blocks, `launch(**LOOK)` dresses them."""
 
-from .page import LOOK, create_demo, usable_cores
+from .page import LOOK, create_demo
 
-__all__ = ["LOOK", "create_demo", "usable_cores"]
+__all__ = ["LOOK", "create_demo"]

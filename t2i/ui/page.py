@@ -1,6 +1,5 @@
-"""The page around the tabs, and what belongs to the machine it runs on."""
+"""The page around the tabs."""
 
-import os
 from pathlib import Path
 
 import gradio as gr
@@ -40,16 +39,3 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
                 with gr.Tab(name):
                     build(desk)
     return demo
-
-
-def usable_cores() -> int:
-    """The cores this process may use: in a container the host's count is too many."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, int(quota) // int(period)))
-    except (OSError, ValueError):  # no cgroup v2, or its quota reads "max"
-        return cores

@@ -1,0 +1,182 @@
+"""People who type at once, over real HTTP to the real app on this machine: requests gathered, and one at a time.
+
+Two apps run, which differ in that alone, and take turns (A B A B). The simulated people run beside them, on the same
+cores.
+"""
+
+import http.client
+import json
+import math
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .. import checkpoint
+from ..errors import InputError
+from ..machine import processor, usable_cores
+from ..shared import MOST
+
+CLIENTS = (1, 8, 32, 128)
+SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each app
+KEY = 0.18  # seconds between two keystrokes: 66 words a minute
+RETRY = 1.0  # seconds until the page asks again after a refusal
+SEEDS = 16
+WORDS = "a the flower petals with pink red yellow white purple center long thin round green leaves and stamen".split()
+
+# The app as `python app.py` runs it, with at most so many pictures drawn together: 1 is one request at a time.
+APP = """
+import runpy, sys
+from t2i import shared
+shared.MOST = int(sys.argv[2])
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def run(model: str, clients: tuple[int, ...] = CLIENTS, seconds: float = SECONDS) -> dict:
+    """Throughput and delays for each number of people, gathered and not."""
+    started = App(model, MOST), App(model, 1)  # both at once: it takes a while
+    with started[0] as gathered, started[1] as alone:
+        apps = {"gathered": gathered, "alone": alone}
+        for app in apps.values():
+            _crowd(app, 2, min(seconds, 2.0))  # warm-up
+        rows = []
+        for people in clients:
+            turns = {name: [] for name in apps}
+            for _ in range(TURNS):
+                for name, app in apps.items():
+                    turns[name].append(_crowd(app, people, seconds))
+            rows.append({"people": people} | {name: _figures(found, seconds) for name, found in turns.items()})
+    return {
+        "model": Path(model).name,
+        "machine": {"processor": processor(), "cores": usable_cores()},
+        "seconds_a_key": KEY,
+        "crowds": rows,
+    }
+
+
+def table(figures: dict) -> str:
+    """The figures in words."""
+    m = figures["machine"]
+    lines = [
+        f"{figures['model']} on {m['processor']}, {m['cores']} cores for the app and the crowd; a key each "
+        f"{1000 * figures['seconds_a_key']:.0f} ms, 16 pictures an answer",
+        "",
+        "| people | requests | answers a second | keystroke to pictures, median | 95th percentile | refused |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in figures["crowds"]:
+        for name in ("gathered", "alone"):
+            f = row[name]
+            lines.append(
+                f"| {row['people']} | {name} | {f['answers_a_second']} | {f['median_ms']} ms | {f['p95_ms']} ms "
+                f"| {f['refused']} |"
+            )
+    return "\n".join(lines)
+
+
+class App:
+    """`app.py` on a free port of this machine, in a process of its own, until the block ends."""
+
+    def __init__(self, model: str, most: int):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        root = Path(__file__).parents[2]
+        if not (root / "app.py").exists():
+            raise InputError("`bench crowd` needs app.py beside t2i/: run it in a copy of the repository")
+        environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "T2I_FLOWERS": str(checkpoint.resolve(model))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", APP, str(root / "app.py"), str(most)],
+            cwd=root,
+            env=os.environ | environment | {"GRADIO_ANALYTICS_ENABLED": "False"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> "App":
+        if not any("Running on" in line for line in self._process.stdout):
+            self.__exit__()
+            raise InputError("app.py did not start; its own words are above")
+        connection = self.connect()
+        connection.request("GET", "/config")
+        components = json.load(connection.getresponse())["components"]
+        self.component = next(c["id"] for c in components if "draw" in c["props"].get("server_fns", []))
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._process.terminate()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+
+    def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict:
+        """What the page would get for this caption."""
+        request = {"caption": caption, "seeds": seeds, "style": [0], "model": "flowers"}
+        body = {"data": request, "component_id": self.component, "fn_name": "draw", "session_hash": session}
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/gradio_api/component_server/", json.dumps(body), headers)
+        return json.load(connection.getresponse())
+
+
+@dataclass
+class _Person:
+    """Types letter by letter, and asks as the page does: one request under way, and always the newest one next."""
+
+    app: App
+    number: int
+    delays: list[float] = field(default_factory=list)  # seconds from a keystroke to its pictures
+    refused: int = 0
+
+    def type(self, seconds: float) -> None:
+        chance = random.Random(self.number)
+        text = " ".join(chance.choices(WORDS, k=30))
+        seeds = [chance.randrange(999_999) for _ in range(SEEDS)]
+        connection, shown = self.app.connect(), 0
+        start = time.perf_counter() + chance.random() * KEY
+        while (now := time.perf_counter()) < start + seconds:
+            typed = math.ceil(max(0.0, now - start) / KEY)
+            if typed == shown:
+                time.sleep(max(0.0, start + typed * KEY - now))
+                continue
+            answer = self.app.draw(connection, text[:typed], seeds, f"person{self.number}")
+            if answer.get("busy"):
+                self.refused += 1
+                time.sleep(RETRY)
+                continue
+            if len(answer.get("pictures", [])) != SEEDS:
+                raise InputError(f"the app failed: {answer.get('error', answer)}")
+            self.delays.append(time.perf_counter() - start - (typed - 1) * KEY)
+            shown = typed
+        connection.close()
+
+
+def _crowd(app: App, people: int, seconds: float) -> list[_Person]:
+    crowd = [_Person(app, number) for number in range(people)]
+    with ThreadPoolExecutor(people) as threads:
+        list(threads.map(lambda person: person.type(seconds), crowd))
+    if not any(person.delays for person in crowd):
+        raise InputError(f"nobody had an answer within {seconds} seconds")
+    return crowd
+
+
+def _figures(turns: list[list[_Person]], seconds: float) -> dict:
+    people = [person for crowd in turns for person in crowd]
+    delays = 1000 * np.array([delay for person in people for delay in person.delays])
+    rates = [sum(len(person.delays) for person in crowd) / seconds for crowd in turns]
+    return {
+        "answers_a_second": round(float(np.mean(rates)), 1),
+        "answers_a_second_by_turn": [round(rate, 1) for rate in rates],
+        "median_ms": round(float(np.median(delays))),
+        "p95_ms": round(float(np.quantile(delays, 0.95))),
+        "refused": sum(person.refused for person in people),
+    }

@@ -1,0 +1,32 @@
+"""The machine that this process runs on."""
+
+import os
+import platform
+from pathlib import Path
+
+GROUPS = Path("/sys/fs/cgroup")
+
+
+def usable_cores() -> int:
+    """The cores this process may use: in a container the host's count is too many."""
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # control groups, version 2 and 1
+        try:
+            quota, period = " ".join((GROUPS / file).read_text() for file in files).split()
+            if int(quota) > 0:
+                return max(1, min(cores, int(quota) // int(period)))
+        except (OSError, ValueError):  # not that version, or the quota reads "max"
+            pass
+    return cores
+
+
+def processor() -> str:
+    """The processor's name, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

@@ -1,0 +1,59 @@
+"""The benchmark of the engine: what it says, not how fast this machine is."""
+
+import functools
+import json
+
+import pytest
+import torch
+
+from t2i.__main__ import main
+from t2i.bench import engine
+
+
+@pytest.fixture
+def threads():
+    """The benchmark takes the threads for itself; the other tests get theirs back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_bench_prints_a_table_and_writes_the_figures(capsys, monkeypatch, tiny_model, tmp_path, threads):
+    monkeypatch.setattr(engine, "STARTS", 1)
+    monkeypatch.setattr(engine, "run", functools.partial(engine.run, seconds=0, batches=(1, 16)))
+    path = tmp_path / "figures.json"
+    assert main(["bench", "--model", str(tiny_model), "--json", str(path)]) == 0
+    told, figures = capsys.readouterr().out, json.loads(path.read_text())
+    assert engine.table(figures) in told and told.endswith(f"{path}\n")
+    done = [(row["what"], row["batch"]) for row in figures["comparisons"]]
+    assert done == [(what, n) for n in (1, 16) for what in ("render", "embed", "both")] + [
+        ("a caption to 16 JPEGs", 16)
+    ]
+    for row in figures["comparisons"]:
+        assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
+        assert row["plain_ms"] > 0 and row["engine_ms"] > 0
+        assert f"| {row['what']} | {row['batch']} | {row['plain_ms']} | {row['engine_ms']} |" in told
+    assert figures["exactness"]["mean"] < 1 and figures["exactness"]["pictures"] == 256
+    assert figures["start"]["import_t2i"] > 0 and figures["machine"]["threads"] == torch.get_num_threads()
+
+
+def test_operations_are_those_of_the_layers(tiny_networks):
+    n = tiny_networks["generator"].config.width
+    residual = [c * c // 4 + (c // 4) ** 2 * 9 + c // 4 * c * 9 for c in (8 * n, 4 * n)]
+    products = 1024 * 128 + 228 * 8 * n * 16 + 16 * residual[0] + 64 * residual[1]
+    for a, b, inputs in ((8 * n, 4 * n, 16), (4 * n, 2 * n, 64), (2 * n, n, 256), (n, 3, 1024)):
+        products += 16 * a * b * inputs
+    assert engine.Plain(tiny_networks).operations() == 2 * products
+
+
+def test_pairs_take_turns_and_the_first_are_not_counted():
+    turns = []
+    found = engine._pairs([lambda: turns.append("a"), lambda: turns.append("b")], 0)
+    assert turns == ["a", "b"] * (engine.WARM_UP + engine.FEWEST) and found.shape == (engine.FEWEST, 2)
+
+
+@pytest.mark.parametrize("words, arguments", [("nonsense", ["nonsense"]), ("nowhere", ["--model", "./nowhere"])])
+def test_mistakes_are_told_in_a_line(capsys, words, arguments):
+    assert main(["bench", *arguments]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("t2i: ") and told.count("\n") == 1 and words in told
