@@ -1,9 +1,10 @@
 """The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA.
 
-For who wants it faster still, what did not pay on CPUs, by `python -m t2i bench` and its like: every transposed
-convolution as `_as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels); convolutions
-as matrix products over gathered neighbours (slower at every batch size); packed convolutions in the text encoder (their
-width varies, and weights laid out for another one are laid out anew in each call); TorchScript (deprecated).
+For who wants it faster still, what did not pay on CPUs, measured side by side: every transposed convolution as
+`_as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels); convolutions as matrix
+products over gathered neighbours (slower from 16 pictures on); packed convolutions in the text encoder (their width
+varies, and weights laid out for another one are laid out anew in each call). Not tried: `torch.compile`, which wants a
+C++ compiler where it runs, and TorchScript, which is deprecated.
 """
 
 import copy
