@@ -851,6 +851,24 @@ def test_the_events_search_and_describe(client, model):
     assert {one["caption"] for one in own} == {*MODELS["flowers"].examples, *MODELS["flowers"].more}
 
 
+def test_people_draw_on_while_somebody_waits_for_another_model(model, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(model))
+    monkeypatch.setenv("T2I_OTHER", str(model))
+    monkeypatch.setitem(MODELS, "other", checkpoint.ModelSpec("other", title="Other"))
+    desk, gate, answers, loaded = Desk("flowers"), threading.Event(), [], []
+    load = t2i.load
+    monkeypatch.setattr(t2i, "load", lambda name: gate.wait() and not loaded.append(name) and load(name))
+    other = {"caption": CAPTION, "seeds": [7], "model": "other"}
+    people = [threading.Thread(target=lambda: answers.append(desk.draw(other))) for _ in range(2)]
+    for person in people:
+        person.start()
+    assert desk.draw({"caption": CAPTION, "seeds": [7]})["pictures"] and not answers
+    gate.set()
+    for person in people:
+        person.join()
+    assert [answer["model"] for answer in answers] == ["Other", "Other"] and loaded == ["other"]
+
+
 def test_one_request_too_many_is_refused_in_words(model, monkeypatch):
     monkeypatch.setenv("T2I_FLOWERS", str(model))
     desk = Desk("flowers")

@@ -212,7 +212,7 @@ class Desk:
 
     def _load(self, model: str) -> t2i.Studio:
         try:
-            studio = self._gather.alone(t2i.load, model)
+            studio = t2i.load(model)
         except InputError as error:
             if model == self.default:  # the page is being built: this is for its owner
                 raise
