@@ -249,7 +249,8 @@ def _directions(weight: Tensor) -> Tensor:
 
 
 def computes_bfloat16(device: torch.device) -> bool:
-    """Whether the hardware itself computes in bfloat16; emulated, it is far slower than float32."""
+    """Whether the hardware itself computes in bfloat16, and may; emulated, it is far slower than float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    able = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return able and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # ONEDNN_MAX_CPU_ISA may forbid it
