@@ -18,7 +18,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from t2i.machine import processor
+from t2i.machine import processor, usable_cores
 
 CAPTION = "a flower with pink petals and a yellow centre"
 LIMIT = 60  # seconds of typing
@@ -78,7 +78,7 @@ def main() -> None:
     median, slow = statistics.median(times), statistics.quantiles(times, n=20)[-1]
     print(f"keystroke to sixteen pictures: median {median:.0f} ms, 95th percentile {slow:.0f} ms")
     print(f"{len(times)} keystrokes · {status}")
-    print(f"{processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} · Chromium {version}")
+    print(f"{processor()}, {usable_cores()} cores, load {os.getloadavg()[0]:.1f} · Chromium {version}")
 
 
 if __name__ == "__main__":
