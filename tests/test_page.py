@@ -5,131 +5,23 @@ import copy
 import io
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from dataclasses import asdict
-from pathlib import Path
 
 import gradio_client
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright import sync_api
 
 import t2i
 from t2i import checkpoint
 from t2i.checkpoint import MODELS
 from t2i.ui import LOOK, create_demo
 from t2i.ui.desk import COUNT, WAITING, Busy, Desk, in_words
+from tests.screen import ask, decode, note, pixels, same, save, seeds, settle
 
-ROOT = Path(__file__).parents[1]
 CAPTION = "a flower with pink petals"
-SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
-
-# The sixteen pictures as the browser decoded them, one above the other; as text, which travels fast.
-PIXELS = """() => {
-  const images = [...document.querySelectorAll('.grid img')];
-  const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 * images.length });
-  const context = canvas.getContext('2d');
-  images.forEach((image, i) => context.drawImage(image, 0, 64 * i));
-  const bytes = context.getImageData(0, 0, canvas.width, canvas.height).data;
-  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
-}"""
-
-
-def save(networks, folder, **described) -> Path:
-    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tiny_networks, tmp_path_factory) -> Path:
-    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def url(model):
-    """The address of `python app.py`, run as a person would run it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "T2I_FLOWERS": str(model),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_OFFLINE": "1",
-    }
-    command = [sys.executable, str(ROOT / "app.py")]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as app:
-        try:
-            said = ""
-            for line in app.stdout:
-                said += line
-                if "Running on" in line:
-                    break
-            else:
-                pytest.fail(f"app.py stopped:\n{said}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            app.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, url):
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    page.wrong = []  # what must never happen, in any test
-    page.on("dialog", lambda dialog: (page.wrong.append(dialog.message), dialog.dismiss()))
-    page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.goto(url)
-    settle(page)
-    yield page
-    wrong = page.wrong
-    page.close()
-    assert not wrong
-
-
-def settle(page):
-    page.wait_for_function(SETTLED, timeout=20_000)
-
-
-def pixels(page) -> np.ndarray:
-    settle(page)
-    flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
-    return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
-
-
-def seeds(page) -> list[int]:
-    return [int(text) for text in page.locator(".number").all_inner_texts()]
-
-
-def note(page) -> str:
-    return page.locator("#t2i-note").inner_text()
-
-
-def same(one, two) -> np.ndarray:
-    """Which of the sixteen pictures are the same in both."""
-    return (one == two).all(axis=(1, 2, 3))
 
 
 def test_pictures_follow_the_typing(page):
@@ -320,10 +212,6 @@ def picture(page) -> str:
     """The source of the blended picture, once nothing is under way."""
     page.wait_for_load_state("networkidle")
     return page.locator(".blended").get_attribute("src")
-
-
-def decode(uri: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
 
 
 def becomes_another(page, old: str) -> None:
@@ -529,19 +417,6 @@ def test_every_tab_fits_a_phone(browser, url, name):
     page.wait_for_selector({"Style": ".t2i-restyle"}.get(name, f".t2i-{name.lower()}"))
     assert page.evaluate("document.documentElement.scrollWidth") == 360 and not wrong
     page.close()
-
-
-def ask(url, function, data) -> dict:
-    """Call a server function as a stranger could, without the page."""
-    config = json.load(urllib.request.urlopen(f"{url}/config"))
-    component = next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
-    body = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
-    request = urllib.request.Request(
-        f"{url}/gradio_api/component_server/",
-        json.dumps(body).encode(),  # writes NaN and Infinity too
-        {"Content-Type": "application/json"},
-    )
-    return json.load(urllib.request.urlopen(request))
 
 
 @pytest.mark.parametrize("function", ["draw", "png", "blend", "film", "restyle"])

@@ -156,10 +156,27 @@ const seed = seedBox(props.seedMax, ask);
 find(".modes").addEventListener("change", arrange);
 menu.addEventListener("change", arrange);
 find(".actions").addEventListener("click", ({ target }) => {
-  if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".saved"));
+  if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".told"));
 });
 
-boxes.forEach((box, i) => (box.value = spec(menu.value).examples[i % spec(menu.value).examples.length] || ""));
-seed.box.value = 1;
-told();
-arrange();
+// ---- what a link says of this tab: two captions or four, the seed, and the point
+
+const state = () => [
+  ...words().captions.map((caption) => ["caption", caption]),
+  ["seed", seed.read()],
+  ["at", sliders.map(({ slider }) => slider.value)],
+];
+
+function restore(query) {
+  const captions = query.getAll("caption").map(oneLine);
+  const { examples } = spec(menu.value);
+  find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
+  boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
+  seed.box.value = clamp(query.get("seed") ?? 1, 0, props.seedMax);
+  const at = list(query.get("at"), 2);
+  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? 0.5, 0, 1)));
+  told();
+  arrange();
+}
+
+shareable("blend", state, restore);

@@ -45,7 +45,7 @@ function follow(verb, request, show) {
 
   function ask() {
     latest += 1;
-    pump();
+    queueMicrotask(pump); // many changes in one turn are one request
   }
   return ask;
 }

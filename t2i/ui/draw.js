@@ -60,13 +60,12 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   picture.addEventListener("click", () => enlarge(i));
   picture.addEventListener("focus", () => rove(i));
   lock.addEventListener("focus", () => rove(i));
-  lock.addEventListener("click", () => {
-    lock.setAttribute("aria-pressed", String(!locked(i)));
-  });
+  lock.addEventListener("click", () => hold(i, !locked(i)));
   return { picture, number, lock };
 });
 
 const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
+const hold = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
 
 // One stop of the Tab key for the grid; the arrows do the rest.
 function rove(to) {
@@ -101,6 +100,11 @@ function reseed() {
 
 // ---- style
 
+function move(slider, value) {
+  slider.value = value; // which clamps
+  slider.dispatchEvent(new Event("input"));
+}
+
 // One slider for each style of the model.
 function fit(styles) {
   const rows = styles.map(({ name, low, high }, i) => {
@@ -115,14 +119,10 @@ function fit(styles) {
       slider.style.setProperty("--at", at);
     };
     slider.addEventListener("input", () => ask(tell()));
-    reset.addEventListener("click", () => {
-      slider.value = 0;
-      ask(tell());
-    });
+    reset.addEventListener("click", () => move(slider, 0));
     tell();
-    const ends = make("span", { class: "ends", "aria-hidden": "true" });
-    ends.append(make("span", {}, low), make("span", {}, high));
-    return { slider, parts: [make("label", { for: id }, name), slider, value, reset, ends] };
+    const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
+    return { slider, parts: [make("label", { for: id }, name), left, slider, right, value, reset] };
   });
   const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
   resetAll.addEventListener("click", () =>
@@ -187,8 +187,30 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-caption.value = spec(menu.value).examples[0];
-seed.box.value = 1;
-dress();
+// ---- what a link says of this tab: caption, seed, styles, and each lock as "place,seed"
+
+function state() {
+  const { caption, style } = request();
+  const locks = seeds.map((seed, i) => ["lock", `${i},${seed}`]).filter((_, i) => locked(i));
+  return [["caption", caption], ["seed", seed.read()], ["style", style], ...locks];
+}
+
+function restore(query) {
+  dress();
+  caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
+  seed.box.value = clamp(query.get("seed") ?? 1, 0, seed.box.max);
+  tiles.forEach((_, i) => hold(i, false));
+  for (const [place, own] of query.getAll("lock").slice(0, props.count).map((lock) => list(lock, 2))) {
+    const i = Number(place);
+    if (!tiles[i]) continue;
+    seeds[i] = Math.trunc(clamp(own, 0, props.seedMax));
+    hold(i, true);
+  }
+  const style = list(query.get("style"), sliders.length);
+  sliders.forEach((slider, i) => move(slider, clamp(style[i], -1, 1)));
+  reseed();
+}
+
 rove(0);
-reseed();
+shareable("draw", state, restore);
+openLinked();
