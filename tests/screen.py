@@ -82,7 +82,7 @@ def pixels(page) -> np.ndarray:
 
 
 def seeds(page) -> list[int]:
-    return [int(text) for text in page.locator(".number").all_inner_texts()]
+    return [int(text.rstrip(" +")) for text in page.locator(".number").all_inner_texts()]
 
 
 def note(page) -> str:

@@ -103,6 +103,38 @@ def test_style_by_arrow_key_and_reset(page):
     assert same(before, pixels(page)).all()
 
 
+def test_the_plane_of_seeds_is_dragged_snapped_and_reset(page):
+    before, box = pixels(page), page.get_by_label("Seed", exact=True)
+    page.get_by_label("Lock seed 1", exact=True).click()
+    plane = page.get_by_label("Plane", exact=True)
+    area = plane.bounding_box()
+    page.mouse.move(area["x"] + 100, area["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 61, area["y"] + 36, steps=8)  # against the window: it goes across and down
+    page.mouse.up()
+    assert same(before, pixels(page)).tolist() == [True] + [False] * 15  # the locked one stays
+    assert plane.get_attribute("aria-valuetext") == "Seed 1, 0.41 across and 0.25 down"
+    page.locator(".picture").nth(5).click()
+    assert page.locator(".made").inner_text().startswith("Seed 6, 0.41 across and 0.25 down")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    page.keyboard.press("Escape")
+    picture = Image.open(download.value.path())
+    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([39 / 96, 24 / 96], abs=0.01)]
+    assert np.abs(pixels(page)[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
+    page.get_by_label("Lock seed 1", exact=True).click()
+    page.get_by_role("button", name="Snap").click()
+    assert same(before, pixels(page)).all() and page.get_by_role("button", name="Snap").is_disabled()
+    for _ in range(10):
+        plane.press("ArrowDown")
+    down = pixels(page)
+    assert box.input_value() == "5" and same(before[4:], down[:12]).all()  # ten tenths down: the next row of four
+    page.get_by_role("button", name="Reset", exact=True).click()
+    assert same(before, pixels(page)).all() and box.input_value() == "1"
+    plane.press("ArrowUp")
+    assert box.input_value() == "0" and seeds(page) == list(range(16))  # the plane begins at seed 0
+
+
 def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     screen = pixels(page)
     page.locator(".picture").first.focus()
@@ -431,6 +463,7 @@ def test_every_tab_fits_a_phone(browser, url, name):
         {"caption": CAPTION, "seeds": "all"},
         {"caption": CAPTION, "seeds": []},
         {"caption": CAPTION, "style": {"0": 1}},
+        {"caption": CAPTION, "at": "0.5"},
         {"caption": CAPTION, "model": "../../etc"},
         {"caption": CAPTION, "model": ["flowers"]},
     ],
@@ -442,7 +475,8 @@ def test_garbage_is_answered_in_words(url, function, garbage):
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
 def test_every_number_is_clamped(url, number):
-    answer = ask(url, "draw", {"caption": CAPTION, "seeds": [number] * 99, "style": [number] * 99})
+    many = [number] * 99
+    answer = ask(url, "draw", {"caption": CAPTION, "seeds": many, "style": many, "at": [*many, [number] * 9]})
     assert len(answer["pictures"]) == COUNT
     assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
     answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
@@ -451,8 +485,9 @@ def test_every_number_is_clamped(url, number):
 
 def test_the_api_event(url, model):
     client = gradio_client.Client(url, verbose=False)
-    answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", api_name="/draw")
-    drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
+    at = [[0.5, 0.25], [0, 1]]
+    answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", at, api_name="/draw")
+    drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0], at)
     for uri, expected in zip(answer["pictures"], drawn, strict=True):
         assert np.abs(decode(uri).astype(int) - expected).max() <= 1
     assert "error" in client.predict("", api_name="/draw")

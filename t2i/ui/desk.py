@@ -52,10 +52,11 @@ class Desk:
     def draw(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one picture a seed, each as a data URI; every number is clamped.
 
-        `request`: {"caption": str, "seeds": [int], "style": [float], "model": str}.
+        `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "model": str}; `at` is how
+        far on from each seed on their plane, from 0 to 1.
         """
-        caption, seeds, style, model = self._read(request)
-        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style), kind)
+        caption, seeds, style, at, model = self._read(request)
+        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style, at), kind)
         return answer | {"seeds": seeds, "note": _note(caption)}
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
@@ -83,17 +84,17 @@ class Desk:
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
-        caption, seeds, style, model = self._read(request)
+        caption, [seed, *_], style, at, model = self._read(request)
         scale = int(_number(request.get("scale"), *SCALES))
-        pixels = self._run(model, lambda studio: _drawn(studio, caption, seeds[:1], style))
+        pixels = self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))
         picture = Image.fromarray(pixels[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
-        made = {"captions": [caption[:READ]], "seed": seeds[0], "style": style, "model": model}
+        made = {"captions": [caption[:READ]], "seed": seed, "style": style, "at": at[:1], "model": model}
         return {
             "file": _uri(files.png(np.asarray(picture), made), "image/png"),
-            "name": f"{model}-{seeds[0]}-{_slug(caption)}.png",
+            "name": f"{model}-{seed}-{_slug(caption)}.png",
         }
 
     def film(self, request: object) -> dict:
@@ -144,12 +145,14 @@ class Desk:
                 raise InputError(f"{MODELS[model].title} is not to be had here just now.") from None
         return self._studios[model]
 
-    def _read(self, request: object) -> tuple[str, list[int], list[float], str]:
+    def _read(self, request: object) -> tuple[str, list[int], list[float], list[tuple[float, float]], str]:
         model = self._read_model(request)
         caption = _caption(request.get("caption"))
         seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
         style = _numbers(request.get("style"), [0.0], -1, 1)
-        return caption, [int(seed) for seed in seeds], style, model
+        at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
+        at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
+        return caption, [int(seed) for seed in seeds], style, at[: len(seeds)], model
 
     def _read_blend(self, request: object) -> tuple[list[str], int, str]:
         model = self._read_model(request)
@@ -178,8 +181,9 @@ def in_words(answer):
         return {"error": "Something went wrong on the server. It has been logged."}
 
 
-def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float]) -> np.ndarray:
-    return studio.draw_array(caption[:READ], seeds, style[: len(studio.styles)])  # models differ in their sliders
+def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> np.ndarray:
+    style = style[: len(studio.styles)]  # models differ in their sliders
+    return studio.draw_array(caption[:READ], seeds, style, at)
 
 
 def _timed(job: Callable[[], T]) -> tuple[float, T]:

@@ -6,6 +6,7 @@ const note = find("#t2i-note");
 const dialog = find("dialog");
 
 const seeds = [];
+const ats = []; // how far on from each seed, [across, down], 0 to 1
 const sliders = [];
 let shown = null; // the request whose pictures are on the page
 
@@ -22,6 +23,7 @@ function request() {
   return {
     caption: caption.value.slice(0, 1000),
     seeds: [...seeds],
+    ...(ats.some(off) && { at: [...ats] }),
     style: sliders.map((slider) => Number(slider.value)),
     model: menu.value,
   };
@@ -86,21 +88,69 @@ grid.addEventListener("keydown", (event) => {
 
 // ---- seeds
 
-const seed = seedBox(props.seedMax - props.count, reseed);
+const seed = seedBox(props.seedMax - props.count, () => place(seed.read()));
 
 function reseed() {
   const base = seed.read();
   tiles.forEach(({ number, lock }, i) => {
-    if (!locked(i)) seeds[i] = base + i;
-    number.textContent = seeds[i];
+    if (!locked(i)) [seeds[i], ats[i]] = [base + i, at];
+    number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
   });
   ask();
 }
 
+// ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
+
+const PITCH = 96; // pixels of drag from one seed to the next
+const plane = find(".plane");
+let at = [0, 0]; // how far the window is on from its seed
+let start = 1; // where Reset goes: the seed last typed or shuffled
+
+plane.style.setProperty("--pitch", `${PITCH}px`);
+
+const off = ([across, down]) => across > 0 || down > 0;
+const onward = (at) => at.map((part) => part.toFixed(2)).join(" across and ") + " down";
+
+function place(base, to = [0, 0]) {
+  start = base;
+  settle(base, to);
+}
+
+// The window at a point of the plane, counted from a seed: whole steps go into the seed.
+function settle(base, point) {
+  const [across, down] = point.map((part) => Math.round(1e4 * part) / 1e4);
+  const whole = base + Math.floor(across) + 4 * Math.floor(down);
+  const inside = whole >= 0 && whole <= seed.box.max;
+  seed.box.value = clamp(whole, 0, seed.box.max);
+  at = inside ? [across, down].map((part) => Number((part - Math.floor(part)).toFixed(4))) : [0, 0];
+  plane.style.setProperty("--x", `${-PITCH * at[0]}px`);
+  plane.style.setProperty("--y", `${-PITCH * at[1]}px`);
+  plane.setAttribute("aria-valuenow", seed.box.value);
+  plane.setAttribute("aria-valuetext", `Seed ${seed.box.value}` + (off(at) ? `, ${onward(at)}` : ""));
+  find(".snap").disabled = !off(at);
+  reseed();
+}
+
+const move = (across, down) => settle(seed.read(), [at[0] + across, at[1] + down]);
+
+// The plane follows the hand, so the window goes against it.
+plane.addEventListener("pointerdown", (event) => plane.setPointerCapture(event.pointerId));
+plane.addEventListener("pointermove", (event) => {
+  if (plane.hasPointerCapture(event.pointerId)) move(-event.movementX / PITCH, -event.movementY / PITCH);
+});
+plane.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  move(...step);
+});
+find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
+find(".back").addEventListener("click", () => place(start));
+
 // ---- style
 
-function move(slider, value) {
+function slide(slider, value) {
   slider.value = value; // which clamps
   slider.dispatchEvent(new Event("input"));
 }
@@ -119,7 +169,7 @@ function fit(styles) {
       slider.style.setProperty("--at", at);
     };
     slider.addEventListener("input", () => ask(tell()));
-    reset.addEventListener("click", () => move(slider, 0));
+    reset.addEventListener("click", () => slide(slider, 0));
     tell();
     const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
     return { slider, parts: [make("label", { for: id }, name), left, slider, right, value, reset] };
@@ -171,12 +221,12 @@ const words = find("dialog .note");
 
 async function enlarge(i) {
   if (!shown) return;
-  const mine = (held = { ...shown, seeds: [shown.seeds[i]] });
+  const mine = (held = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] });
   const big = find(".big");
   big.src = tiles[i].picture.firstChild.src;
   big.alt = mine.caption;
   find("#t2i-big-caption").textContent = mine.caption;
-  find(".made").textContent = `Seed ${mine.seeds[0]} · ${spec(mine.model).title}`;
+  find(".made").textContent = `Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""} · ${spec(mine.model).title}`;
   dialog.showModal();
   const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
   if (reply.file && held === mine) big.src = reply.file;
@@ -187,28 +237,29 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-// ---- what a link says of this tab: caption, seed, styles, and each lock as "place,seed"
+// ---- what a link says of this tab: caption, seed, how far on, styles, and each lock as "place,seed,across,down"
 
 function state() {
   const { caption, style } = request();
-  const locks = seeds.map((seed, i) => ["lock", `${i},${seed}`]).filter((_, i) => locked(i));
-  return [["caption", caption], ["seed", seed.read()], ["style", style], ...locks];
+  const locks = seeds.map((seed, i) => ["lock", [i, seed, ats[i]]]).filter((_, i) => locked(i));
+  return [["caption", caption], ["seed", seed.read()], ["at", at], ["style", style], ...locks];
 }
+
+const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
 
 function restore(query) {
   dress();
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
-  seed.box.value = clamp(query.get("seed") ?? 1, 0, seed.box.max);
   tiles.forEach((_, i) => hold(i, false));
-  for (const [place, own] of query.getAll("lock").slice(0, props.count).map((lock) => list(lock, 2))) {
-    const i = Number(place);
+  for (const [tile, own, ...on] of query.getAll("lock").slice(0, props.count).map((lock) => list(lock, 4))) {
+    const i = Number(tile);
     if (!tiles[i]) continue;
-    seeds[i] = Math.trunc(clamp(own, 0, props.seedMax));
+    [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
     hold(i, true);
   }
   const style = list(query.get("style"), sliders.length);
-  sliders.forEach((slider, i) => move(slider, clamp(style[i], -1, 1)));
-  reseed();
+  sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
+  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(list(query.get("at"), 2)));
 }
 
 rove(0);

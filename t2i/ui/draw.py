@@ -23,6 +23,7 @@ def draw_tab(desk: Desk) -> None:
         seeds: list[int] | None = None,
         style: list[float] | None = None,
         model: str = desk.default,
+        at: list[list[float]] | None = None,
     ) -> dict:
         """Draw pictures from a caption, one for each seed.
 
@@ -31,12 +32,14 @@ def draw_tab(desk: Desk) -> None:
             seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
             style: numbers from -1 to 1, the page's sliders from above; 0 leaves a picture as it is.
             model: a name from the page's model menu.
+            at: a point [across, down] from 0 to 1 for each seed, how far on from it on the plane of seeds, where they
+                lie in rows of four: 1 across is the next seed, 1 down the fourth next.
 
         Returns:
             pictures (PNG data URIs), seeds, note, ms (a picture), model, parameters;
             or error, in words.
         """
-        request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
+        request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at}
         return in_words(lambda: desk.draw(request, kind="PNG"))
 
     gr.api(draw_event, api_name="draw")
