@@ -110,17 +110,17 @@ def test_the_plane_of_seeds_is_dragged_snapped_and_reset(page):
     area = plane.bounding_box()
     page.mouse.move(area["x"] + 100, area["y"] + 60)
     page.mouse.down()
-    page.mouse.move(area["x"] + 61, area["y"] + 36, steps=8)  # against the window: it goes across and down
+    page.mouse.move(area["x"] + 72, area["y"] + 44, steps=8)  # against the window: it goes across and down
     page.mouse.up()
     assert same(before, pixels(page)).tolist() == [True] + [False] * 15  # the locked one stays
-    assert plane.get_attribute("aria-valuetext") == "Seed 1, 0.41 across and 0.25 down"
+    assert plane.get_attribute("aria-valuetext") == "Seed 1, 0.44 across and 0.25 down"
     page.locator(".picture").nth(5).click()
-    assert page.locator(".made").inner_text().startswith("Seed 6, 0.41 across and 0.25 down")
+    assert page.locator(".made").inner_text().startswith("Seed 6, 0.44 across and 0.25 down")
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG 64 px").click()
     page.keyboard.press("Escape")
     picture = Image.open(download.value.path())
-    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([39 / 96, 24 / 96], abs=0.01)]
+    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([28 / 64, 16 / 64], abs=0.01)]
     assert np.abs(pixels(page)[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
     page.get_by_label("Lock seed 1", exact=True).click()
     page.get_by_role("button", name="Snap").click()

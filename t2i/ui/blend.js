@@ -42,6 +42,7 @@ function show({ at, ...asked }, reply, newest) {
     }
     find(".status").textContent = speed(reply);
   }
+  if (newest && !reply.error) remember(reply.pictures[0]);
   if (newest) say(note.textContent || `At ${sliders.map(({ value }) => value.textContent).join(" and ")}`);
 }
 
@@ -179,4 +180,4 @@ function restore(query) {
   arrange();
 }
 
-shareable("blend", state, restore);
+const remember = recall("blend", shareable("blend", state, restore));

@@ -22,6 +22,7 @@ from t2i.errors import InputError
 COUNT = 16  # pictures on the page
 READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
+FAVOURITES = 48  # pictures of a sheet
 WAITING = 8  # requests at the desk, the one being drawn included
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
@@ -96,6 +97,22 @@ class Desk:
             "file": _uri(files.png(np.asarray(picture), made), "image/png"),
             "name": f"{model}-{seed}-{_slug(caption)}.png",
         }
+
+    def sheet(self, request: object) -> dict:
+        """Pictures drawn again as one PNG that says how each was made.
+
+        `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
+        """
+        wanted = request.get("pictures") if isinstance(request, dict) else None
+        read = [self._read(one) for one in _list(wanted, "pictures")[:FAVOURITES]]
+        drawn, made = [], []
+        for caption, [seed, *_], style, at, model in read:
+            drawn += [*self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))]
+            made += [{"caption": caption[:READ], "seed": seed, "style": style, "at": at[:1], "model": model}]
+        captions = list(dict.fromkeys(one["caption"] for one in made))
+        pixels = files.sheet(files.square(np.stack(drawn)))
+        notes = {"captions": captions, "pictures": made}
+        return {"file": _uri(files.png(pixels, notes), "image/png"), "name": "favourites.png"}
 
     def film(self, request: object) -> dict:
         """The whole way of `blend` as a file: between two sentences, or around a square of four.

@@ -39,10 +39,12 @@ function show(sent, reply, newest) {
       picture.src = source;
       picture.alt = sent.caption;
     });
+    markHearts();
     find(".status").textContent = speed(reply);
   }
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
+  if (!reply.error) remember(reply.pictures[0]);
   say(note.textContent || `Sixteen pictures: ${sent.caption}`);
 }
 
@@ -55,15 +57,18 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   const number = make("span", { id: `t2i-seed-${i}`, class: "number" });
   const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
   picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
+  const heart = make("button", { type: "button", class: "heart", "aria-pressed": "false" });
   foot.append(number, lock);
-  item.append(picture, foot);
+  item.append(picture, heart, foot);
   grid.append(item);
 
   picture.addEventListener("click", () => enlarge(i));
   picture.addEventListener("focus", () => rove(i));
   lock.addEventListener("focus", () => rove(i));
+  heart.addEventListener("focus", () => rove(i));
+  heart.addEventListener("click", () => like(i));
   lock.addEventListener("click", () => hold(i, !locked(i)));
-  return { picture, number, lock };
+  return { picture, heart, number, lock };
 });
 
 const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
@@ -71,13 +76,13 @@ const hold = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
 
 // One stop of the Tab key for the grid; the arrows do the rest.
 function rove(to) {
-  tiles.forEach(({ picture, lock }, i) => {
-    picture.tabIndex = lock.tabIndex = i === to ? 0 : -1;
+  tiles.forEach(({ picture, heart, lock }, i) => {
+    picture.tabIndex = heart.tabIndex = lock.tabIndex = i === to ? 0 : -1;
   });
 }
 
 grid.addEventListener("keydown", (event) => {
-  const kind = event.target.classList.contains("lock") ? "lock" : "picture";
+  const kind = event.target.classList[0];
   const from = tiles.findIndex((tile) => tile[kind] === event.target);
   const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -4, ArrowDown: 4 }[event.key];
   const to = { Home: 0, End: props.count - 1 }[event.key] ?? from + step;
@@ -92,17 +97,18 @@ const seed = seedBox(props.seedMax - props.count, () => place(seed.read()));
 
 function reseed() {
   const base = seed.read();
-  tiles.forEach(({ number, lock }, i) => {
+  tiles.forEach(({ number, lock, heart }, i) => {
     if (!locked(i)) [seeds[i], ats[i]] = [base + i, at];
     number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
+    heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
   ask();
 }
 
 // ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
 
-const PITCH = 96; // pixels of drag from one seed to the next
+const PITCH = 64; // pixels of drag from one seed to the next
 const plane = find(".plane");
 let at = [0, 0]; // how far the window is on from its seed
 let start = 1; // where Reset goes: the seed last typed or shuffled
@@ -263,5 +269,39 @@ function restore(query) {
 }
 
 rove(0);
-shareable("draw", state, restore);
+const link = shareable("draw", state, restore);
+const remember = recall("draw", link);
+
+// ---- favourites: a picture is kept with the query that draws it first of sixteen
+
+const open = (query) => link.go(new URLSearchParams(query));
+const favourites = album(find(".favourites"), "t2i-favourites", props.favourites, open, () => markHearts());
+
+function recipe(i) {
+  const { model, caption, seeds, style, at } = shown;
+  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], style };
+  return String(new URLSearchParams(Object.entries(pairs)));
+}
+
+function like(i) {
+  if (!shown) return;
+  if (favourites.has(recipe(i))) favourites.remove(recipe(i));
+  else favourites.add(recipe(i), tiles[i].picture.firstChild.src);
+}
+
+function markHearts() {
+  if (shown) tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(recipe(i)))));
+}
+
+find(".sheet").addEventListener("click", () => {
+  const pictures = favourites.queries().map((query) => new URLSearchParams(query)).map((query) => ({
+    model: query.get("model"),
+    caption: query.get("caption"),
+    seeds: [query.get("seed")],
+    at: [list(query.get("at"), 2)],
+    style: list(query.get("style"), props.count),
+  }));
+  save(server.sheet, { pictures }, find(".told"));
+});
+
 openLinked();

@@ -2,7 +2,7 @@
 
 import gradio as gr
 
-from .desk import COUNT, SEED_MAX, Desk, in_words
+from .desk import COUNT, FAVOURITES, SEED_MAX, Desk, in_words
 from .panel import panel
 
 
@@ -16,7 +16,11 @@ def draw_tab(desk: Desk) -> None:
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    panel("draw", [draw, png], model=desk.default, count=COUNT, seedMax=SEED_MAX)
+    def sheet(request):
+        return in_words(lambda: desk.sheet(request))
+
+    limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES}
+    panel("draw", [draw, png, sheet], model=desk.default, **limits)
 
     def draw_event(
         caption: str,
