@@ -64,6 +64,19 @@ def test_nothing_moves_by_itself_where_motion_is_reduced(new_page, url, wish, mo
     assert page.evaluate(ours) == moves
 
 
+def test_a_bar_says_that_an_answer_takes_over_a_second(page):
+    bar = "getComputedStyle(document.querySelector('.t2i-draw'), '::before')"
+    held = []
+    page.route("**/component_server/**", lambda route: held.append(route))
+    page.get_by_label("Seed", exact=True).fill("5")
+    page.wait_for_selector(".t2i-draw[data-waiting]")
+    assert page.evaluate(f"{bar}.animationDelay") == "1s"
+    page.wait_for_function(f"{bar}.opacity === '1'")
+    held[0].continue_()
+    settle(page)
+    assert page.locator(".t2i-draw[data-waiting]").count() == 0 and page.evaluate(f"{bar}.content") == "none"
+
+
 def test_full_albums_and_a_long_link_fit_a_phone(new_page, url):
     page = new_page(f"{url}/?tab=draw&caption={'w' * 300}", viewport={"width": 360, "height": 740})
     settle(page)

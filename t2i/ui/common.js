@@ -15,6 +15,16 @@ const PATIENCE = 4000; // ms without an answer before a newer request may go out
 const RETRY = 1000; // ms
 const SETTLED = 700; // ms of quiet before the page speaks
 
+// While an answer is awaited the tab says so: common.css makes a bar of it after a second.
+let awaitedNow = 0;
+async function awaited(answer) {
+  const tell = (by) => element.firstElementChild.toggleAttribute("data-waiting", (awaitedNow += by) > 0);
+  tell(1);
+  const reply = await answer;
+  tell(-1);
+  return reply;
+}
+
 // Ask the server for what `request()` says at that moment: one request under way, and always the newest one next.
 // `show(sent, reply, newest)` gets the answers, but for those that are older than the one shown.
 function follow(verb, request, show) {
@@ -33,7 +43,7 @@ function follow(verb, request, show) {
     };
     const timer = setTimeout(release, PATIENCE);
     const silence = { error: "The server does not answer. These are the last pictures.", busy: true };
-    const reply = (await verb(sent)) || silence;
+    const reply = (await awaited(verb(sent))) || silence;
     clearTimeout(timer);
     if (stamp > shown) {
       shown = stamp;
@@ -69,7 +79,7 @@ const speed = (reply) =>
 
 // What the server made, with the reason beside the control if it made nothing.
 async function fetched(verb, request, note) {
-  const reply = (await verb(request)) || { error: "The server does not answer." };
+  const reply = (await awaited(verb(request))) || { error: "The server does not answer." };
   complain(note, reply.error);
   return reply;
 }
