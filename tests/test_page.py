@@ -262,7 +262,7 @@ def test_blend_follows_the_words_the_keys_and_the_stops(blend):
     assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
     last = decode(blend.locator(".strip img").last.get_attribute("src")).astype(int)
     assert np.abs(last - decode(end)).mean() < 3  # the last stop is the second sentence
-    blend.get_by_label("Go to 50 %").click()
+    blend.get_by_label("Go to 25 %").click()
     becomes_another(blend, end)
     one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
     assert np.abs(one - other).mean() < 3  # drawn in another batch, and a JPEG

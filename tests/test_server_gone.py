@@ -21,4 +21,4 @@ def test_a_drag_outlives_its_server(new_page, model):
     with served(model, port):
         page.wait_for_function("document.querySelector('#t2i-blend-note').textContent === ''")
         page.wait_for_function("last => document.querySelector('.blended').src !== last", arg=last)
-        assert way.input_value() == "0.6"  # the page asked again by itself, from where the hand is
+        assert way.input_value() == "0.35"  # the page asked again by itself, from where the hand is

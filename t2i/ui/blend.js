@@ -9,6 +9,7 @@ const play = find(".play");
 const NUMBERS = ["First", "Second", "Third", "Fourth"];
 const STOPS = Array.from({ length: 9 }, (_, i) => [i / 8, 0]);
 const MAP = Array.from({ length: 49 }, (_, i) => [(i % 7) / 6, Math.floor(i / 7) / 6]);
+const START = 0.25; // nearer the first sentence: halfway between far ones little can be seen
 const LAP = 8000; // ms of one journey
 
 const four = () => find("input[name=t2i-blend-mode]:checked").value === "4";
@@ -69,7 +70,7 @@ const boxes = NUMBERS.map((number, i) => {
 const sliders = ["Across", "Down"].map((name, i) => {
   const id = `t2i-blend-${name.toLowerCase()}`;
   const row = make("div", { class: "row" });
-  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005, value: 0.5 });
+  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005 });
   const value = make("output", { for: id });
   slider.addEventListener("input", () => (halt(), told(), ask()));
   const label = make("label", { for: id }, name);
@@ -175,7 +176,7 @@ function restore(query) {
   boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
   seed.box.value = clamp(query.get("seed") ?? 1, 0, props.seedMax);
   const at = list(query.get("at"), 2);
-  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? 0.5, 0, 1)));
+  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
   told();
   arrange();
 }

@@ -97,13 +97,19 @@ const seed = seedBox(props.seedMax - props.count, () => place(seed.read()));
 
 function reseed() {
   const base = seed.read();
-  tiles.forEach(({ number, lock, heart }, i) => {
+  tiles.forEach((_, i) => {
     if (!locked(i)) [seeds[i], ats[i]] = [base + i, at];
+  });
+  label();
+  ask();
+}
+
+function label() {
+  tiles.forEach(({ number, lock, heart }, i) => {
     number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
     heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
-  ask();
 }
 
 // ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
@@ -243,12 +249,16 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-// ---- what a link says of this tab: caption, seed, how far on, styles, and each lock as "place,seed,across,down"
+// ---- what a link says of this tab: caption, seed, how far on, styles, which pictures are locked, and each that is
+// not where the seed puts it as "place,seed,across,down"
 
 function state() {
   const { caption, style } = request();
-  const locks = seeds.map((seed, i) => ["lock", [i, seed, ats[i]]]).filter((_, i) => locked(i));
-  return [["caption", caption], ["seed", seed.read()], ["at", at], ["style", style], ...locks];
+  const base = seed.read();
+  const held = [...seeds.keys()].filter(locked).map((i) => ["lock", i]);
+  const strayed = [...seeds.keys()].filter((i) => seeds[i] !== base + i || String(ats[i]) !== String(at));
+  const places = strayed.map((i) => ["tile", [i, seeds[i], ats[i]]]);
+  return [["caption", caption], ["seed", base], ["at", at], ["style", style], ...held, ...places];
 }
 
 const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
@@ -257,15 +267,15 @@ function restore(query) {
   dress();
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
   tiles.forEach((_, i) => hold(i, false));
-  for (const [tile, own, ...on] of query.getAll("lock").slice(0, props.count).map((lock) => list(lock, 4))) {
-    const i = Number(tile);
-    if (!tiles[i]) continue;
-    [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
-    hold(i, true);
-  }
   const style = list(query.get("style"), sliders.length);
   sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
   place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(list(query.get("at"), 2)));
+  for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
+  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => list(tile, 4))) {
+    const i = Number(tile); // "length" is no tile
+    if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
+  }
+  label();
 }
 
 rove(0);
