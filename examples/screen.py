@@ -3,7 +3,7 @@
 Beside the page it serves, in the same run and with the same model (T2I_FLOWERS may name its folder), what Gradio's
 first pages teach: `gr.Image` and `gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted
 a second while a slider is dragged, and times each letter of a caption from its input event to sixteen new pictures.
-About two minutes.
+The two take turns, so that a busy machine slows both; medians of three rounds, about three minutes.
 """
 
 import os
@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 CAPTION = "a flower with pink petals and a yellow centre"
-LETTERS, TYPING = 30, 30  # keystrokes and seconds at most
-DRAG = 5  # seconds
+ROUNDS = 3
+LETTERS, TYPING = 16, 15  # keystrokes and seconds at most
+DRAG = 3  # seconds
 SETTLE = 1500  # ms between measurements
 
 # Where things are on each page, by their CSS selectors.
@@ -78,22 +79,20 @@ def main() -> None:
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        figures = []
-        for arguments, places in ((["app.py"], OURS), ([__file__, "plain"], PLAIN)):
-            with _served(*arguments) as address:
-                page = browser.new_page(viewport={"width": 1280, "height": 800})
-                figures.append(_measure(page, address, places))
-                page.close()
+        with _served("app.py") as ours, _served(__file__, "plain") as plain:
+            turns = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
         version = browser.version
         browser.close()
     print(f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}")
-    for (name, ours), plain in zip(figures[0].items(), figures[1].values()):
-        ratio = ours / plain if name.startswith("frames") else plain / ours
-        print(f"{name:42}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
+    for name in turns[0][0]:
+        here, there = (statistics.median(figures[name] for figures in side) for side in zip(*turns))
+        ratio = here / there if name.startswith("frames") else there / here
+        print(f"{name:42}{here:10.1f}{there:10.1f}{ratio:8.1f}")
     print(f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} · Chromium {version}")
 
 
-def _measure(page: Page, address: str, places: dict[str, str]) -> dict[str, float]:
+def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str, float]:
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
     start = time.monotonic()
     page.goto(address)
     page.wait_for_selector(places["ready"])
@@ -106,6 +105,7 @@ def _measure(page: Page, address: str, places: dict[str, str]) -> dict[str, floa
     page.wait_for_selector(places["picture"])
     page.wait_for_timeout(SETTLE)
     blend = page.evaluate(DRAGGING, [places["blend"], places["picture"], DRAG])
+    page.close()
     return {
         "first load to usable, s": loaded,
         "frames a second, one picture (Blend)": blend,
