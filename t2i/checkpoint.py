@@ -38,6 +38,8 @@ class ModelSpec:
     revision: str | None = None  # the commit on the Hub
     placeholder: str = "one sentence that says what to draw"
     examples: tuple[str, ...] = ()
+    knows: str = ""  # what it draws, in a word
+    more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
 
 
 MODELS = {
@@ -46,6 +48,7 @@ MODELS = {
         ModelSpec(
             name="flowers",
             title="Flowers",
+            knows="flowers",
             placeholder="this flower has pink petals and a yellow center",
             examples=(
                 "this flower has pink petals and a yellow center",
@@ -54,6 +57,22 @@ MODELS = {
                 "a bright orange flower with many layers of petals",
                 "the petals are deep red with yellow tips",
                 "a small blue flower with five round petals among green leaves",
+            ),
+            more=(
+                "a white flower with a large yellow center",
+                "a yellow flower with many thin petals around a dark center",
+                "the flower is light pink with soft ruffled petals",
+                "this flower has purple petals with dark veins",
+                "an orange flower with black spots and curled petals",
+                "a red flower with long stamens in the middle",
+                "a round purple flower made of many spiky petals",
+                "the petals are white at the edge and pink in the middle",
+                "tiny yellow flowers in clusters on a green stem",
+                "a blue flower with pointed petals that open like a star",
+                "this flower is yellow and shaped like a trumpet",
+                "a flower with broad white petals and a pale green center",
+                "a dark red flower with smooth velvet petals",
+                "pale lilac petals, thin and straight, around a yellow disc",
             ),
         ),
     )
@@ -82,6 +101,7 @@ NETWORKS = {  # file and key of config.json: network, its configuration
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 MOST_STYLES = 8
+MOST_WORDS = 200_000  # characters
 MEND = "restore it with git, download it again or train it again"
 
 
@@ -167,6 +187,15 @@ def read_styles(folder: str | Path) -> tuple[Style, ...] | None:
         told = f"styles must be 1 to {MOST_STYLES} lists of a name, a low end and a high end"
         raise _broken(Path(folder) / "config.json", told)
     return tuple(Style(*row) for row in rows)
+
+
+def read_words(folder: str | Path) -> frozenset[str]:
+    """The words that the text encoder met often in its training; none where they were not recorded."""
+    folder = home(folder, "text_encoder")
+    described = read_config(folder).get("words", "")
+    if not isinstance(described, str) or len(described) > MOST_WORDS:
+        raise _broken(folder / "config.json", f"words must be text of at most {MOST_WORDS} characters")
+    return frozenset(described.split())
 
 
 def _is_word(value: object) -> bool:

@@ -66,21 +66,29 @@ class Engine:
 
     @torch.inference_mode()
     def match(self, pixels: np.ndarray, h: Tensor) -> Tensor:
-        """How well pixels (B, 64, 64, 3), uint8, fit embeddings h (B, 1024): probabilities (B,), on the CPU."""
+        """How well pixels (B, 64, 64, 3), uint8, fit embeddings h (B, 1024): probabilities (B,), on the CPU.
+
+        One of either goes with all of the other.
+        """
         seen = self.embed_photos(pixels)  # refuses a model that cannot see
-        return self._sight.match(seen.to(self.device, self.dtype), h.to(self.device, self.dtype)).float().cpu()
+        return self._sight.match(seen, h.float().cpu())
+
+    @property
+    def fit(self) -> tuple[float, float]:
+        """Slope and offset of the log-odds of `match` by the cosine."""
+        fitted = _there(self._sight, "image").calibrate
+        return fitted.weight.item(), fitted.bias.item()
 
     def _eye(self, network: nn.Module | None) -> nn.Module | None:
         """A network that looks at pictures, made fast; None if the model has none."""
         if network is None:
             return None
-        network = _frozen(network)
-        network.look = _fold(network.look)
-        return network.to(self.device, self.dtype, memory_format=torch.channels_last)
+        network = _frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
+        network.look = _fold(network.look).to(self.device, self.dtype, memory_format=torch.channels_last)
+        return network
 
     def _see(self, network: nn.Module | None, name: str, pixels: np.ndarray) -> Tensor:
-        if network is None:
-            raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
+        network = _there(network, name)
         x = torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)  # channels-last already: no copy
         return torch.cat([network((part.to(self.dtype) - 127.5) / 127.5).float().cpu() for part in x.split(CHUNK)])
 
@@ -106,6 +114,12 @@ class _Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.linear(x.flatten(1)).unflatten(1, self.shape).permute(0, 3, 1, 2)
+
+
+def _there(network: nn.Module | None, name: str) -> nn.Module:
+    if network is None:
+        raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
+    return network
 
 
 def _frozen(network: nn.Module) -> nn.Module:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from . import checkpoint
+from . import checkpoint, words
 from .checkpoint import ModelSpec, Style
 from .engine import Engine
 from .errors import InputError
@@ -30,7 +30,7 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
     eyes = [name for name in ("style_encoder", "image_encoder") if name in checkpoint.read_config(folder)]
     networks = checkpoint.read(folder, "text_encoder", "generator", *eyes)
-    return Studio(networks, spec, device, checkpoint.read_styles(folder))
+    return Studio(networks, spec, device, checkpoint.read_styles(folder), checkpoint.read_words(folder))
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -58,7 +58,10 @@ def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
 
 
 class Studio:
-    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders."""
+    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders.
+
+    `sees`: whether it has an image encoder, which `index`, `describe` and `match` need.
+    """
 
     def __init__(
         self,
@@ -66,11 +69,14 @@ class Studio:
         spec: ModelSpec,
         device: str | None = None,
         styles: tuple[Style, ...] | None = None,
+        known: frozenset[str] = frozenset(),
     ):
         self.spec, self.name, self.styles = spec, spec.name, styles or checkpoint.UNNAMED
         self.engine = Engine(networks, device, len(styles or ()))
         used = (networks["text_encoder"], networks["generator"])
         self.parameters = sum(p.numel() for network in used for p in network.parameters())
+        self.sees = "image_encoder" in networks
+        self._words = known
         self._reads = networks["text_encoder"].config.length
 
     def draw(
@@ -151,20 +157,47 @@ class Studio:
 
         `InputError` if the model has no image encoder, or a photo cannot be read.
         """
-        if not photos:
-            raise InputError("give at least one photo")
-        return normalize(self.engine.embed_photos(np.stack([prepare(photo) for photo in photos])))
+        return normalize(self.engine.embed_photos(_squares(photos)))
+
+    def embed(self, captions: Sequence[str]) -> Tensor:
+        """Captions as directions (N, 1024) in the joint space: products with an index's are cosines."""
+        return normalize(self._embed(captions).cpu())
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
-        scores = index @ normalize(self._embed([caption]).cpu())[0]
+        scores = index @ self.embed([caption])[0]
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))
 
     def describe(self, photo: Image.Image, captions: Sequence[str]) -> list[tuple[str, float]]:
         """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
-        scores = normalize(self._embed(captions).cpu()) @ self.index([photo])[0]
+        scores = self.embed(captions) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
+
+    def match(self, photos: Sequence[Image.Image], captions: str | Sequence[str]) -> list[float]:
+        """How probably photos, or pictures drawn, and captions belong together, from 0 to 1, as `fit` has it.
+
+        One of either, or as many of both. `InputError` if the model has no image encoder or a photo cannot be read.
+        """
+        h = self._embed([captions] if isinstance(captions, str) else list(captions))
+        if len(h) != len(photos) and 1 not in (len(h), len(photos)):
+            raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
+        return self.engine.match(_squares(photos), h).tolist()
+
+    @property
+    def fit(self) -> tuple[float, float]:
+        """A match by its cosine: the slope and offset of its log-odds, as `train image` fitted them to photos.
+
+        Odds of the caption being the photo's own rather than one of another class, both as likely beforehand.
+        """
+        return self.engine.fit
+
+    def strange(self, caption: str) -> list[str]:
+        """The words of a caption that the text encoder hardly met, if they are a quarter of it or more; else none.
+
+        Also none if the model's words were not recorded (`train text` records them).
+        """
+        return words.strange(caption[: self._reads], self._words) if self._words else []
 
     def _embed(self, captions: Sequence[str]) -> Tensor:
         if not captions:
@@ -183,6 +216,13 @@ class Studio:
         if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
             raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
         return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+
+
+def _squares(photos: Sequence[Image.Image]) -> np.ndarray:
+    """What the networks see of photos, (N, 64, 64, 3)."""
+    if not photos:
+        raise InputError("give at least one photo")
+    return np.stack([prepare(photo) for photo in photos])
 
 
 def _shares(steps: int) -> list[float]:

@@ -156,7 +156,7 @@ def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     assert Image.open(download.value.path()).size == (256, 256)
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
-    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')") == "t2i-seed-5"
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-5 ")
 
 
 def test_the_menu_lists_the_registry(page):
@@ -170,9 +170,10 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     with torch.no_grad():
         next(other["generator"].parameters()).neg_()
     monkeypatch.setenv("T2I_FLOWERS", str(model))
-    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other", styles=[["Size", "small", "large"]])))
+    told = {"styles": [["Size", "small", "large"]], "words": f"the other example {CAPTION}"}
+    monkeypatch.setenv("T2I_OTHER", str(save(other, tmp_path / "other", **told)))
     for name in ("other", "missing"):
-        spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",))
+        spec = checkpoint.ModelSpec(name, title=name.title(), examples=(f"the {name} example",), knows=f"{name}s")
         monkeypatch.setitem(MODELS, name, spec)
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
@@ -190,8 +191,14 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     assert not same(others, pixels(page)).any()
     assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
     page.get_by_label("Reset Size").click()
+    box.fill("the stock market fell, ${alert(1)} <b>")  # … and what is strange to it
+    page.wait_for_function("document.querySelector('#t2i-note').textContent.startsWith('This model knows others. ')")
+    assert note(page).endswith("It has hardly met “stock”, “market”, “fell”.")
+    assert page.locator("#t2i-note").get_attribute("class") == "note"  # a hint, no error
     box.fill(CAPTION)
     others = pixels(page)
+    matches(page)
+    assert note(page) == ""
     menu.select_option("missing")
     assert same(others, pixels(page)).all()
     assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
@@ -230,6 +237,71 @@ def test_a_silent_server_leaves_the_last_pictures(page):
     page.unroute("**/component_server/**")
     page.wait_for_function("document.querySelector('#t2i-note').textContent === ''", timeout=10_000)
     assert not same(before, pixels(page)).any()  # it asked again by itself
+
+
+def matches(page) -> list[int]:
+    """The percentages on the screen, once they are there."""
+    page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
+    return [int(text.removeprefix("match ").removesuffix(" %")) for text in page.locator(".match").all_text_contents()]
+
+
+def test_every_picture_says_how_well_it_matches(page, model):
+    caption = page.get_by_label("Caption", exact=True)
+    caption.fill(CAPTION)
+    settle(page)
+    studio = t2i.load(model)
+    expected = studio.match(studio.draw(CAPTION, range(1, 17)), CAPTION)
+    found = matches(page)
+    assert all(abs(100 * wanted - shown) < 1 for wanted, shown in zip(expected, found, strict=True))
+    lines = page.eval_on_selector_all(".foot", "feet => feet.map(foot => foot.style.getPropertyValue('--match'))")
+    assert [round(100 * float(line)) for line in lines] == found
+    described = page.locator(".picture").first.get_attribute("aria-describedby").split()
+    assert page.locator(f"#{described[1]}").text_content() == f"match {found[0]} %"
+    told = page.locator("#t2i-match-told")
+    assert not told.is_visible()
+    page.get_by_role("button", name="Sort by match").focus()
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Tab")  # :focus-visible wants the keyboard
+    assert told.is_visible()
+    caption.fill("")
+    settle(page)
+    assert matches(page) == found  # the last good pictures keep what is known of them
+
+
+def test_sorting_is_on_demand_and_locked_seeds_keep_their_pictures(page, model):
+    page.get_by_label("Lock seed 3", exact=True).click()
+    before = pixels(page)
+    matches(page)
+    page.get_by_role("button", name="Sort by match").click()
+    studio = t2i.load(model)
+    caption = page.get_by_label("Caption", exact=True)
+    scores = studio.match(studio.draw(caption.input_value(), range(1, 17)), caption.input_value())
+    in_order = [scores[seed - 1] for seed in seeds(page)]
+    assert sorted(seeds(page)) == list(range(1, 17)) and np.diff(in_order).max() < 0.01
+    assert seeds(page) != list(range(1, 17)) and matches(page) == sorted(matches(page), reverse=True)
+    after, at = pixels(page), [seed - 1 for seed in seeds(page)]
+    assert same(after, before[at]).all()
+    place = at.index(2)
+    locks = page.eval_on_selector_all(".lock", "locks => locks.map(lock => lock.getAttribute('aria-pressed'))")
+    assert [i for i, lock in enumerate(locks) if lock == "true"] == [place]
+    kept = seeds(page)
+    caption.fill("a blue bird")  # typing sorts nothing
+    settle(page)
+    matches(page)
+    assert seeds(page) == kept
+    caption.fill(page.evaluate("document.querySelector('.chips button').textContent"))
+    assert (np.abs(pixels(page) - after).mean((1, 2, 3)) < 3).all()  # drawn in another order, and a JPEG
+    page.get_by_role("button", name="Shuffle").click()
+    assert [i for i, (old, new) in enumerate(zip(kept, seeds(page))) if old == new] == [place]
+    page.locator(".picture").nth(place).click()
+    assert page.locator(".made").inner_text().startswith("Seed 3 ")
+
+
+def test_sorting_waits_for_the_matches(page):
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    page.get_by_role("button", name="Sort by match").click()
+    page.wait_for_function("document.querySelector('.number').textContent !== '1'")
+    assert matches(page) == sorted(matches(page), reverse=True)
 
 
 @pytest.fixture
@@ -403,6 +475,116 @@ def test_a_file_that_is_no_picture_is_told(styles, tmp_path):
     styles.wait_for_function("document.querySelector('.t2i-restyle .note').textContent.includes('<b>text.jpg is not')")
 
 
+@pytest.fixture
+def search(page):
+    """The page on its tab "Search", with the pictures that the model draws."""
+    page.get_by_role("tab", name="Search").click()
+    page.wait_for_function("document.querySelector('.found .meter')?.textContent.endsWith('%')")
+    page.wait_for_function("document.querySelector('.captions .text')?.textContent")
+    return page
+
+
+def seek(page, words: str) -> list[str]:
+    """Search for words: the names of the pictures found, the best first."""
+    page.get_by_label("Words to find pictures by").fill(words)
+    said = "words => document.querySelector('.t2i-search .live').textContent.startsWith(`The best for ${words}:`)"
+    page.wait_for_function(said, arg=words)
+    return found(page)
+
+
+def found(page) -> list[str]:
+    return page.locator(".found li:not([hidden]) img").evaluate_all("images => images.map(image => image.alt)")
+
+
+def told(page) -> list[tuple[str, int]]:
+    """The captions of the chosen picture, with their percentages."""
+    texts, shares = (page.locator(f".captions {part}").all_inner_texts() for part in (".text", ".meter"))
+    return [(text, int(share.removesuffix(" %"))) for text, share in zip(texts, shares, strict=True)]
+
+
+def test_words_find_the_pictures_that_the_model_drew_of_such_words(search, model):
+    studio = t2i.load(model)
+    own = [*MODELS["flowers"].examples, *MODELS["flowers"].more]
+    drawn = [(caption, picture) for caption in own for picture in studio.draw(caption, range(1, 4))]
+    orders = []
+    for words in (own[0], "a blue bird"):
+        names, shares = seek(search, words), search.locator(".found .meter").all_inner_texts()
+        scores = sorted(studio.match([picture for _, picture in drawn], words), reverse=True)[: len(names)]
+        assert len(names) == 20 and all(name.startswith("drawn by the model from “") for name in names)
+        assert [int(share.removesuffix(" %")) for share in shares] == pytest.approx([100 * s for s in scores], abs=2)
+        orders.append(names)
+    assert orders[0] != orders[1]
+    assert "60 pictures drawn by the model" in search.locator(".t2i-search .status").inner_text()
+    search.get_by_label("Words to find pictures by").fill("🌸")
+    search.wait_for_function("document.querySelector('#t2i-words-note').classList.contains('error')")
+    assert found(search) == orders[1]  # the last good ones
+
+
+def test_a_chosen_picture_is_described_and_a_caption_taken_to_draw(search, model):
+    best = told(search)
+    choices = search.locator(".found input")
+    assert choices.first.is_checked()
+    with search.expect_response("**/component_server/**"):
+        search.get_by_label("Captions of your own").fill("a blue bird\n\n<img src=x onerror=alert(1)>\n${alert(2)}")
+    choices.first.press("ArrowRight")
+    search.wait_for_timeout(200)
+    assert choices.nth(1).is_checked()
+    captions = ["a blue bird", "<img src=x onerror=alert(1)>", "${alert(2)}"]
+    captions += [*MODELS["flowers"].examples, *MODELS["flowers"].more]
+    name = search.locator(".found img").nth(1).get_attribute("alt")
+    studio, caption = t2i.load(model), name.removeprefix("drawn by the model from “").removesuffix("”")
+    assert search.locator(".which").inner_text() == name
+
+    def percents(seed: int) -> list[float]:
+        picture = studio.draw(caption, seed)
+        return sorted((100 * share for share in studio.match(picture, captions)), reverse=True)[: len(best)]
+
+    shown = told(search)
+    assert any([share for _, share in shown] == pytest.approx(percents(seed), abs=2) for seed in (1, 2, 3))
+    assert len(shown) == 5 and {text for text, _ in shown} <= set(captions)
+    wanted = shown[2][0]
+    search.get_by_label(f"Draw “{wanted}”").click()
+    assert search.locator(".grid").is_visible() and not search.locator(".found").is_visible()
+    search.wait_for_function("words => document.querySelector('.grid img').alt === words", arg=wanted)
+    assert search.get_by_label("Caption", exact=True).input_value() == wanted
+    search.get_by_role("tab", name="Search").click()
+    search.get_by_label("Words to find pictures by").fill("a caption to draw")
+    search.get_by_role("button", name="Draw this caption").click()
+    search.wait_for_function("document.querySelector('.grid img').alt === 'a caption to draw'")
+
+
+def test_ones_own_photos_are_searched(search, model, tmp_path):
+    studio, photos = t2i.load(model), {}
+    for seed in range(19):  # more than one request takes
+        pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
+        photos[f"{seed}.png"] = Image.fromarray(pixels)
+        photos[f"{seed}.png"].save(tmp_path / f"{seed}.png")
+    (tmp_path / "<b>text.jpg").write_text("no picture")
+    search.get_by_label("Your photos").check()
+    assert search.locator(".t2i-search .empty").is_visible() and found(search) == []
+    search.get_by_label("Pictures drawn by the model").check()
+    chooser = search.locator(".t2i-search input[type=file]")
+    chooser.set_input_files([*(tmp_path / name for name in photos), tmp_path / "<b>text.jpg"])
+    search.wait_for_function("document.querySelectorAll('.found li:not([hidden])').length === 19")
+    assert search.get_by_label("Your photos").is_checked() and not search.locator("progress").is_visible()
+    assert "<b>text.jpg is not a picture" in search.locator(".hint").inner_text()
+    scores, names = dict(zip(photos, studio.match(list(photos.values()), CAPTION))), seek(search, CAPTION)
+    assert set(names) == set(photos) and np.diff([scores[name] for name in names]).max() < 0.01
+    assert int(search.locator(".found .meter").first.inner_text().removesuffix(" %")) == pytest.approx(
+        100 * max(scores.values()), abs=1.1
+    )
+
+
+def test_photos_wait_for_a_silent_server(search, tmp_path):
+    Image.effect_noise((90, 70), 80).convert("RGB").save(tmp_path / "photo.png")
+    search.route("**/component_server/**", lambda route: route.abort())
+    search.locator(".t2i-search input[type=file]").set_input_files(tmp_path / "photo.png")
+    search.wait_for_function("document.querySelector('.hint').textContent.includes('does not answer')")
+    search.unroute("**/component_server/**")
+    search.wait_for_function("document.querySelector('.found img')?.alt === 'photo.png'")
+    search.wait_for_function("document.querySelector('.hint').textContent === ''")
+
+
 def test_hostile_photos_are_refused_in_words(url):
     def uri(data: bytes, kind="png") -> str:
         return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
@@ -422,8 +604,36 @@ def test_hostile_photos_are_refused_in_words(url):
         (uri(big.getvalue()), "larger than 1024 pixels"),
         (uri(b"\0" * 2_001_000), "larger than 2000 kB"),
     ):
-        answer = ask(url, "restyle", {"photo": photo, "captions": [CAPTION]})
-        assert words in answer["error"], answer
+        for verb, request in (("restyle", {"photo": photo, "captions": [CAPTION]}), ("see", {"photos": [photo]})):
+            answer = ask(url, verb, request)
+            assert words in answer["error"], answer
+    small = io.BytesIO()
+    Image.new("L", (9, 9)).save(small, "PNG")
+    for photos in ([uri(small.getvalue())] * 65, [uri(b"\0" * 2_000_000)] * 4):
+        assert "at most 64 photos" in ask(url, "see", {"photos": photos})["error"]
+
+
+def test_a_model_that_cannot_see_draws_and_says_so_of_the_rest(tiny_networks, tmp_path, monkeypatch):
+    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    monkeypatch.setenv("T2I_FLOWERS", str(save(blind, tmp_path / "blind", words="a flower")))
+    desk = Desk("flowers")
+    assert desk.match({"caption": "a flower"}) == {"matches": [], "hint": ""}
+    assert "“stock”, “market”" in desk.match({"caption": "the stock market fell"})["hint"]
+    photo = as_uri(Image.new("RGB", (9, 9)))
+    for verb, request in (
+        (desk.gallery, {}),
+        (desk.see, {"photos": [photo]}),
+        (desk.search, {"caption": CAPTION, "photos": [photo]}),
+        (desk.describe, {"photo": photo}),
+    ):
+        with pytest.raises(t2i.InputError, match="no image encoder"):
+            verb(request)
+
+
+@pytest.mark.parametrize("captions", ["text", [], [5], [""], ["🌸"], [CAPTION] * 65, [[CAPTION]]])
+def test_captions_that_cannot_be_ranked_are_refused_in_words(url, captions):
+    answer = ask(url, "hear", {"captions": captions})
+    assert set(answer) == {"error", "busy"} and " " in answer["error"]
 
 
 def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
@@ -439,7 +649,7 @@ def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
     page.close()
 
 
-@pytest.mark.parametrize("name", ["Draw", "Blend", "Style", "About"])
+@pytest.mark.parametrize("name", ["Draw", "Blend", "Style", "Search", "About"])
 def test_every_tab_fits_a_phone(browser, url, name):
     page = browser.new_page(viewport={"width": 360, "height": 740})
     wrong = []
@@ -451,7 +661,7 @@ def test_every_tab_fits_a_phone(browser, url, name):
     page.close()
 
 
-@pytest.mark.parametrize("function", ["draw", "png", "blend", "film", "restyle"])
+@pytest.mark.parametrize("function", ["draw", "match", "png", "blend", "film", "restyle", "see"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -483,15 +693,72 @@ def test_every_number_is_clamped(url, number):
     assert Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1]))).format == "PNG"
 
 
-def test_the_api_event(url, model):
-    client = gradio_client.Client(url, verbose=False)
+@pytest.fixture(scope="module")
+def client(url):
+    return gradio_client.Client(url, verbose=False)
+
+
+def as_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def test_the_api_events_are_the_five_verbs(client):
+    events = client.view_api(return_format="dict")["named_endpoints"]
+    assert list(events) == ["/draw", "/blend", "/restyle", "/search", "/describe"]
+    for event, arguments in (
+        ("/draw", ["", [1]]),
+        ("/blend", [["one"], [[0.5]]]),
+        ("/restyle", ["no photo", [CAPTION]]),
+        ("/search", [CAPTION, []]),
+        ("/describe", ["no photo"]),
+    ):
+        assert " " in client.predict(*arguments, api_name=event)["error"]
+
+
+def test_the_event_draw(client, model):
     at = [[0.5, 0.25], [0, 1]]
     answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", at, api_name="/draw")
-    drawn = t2i.load(model).draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0], at)
-    for uri, expected in zip(answer["pictures"], drawn, strict=True):
-        assert np.abs(decode(uri).astype(int) - expected).max() <= 1
-    assert "error" in client.predict("", api_name="/draw")
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/draw", "/blend", "/restyle"]
+    studio = t2i.load(model)
+    drawn = studio.draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0], at)
+    expected = studio.match([Image.fromarray(picture) for picture in drawn], CAPTION)
+    assert answer["matches"] == pytest.approx(expected, abs=0.02)
+    for data, wanted in zip(answer["pictures"], drawn, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
+
+
+def test_the_event_blend(client, model):
+    answer = client.predict([CAPTION, "a blue bird"], [[0, 0], [1, 0]], 7, api_name="/blend")
+    drawn = t2i.load(model).draw_array([CAPTION, "a blue bird"], 7)
+    for data, wanted in zip(answer["pictures"], drawn, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
+
+
+def test_the_event_restyle(client, model):
+    photo = Image.effect_noise((90, 70), 80).convert("RGB")
+    answer = client.predict(as_uri(photo), [CAPTION, "a blue bird"], api_name="/restyle")
+    painted = t2i.load(model).restyle_array(photo, [CAPTION, "a blue bird"])
+    for data, wanted in zip(answer["pictures"], painted, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
+
+
+def test_the_events_search_and_describe(client, model):
+    studio = t2i.load(model)
+    photos = [Image.effect_noise((90, 70), sigma).convert("RGB") for sigma in (5, 40, 90)]
+    expected = studio.match(photos, CAPTION)
+    answer = client.predict(CAPTION, [as_uri(photo) for photo in photos], api_name="/search")
+    matches = [one["match"] for one in answer["found"]]
+    assert matches == sorted(matches, reverse=True)
+    assert {one["photo"]: one["match"] for one in answer["found"]} == pytest.approx(dict(enumerate(expected)), abs=0.02)
+
+    captions = [CAPTION, "a blue bird", "an oak"]
+    answer = client.predict(as_uri(photos[0]), captions, api_name="/describe")
+    order = [caption for caption, _ in studio.describe(photos[0], captions)]
+    assert [one["caption"] for one in answer["found"]] == order
+    assert {one["caption"]: one["match"] for one in answer["found"]}[CAPTION] == pytest.approx(expected[0], abs=0.02)
+    own = client.predict(as_uri(photos[0]), api_name="/describe")["found"]
+    assert {one["caption"] for one in own} == {*MODELS["flowers"].examples, *MODELS["flowers"].more}
 
 
 def test_one_request_too_many_is_refused_in_words(model, monkeypatch):

@@ -66,6 +66,26 @@ def test_a_link_to_style_brings_its_captions(new_page, url):
     assert [value for name, value in parse_qsl(link_of(page).partition("?")[2]) if name == "caption"][0] == CAPTION
 
 
+def test_a_link_keeps_the_order_by_match(page, new_page):
+    before = pixels(page)
+    page.get_by_role("button", name="Sort by match").click()
+    page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sorted by match')")
+    page.get_by_label("Lock seed 5", exact=True).click()
+    sorted_pictures = pixels(page)
+    assert not same(before, sorted_pictures).all()
+    other = new_page(link_of(page))
+    assert same(sorted_pictures, pixels(other)).all() and seeds(other) == seeds(page)
+    assert other.get_by_label("Lock seed 5", exact=True).get_attribute("aria-pressed") == "true"
+
+
+def test_a_link_to_search_brings_its_words(new_page, url):
+    page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
+    words = page.get_by_label("Words to find pictures by")
+    words.wait_for()
+    assert words.input_value() == CAPTION
+    assert ("caption", CAPTION) in parse_qsl(link_of(page).partition("?")[2])
+
+
 def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator(".share:visible").click()
@@ -77,11 +97,11 @@ def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
 HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
 
 
-@pytest.mark.parametrize("tab", ["draw", "blend", "style"])
+@pytest.mark.parametrize("tab", ["draw", "blend", "style", "search"])
 def test_hostile_links_execute_nothing(new_page, url, tab):
     names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
-    page.locator(".told:visible", has_text="model is not here. This is Flowers.").wait_for()
+    page.locator(".said:visible", has_text="model is not here. This is Flowers.").wait_for()
     settle(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
     assert page.locator(".t2i-tab script, .t2i-restyle script, img[src=x]").count() == 0

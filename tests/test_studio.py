@@ -1,6 +1,8 @@
 """What a person asks for, and what they are told if it cannot be."""
 
+import copy
 import json
+import math
 import subprocess
 import sys
 
@@ -10,7 +12,7 @@ import torch
 from PIL import Image
 
 import t2i
-from t2i import checkpoint
+from t2i import checkpoint, words
 from t2i.studio import STEP, between
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
@@ -209,6 +211,50 @@ def test_photos_are_found_by_a_caption_and_described_by_captions(studio):
     ):
         with pytest.raises(t2i.InputError):
             nothing()
+
+
+def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
+    networks = tiny_networks | {"image_encoder": copy.deepcopy(tiny_networks["image_encoder"])}
+    calibrate = networks["image_encoder"].calibrate
+    torch.nn.init.constant_(calibrate.weight, 5.0)
+    torch.nn.init.constant_(calibrate.bias, -0.5)
+    studio = t2i.Studio(networks, checkpoint.MODELS["flowers"], "cpu")
+    photos = [Image.new("RGB", (80, 60), "red"), *studio.draw(BLUE, 3)]
+    found = studio.match(photos, [RED, BLUE])
+    cosines = [dict(studio.describe(photo, [caption]))[caption] for photo, caption in zip(photos, [RED, BLUE])]
+    assert found == pytest.approx([1 / (1 + math.exp(0.5 - 5 * cosine)) for cosine in cosines], abs=1e-4)
+    assert studio.match(photos, RED)[0] == pytest.approx(found[0], abs=1e-5)
+    for photos, captions in (([], RED), (photos, []), (photos, ""), (photos, [RED] * 3)):
+        with pytest.raises(t2i.InputError):
+            studio.match(photos, captions)
+
+
+def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks):
+    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    studio = t2i.Studio(blind, checkpoint.MODELS["flowers"], "cpu")
+    assert not studio.sees and t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu").sees
+    with pytest.raises(t2i.InputError, match="no image encoder"):
+        studio.match(studio.draw(RED), RED)
+
+
+def test_words_hardly_met_are_named_where_they_were_recorded(tiny_model):
+    assert t2i.load(tiny_model).strange("the stock market fell") == []
+    described = json.loads((tiny_model / "config.json").read_text()) | {"words": "a red flower the"}
+    (tiny_model / "config.json").write_text(json.dumps(described))
+    studio = t2i.load(tiny_model)
+    assert studio.strange(RED) == [] and studio.strange("the stock market fell") == ["stock", "market", "fell"]
+    assert studio.strange(RED.ljust(201) + "stock market") == []  # not read
+    (tiny_model / "config.json").write_text(json.dumps(described | {"words": ["a"]}))
+    with pytest.raises(t2i.InputError, match="config.json: words must be text"):
+        t2i.load(tiny_model)
+
+
+def test_no_registered_model_finds_its_own_captions_strange():
+    known = {name: checkpoint.read_words(checkpoint.resolve(name)) for name in checkpoint.MODELS}
+    assert known["flowers"]
+    for name, spec in checkpoint.MODELS.items():
+        captions = [spec.placeholder, *spec.examples, *spec.more] if known[name] else []
+        assert not [caption for caption in captions if words.strange(caption, known[name])]
 
 
 @pytest.mark.parametrize("captions", [[], ""])

@@ -270,6 +270,7 @@ def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder,
         shared = {"text_encoder": config.text}  # not stored again
     else:
         networks["text_encoder"] = text
+        shared = {"words": " ".join(sorted(checkpoint.read_words(checkpoint.resolve(config.text))))}
     described = shared | {name: asdict(network.config) for name, network in networks.items()}
     if config.styles:
         described["styles"] = STYLES

@@ -16,6 +16,7 @@ from .. import checkpoint
 from ..evaluation.retrieval import retrieval
 from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
+from ..words import common
 from . import data, features
 from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 
@@ -134,7 +135,7 @@ def train(config: TextTraining) -> Path:
             figures = _measure(config, average.state, codes, corpus, views, device)
             log(out, epoch=epoch + 1, loss=loss.item(), **figures)
             bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | figures))
-    _export(config, average.state)
+    _export(config, average.state, common(caption for i in rows for caption in corpus.captions[i]))
     return out
 
 
@@ -171,11 +172,15 @@ def _measure(config, average, codes, corpus, views, device) -> dict[str, float]:
     return {"top1": top1, "ap50": ap50, "top1_centred": top1_centred, "ap50_centred": ap50_centred}
 
 
-def _export(config: TextTraining, average: dict[str, Tensor]) -> None:
+def _export(config: TextTraining, average: dict[str, Tensor], words: list[str]) -> None:
     model = JointEmbedding(0.0)
     model.load_state_dict(average)
     checkpoint.save(
         Path(config.out),
         {"text_encoder": model.text, "image_projection": model.image},
-        {"text_encoder": asdict(model.text.config), "training": {"text_encoder": shown(config)}},
+        {
+            "text_encoder": asdict(model.text.config),
+            "words": " ".join(words),
+            "training": {"text_encoder": shown(config)},
+        },
     )

@@ -1,9 +1,7 @@
 """The tab "Blend": the way from one sentence to another, or among four (GAN-INT, section 4.3)."""
 
-import gradio as gr
-
 from .desk import SEED_MAX, Desk, in_words
-from .panel import panel
+from .panel import event, panel
 
 
 def blend_tab(desk: Desk) -> None:
@@ -33,4 +31,4 @@ def blend_tab(desk: Desk) -> None:
         request = {"captions": captions, "at": at, "seed": seed, "model": model}
         return in_words(lambda: desk.blend(request, kind="PNG"))
 
-    gr.api(blend_event, api_name="blend")
+    event(blend_event, "blend")

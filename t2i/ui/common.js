@@ -77,9 +77,12 @@ const spec = (name) => props.models.find((model) => model.name === name);
 const speed = (reply) =>
   `${reply.ms.toFixed(1)} ms a picture · ${reply.model} · ${(reply.parameters / 1e6).toFixed(1)} M parameters`;
 
+const SILENCE = { error: "The server does not answer.", busy: true };
+const percent = (share) => `${Math.round(100 * share)} %`;
+
 // What the server made, with the reason beside the control if it made nothing.
 async function fetched(verb, request, note) {
-  const reply = (await awaited(verb(request))) || { error: "The server does not answer." };
+  const reply = (await awaited(verb(request))) || SILENCE;
   complain(note, reply.error);
   return reply;
 }
@@ -103,4 +106,46 @@ function seedBox(most, changed) {
     changed();
   });
   return { box, read: () => Math.min(Math.max(Math.trunc(Number(box.value)) || 0, 0), most) };
+}
+
+// Photos from a button, a drop or the clipboard: `add` gets each as a bitmap, with its name and how many may follow;
+// then comes `done`.
+function receive(note, add, done = () => {}) {
+  async function take(files) {
+    complain(note, "");
+    for (const [i, file] of [...files].entries()) {
+      try {
+        const image = await createImageBitmap(file); // honours the camera's orientation
+        await add(image, file.name, files.length - 1 - i);
+      } catch {
+        complain(note, `${file.name || "This"} is not a picture that your browser can read.`);
+      }
+    }
+    await done();
+  }
+
+  const chooser = find("input[type=file]");
+  find(".add").addEventListener("click", () => chooser.click());
+  chooser.addEventListener("change", () => take(chooser.files).then(() => (chooser.value = "")));
+  element.addEventListener("dragover", (event) => event.preventDefault());
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files);
+  });
+  document.addEventListener("paste", (event) => {
+    const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
+    if (element.offsetParent && files.length) take(files);
+  });
+}
+
+// Open a tab by its name in small letters, if there is one; narrow screens keep some in a menu.
+function openTab(name) {
+  const tabs = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
+  tabs.find((tab) => tab.textContent.trim().toLowerCase() === name)?.click();
+}
+
+// Go to another tab with something in hand: its script listens for the event `t2i-<tab>`.
+function handOver(tab, detail) {
+  document.dispatchEvent(new CustomEvent(`t2i-${tab.toLowerCase()}`, { detail }));
+  openTab(tab.toLowerCase());
 }

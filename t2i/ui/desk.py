@@ -13,11 +13,13 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 import t2i
 from t2i import files
-from t2i.checkpoint import MODELS
+from t2i.checkpoint import MODELS, ModelSpec
 from t2i.errors import InputError
+from t2i.photo import prepare
 
 COUNT = 16  # pictures on the page
 READ = 201  # characters of a caption that the text encoder reads
@@ -29,6 +31,10 @@ POINTS = 64  # pictures of a blend
 FILMS, FRAMES = ("gif", "webp", "png"), 33
 CAPTIONS = 8  # of a restyled photo
 PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
+PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
+RANKED = 64  # captions that a photo is described by
+STRANGE = 3  # words of a hint
+DRAWN = range(1, 4)  # the seeds of each caption in the index that the model draws
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
@@ -44,6 +50,7 @@ class Desk:
     def __init__(self, model: str) -> None:
         self.default = model
         self._studios = {model: t2i.load(model)}
+        self._galleries: dict[str, dict] = {}
         self._places = threading.BoundedSemaphore(WAITING)
         # One thread draws for all: torch keeps a pool of helpers for each thread that calls it.
         self._drawing = ThreadPoolExecutor(1, "drawing")
@@ -60,6 +67,20 @@ class Desk:
         answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style, at), kind)
         return answer | {"seeds": seeds, "note": _note(caption)}
 
+    def match(self, request: object) -> dict:
+        """How well each picture of `draw` fits its caption, from 0 to 1, and a hint where the caption is a strange one.
+
+        No matches if the model cannot see. A request of its own, for it costs a quarter of the drawing: the page asks
+        once the typing rests.
+        """
+        caption, seeds, style, at, model = self._read(request)
+
+        def job(studio: t2i.Studio) -> dict:
+            matches = _matches(studio, caption, seeds, style, at) if studio.sees else []
+            return {"matches": matches, "hint": _hint(studio, caption)}
+
+        return self._run(model, job)
+
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
 
@@ -69,7 +90,7 @@ class Desk:
         at = [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
         weights = [_corners(len(captions), *point) for point in at]
         answer = self._draw(model, lambda studio: studio.mix_array([c[:READ] for c in captions], weights, seed), kind)
-        return answer | {"note": next(filter(None, map(_note, captions)), "")}
+        return answer | {"note": _first_note(captions)}
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict:
         """Draw captions in the style of a photo, each as a data URI.
@@ -81,7 +102,54 @@ class Desk:
         photo = _photo(request.get("photo"))
         cut = [caption[:READ] for caption in captions]
         answer = self._draw(model, lambda studio: studio.restyle_array(photo, cut), kind)
-        return answer | {"note": next(filter(None, map(_note, captions)), "")}
+        return answer | {"note": _first_note(captions)}
+
+    def search(self, request: object) -> dict:
+        """Photos by how well they fit a caption, the best first.
+
+        `request`: {"caption": str, "photos": [data URI of a PNG, JPEG or WebP] up to 64, "model": str}.
+        """
+        model = self._read_model(request)
+        caption, photos = _caption(request.get("caption")), _photos(request.get("photos"))
+        matches = self._run(model, lambda studio: studio.match(photos, caption[:READ]))
+        ranked = sorted(enumerate(matches), key=lambda pair: -pair[1])
+        found = [{"photo": place, "match": round(match, 4)} for place, match in ranked]
+        return {"found": found, "note": _note(caption), "model": MODELS[model].title}
+
+    def describe(self, request: object) -> dict:
+        """Captions by how well they fit a photo, the best first.
+
+        `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 64, "model": str}; the model's
+        own captions if none are given.
+        """
+        model = self._read_model(request)
+        captions, photo = self._read_ranked(request, model), _photos([request.get("photo")])
+        matches = self._run(model, lambda studio: studio.match(photo, [caption[:READ] for caption in captions]))
+        ranked = sorted(zip(captions, matches), key=lambda pair: -pair[1])
+        found = [{"caption": caption, "match": round(match, 4)} for caption, match in ranked]
+        return {"found": found, "note": _first_note(captions), "model": MODELS[model].title}
+
+    def see(self, request: object) -> dict:
+        """Photos as directions, which the page keeps and compares with those of captions by itself.
+
+        `request`: {"photos": as for `search`, "model": str}.
+        """
+        model, photos = self._read_model(request), _photos(request.get("photos"))
+        return self._run(model, lambda studio: _directions(studio.index(photos)) | {"fit": studio.fit})
+
+    def hear(self, request: object) -> dict:
+        """Captions as directions; `request`: {"captions": as for `describe`, "model": str}."""
+        model = self._read_model(request)
+        captions = self._read_ranked(request, model)
+        heard = self._run(model, lambda studio: _directions(studio.embed([caption[:READ] for caption in captions])))
+        return heard | {"captions": captions, "note": _first_note(captions)}
+
+    def gallery(self, request: object) -> dict:
+        """Pictures that the model draws of its own captions, to be searched, as `see` would see them."""
+        model = self._read_model(request)
+        if model not in self._galleries:
+            self._galleries[model] = self._run(model, _gallery)
+        return self._galleries[model]
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
@@ -178,6 +246,13 @@ class Desk:
             raise InputError(f"Give two sentences or four, not {len(captions)}.")
         return [_caption(caption) for caption in captions], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
 
+    def _read_ranked(self, request: dict, model: str) -> list[str]:
+        captions = request.get("captions")
+        captions = _own(MODELS[model]) if captions is None else _list(captions, "captions")
+        if len(captions) > RANKED:
+            raise InputError(f"Give at most {RANKED} captions at once, not {len(captions)}.")
+        return [_caption(caption) for caption in captions]
+
     def _read_model(self, request: object) -> str:
         if not isinstance(request, dict):
             raise InputError("The request must be an object with a caption.")
@@ -201,6 +276,38 @@ def in_words(answer):
 def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> np.ndarray:
     style = style[: len(studio.styles)]  # models differ in their sliders
     return studio.draw_array(caption[:READ], seeds, style, at)
+
+
+def _own(spec: ModelSpec) -> list[str]:
+    """The captions that come with a model."""
+    return [*spec.examples, *spec.more] or [spec.placeholder]
+
+
+def _gallery(studio: t2i.Studio) -> dict:
+    captions = [caption for caption in _own(studio.spec) for _ in DRAWN]
+    pictures = studio.draw(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
+    drawn = {"pictures": [_picture(picture, "JPEG") for picture in pictures], "captions": captions}
+    return drawn | _directions(studio.index(pictures)) | {"fit": studio.fit}
+
+
+def _directions(rows: Tensor) -> dict[str, str]:
+    """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
+    return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
+
+
+def _matches(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> list[float]:
+    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, caption, seeds, style, at)]
+    return [round(match, 4) for match in studio.match(pictures, caption[:READ])]
+
+
+def _hint(studio: t2i.Studio, caption: str) -> str:
+    """What to say of a caption far from all that the model learnt, in words; else nothing."""
+    strange = studio.strange(caption[:READ])[:STRANGE]
+    if not strange:
+        return ""
+    listed = ", ".join(f"“{word}”" for word in strange)
+    knows = f"This model knows {studio.spec.knows}. " if studio.spec.knows else ""
+    return f"{knows}It has hardly met {listed}."
 
 
 def _timed(job: Callable[[], T]) -> tuple[float, T]:
@@ -238,8 +345,20 @@ def _photo(value: object) -> Image.Image:
     return photo
 
 
+def _photos(values: object) -> list[Image.Image]:
+    """What the networks see of photos in data URIs: each is made small before the next is decoded."""
+    values = _list(values, "photos")
+    if len(values) > PHOTOS or sum(len(value) for value in values if isinstance(value, str)) > PHOTOS_BYTES:
+        raise InputError(f"Give at most {PHOTOS} photos at once, of {PHOTOS_BYTES // 10**6} MB together.")
+    return [Image.fromarray(prepare(_photo(value))) for value in values]
+
+
 def _note(caption: str) -> str:
     return f"Only the first {READ} characters are read." if len(caption) > READ else ""
+
+
+def _first_note(captions: list[str]) -> str:
+    return next(filter(None, map(_note, captions)), "")
 
 
 def _corners(count: int, across: float, down: float) -> list[float]:

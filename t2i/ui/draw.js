@@ -16,6 +16,7 @@ const asking = follow(server.draw, request, show);
 
 function ask() {
   grid.setAttribute("aria-busy", "true");
+  sorting = false;
   asking();
 }
 
@@ -41,10 +42,12 @@ function show(sent, reply, newest) {
     });
     markHearts();
     find(".status").textContent = speed(reply);
+    judged(null);
   }
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
   if (!reply.error) remember(reply.pictures[0]);
+  resting = setTimeout(judge, RESTED);
   say(note.textContent || `Sixteen pictures: ${sent.caption}`);
 }
 
@@ -52,13 +55,14 @@ function show(sent, reply, newest) {
 
 const tiles = Array.from({ length: props.count }, (_, i) => {
   const item = make("li");
-  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i}` });
+  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i} t2i-match-${i}` });
   const foot = make("div", { class: "foot" });
   const number = make("span", { id: `t2i-seed-${i}`, class: "number" });
+  const match = make("span", { id: `t2i-match-${i}`, class: "match" });
   const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
   picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
   const heart = make("button", { type: "button", class: "heart", "aria-pressed": "false" });
-  foot.append(number, lock);
+  foot.append(number, match, lock);
   item.append(picture, heart, foot);
   grid.append(item);
 
@@ -68,7 +72,7 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   heart.addEventListener("focus", () => rove(i));
   heart.addEventListener("click", () => like(i));
   lock.addEventListener("click", () => hold(i, !locked(i)));
-  return { picture, heart, number, lock };
+  return { picture, heart, number, match, lock };
 });
 
 const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
@@ -160,6 +164,56 @@ plane.addEventListener("keydown", (event) => {
 find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
 find(".back").addEventListener("click", () => place(start));
 
+// ---- does it match, and does the model know such words? Asked of the server when nothing has changed for a while, sorted by when the person says so.
+
+const RESTED = 300; // ms
+
+let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
+let sorting = false; // asked for, and waiting for the matches
+let resting;
+
+async function judge() {
+  const mine = shown;
+  if (!mine) return;
+  const reply = await server.match(mine);
+  if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
+  if (reply?.busy) resting = setTimeout(judge, RETRY);
+  if (!reply?.matches) return;
+  if (!note.textContent && reply.hint) say((note.textContent = reply.hint));
+  if (!reply.matches.length) return; // the model cannot see
+  judged(reply.matches);
+  if (sorting) sort();
+}
+
+function judged(found) {
+  clearTimeout(resting);
+  matches = found;
+  tiles.forEach(({ match }, i) => {
+    match.parentNode.style.setProperty("--match", found ? found[i] : 0);
+    match.replaceChildren(...(found ? [make("span", { class: "heard" }, "match "), percent(found[i])] : []));
+  });
+}
+
+// The best first; equals, and what is locked, keep what they are.
+function sort() {
+  sorting = !matches || grid.getAttribute("aria-busy") === "true";
+  if (sorting) return; // until the matches are there
+  const order = seeds.map((_, i) => i).sort((a, b) => matches[b] - matches[a]);
+  const was = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
+  order.forEach((from, to) => {
+    tiles[to].picture.firstChild.src = was[from][0];
+    tiles[to].lock.setAttribute("aria-pressed", was[from][1]);
+  });
+  for (const all of [seeds, ats]) all.splice(0, all.length, ...order.map((i) => all[i]));
+  shown = { ...shown, seeds: [...seeds], at: shown.at && [...ats] };
+  label();
+  markHearts();
+  judged(order.map((i) => matches[i]));
+  say(`Sorted by match, the best first: seed ${seeds[0]}`);
+}
+
+find(".sort").addEventListener("click", sort);
+
 // ---- style
 
 function slide(slider, value) {
@@ -205,6 +259,7 @@ caption.addEventListener("keydown", (event) => {
 
 function dress() {
   fit(spec(menu.value).styles);
+  find(".t2i-draw").classList.toggle("sees", spec(menu.value).sees);
   caption.placeholder = spec(menu.value).placeholder;
   find(".chips").replaceChildren(
     ...spec(menu.value).examples.map((example) => {
@@ -223,6 +278,16 @@ menu.addEventListener("change", () => {
   const untouched = props.models.some((model) => model.examples.includes(caption.value));
   if (untouched) caption.value = spec(menu.value).examples[0];
   dress();
+  ask();
+});
+
+// Words from another tab.
+document.addEventListener("t2i-draw", ({ detail }) => {
+  if (menu.value !== detail.model) {
+    menu.value = detail.model;
+    dress();
+  }
+  caption.value = detail.caption;
   ask();
 });
 
@@ -267,11 +332,11 @@ function restore(query) {
   dress();
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
   tiles.forEach((_, i) => hold(i, false));
-  const style = list(query.get("style"), sliders.length);
+  const style = fields(query.get("style"), sliders.length);
   sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
-  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(list(query.get("at"), 2)));
+  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
   for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
-  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => list(tile, 4))) {
+  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => fields(tile, 4))) {
     const i = Number(tile); // "length" is no tile
     if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
   }
@@ -308,10 +373,10 @@ find(".sheet").addEventListener("click", () => {
     model: query.get("model"),
     caption: query.get("caption"),
     seeds: [query.get("seed")],
-    at: [list(query.get("at"), 2)],
-    style: list(query.get("style"), props.count),
+    at: [fields(query.get("at"), 2)],
+    style: fields(query.get("style"), props.count),
   }));
-  save(server.sheet, { pictures }, find(".told"));
+  save(server.sheet, { pictures }, find(".said"));
 });
 
-openLinked();
+openTab(LINK.get("tab")); // this is the tab that opens first: a link may be for another

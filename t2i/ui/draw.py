@@ -1,9 +1,7 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-import gradio as gr
-
 from .desk import COUNT, FAVOURITES, SEED_MAX, Desk, in_words
-from .panel import panel
+from .panel import event, panel
 
 
 def draw_tab(desk: Desk) -> None:
@@ -13,6 +11,9 @@ def draw_tab(desk: Desk) -> None:
     def draw(request):
         return in_words(lambda: desk.draw(request))
 
+    def match(request):
+        return in_words(lambda: desk.match(request))
+
     def png(request):
         return in_words(lambda: desk.png(request))
 
@@ -20,7 +21,7 @@ def draw_tab(desk: Desk) -> None:
         return in_words(lambda: desk.sheet(request))
 
     limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES}
-    panel("draw", [draw, png, sheet], model=desk.default, **limits)
+    panel("draw", [draw, match, png, sheet], model=desk.default, **limits)
 
     def draw_event(
         caption: str,
@@ -40,10 +41,11 @@ def draw_tab(desk: Desk) -> None:
                 lie in rows of four: 1 across is the next seed, 1 down the fourth next.
 
         Returns:
-            pictures (PNG data URIs), seeds, note, ms (a picture), model, parameters;
-            or error, in words.
+            pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
+            cannot see), hint (where the caption is far from what the model learnt), seeds, note, ms (a picture), model,
+            parameters; or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at}
-        return in_words(lambda: desk.draw(request, kind="PNG"))
+        return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
 
-    gr.api(draw_event, api_name="draw")
+    event(draw_event, "draw")

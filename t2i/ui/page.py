@@ -10,9 +10,10 @@ from .blend import blend_tab
 from .desk import Desk
 from .draw import draw_tab
 from .restyle import restyle_tab
+from .search import search_tab
 
 HERE = Path(__file__).parent
-TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab, "About": about_tab}
+TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab, "Search": search_tab, "About": about_tab}
 
 # Fonts of the reader's own machine: nothing is fetched from anywhere else.
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]

@@ -29,15 +29,22 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
         js_on_load=read(*SCRIPTS, f"{name}.js") if (HERE / f"{name}.js").exists() else None,
         apply_default_css=False,
         server_functions=verbs,
-        models=[asdict(spec) | {"styles": _styles(spec.name)} for spec in checkpoint.MODELS.values()],
+        models=[asdict(spec) | _known(spec.name) for spec in checkpoint.MODELS.values()],
         **properties,
     )
 
 
-def _styles(model: str) -> list[dict[str, str]]:
-    """A model's style sliders, known without loading it."""
+def event(function: Callable, name: str) -> None:
+    """A verb for programs, of this name in the HTTP API and among the MCP tools."""
+    function.__name__ = name  # what MCP goes by
+    gr.api(function, api_name=name)
+
+
+def _known(model: str) -> dict:
+    """A model's style sliders, and whether it sees pictures, known without loading it."""
     try:
-        named = checkpoint.read_styles(checkpoint.resolve(model))
+        folder = checkpoint.resolve(model)
+        named, sees = checkpoint.read_styles(folder), "image_encoder" in checkpoint.read_config(folder)
     except InputError:  # a model that is not to be had is told when somebody chooses it
-        named = None
-    return [asdict(style) for style in named or checkpoint.UNNAMED]
+        named, sees = None, False
+    return {"styles": [asdict(style) for style in named or checkpoint.UNNAMED], "sees": sees}

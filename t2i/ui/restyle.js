@@ -93,29 +93,7 @@ function see(row) {
 
 // ---- getting photos: button, drop, paste, or one that the model draws
 
-async function take(files) {
-  complain(note, "");
-  for (const file of files) {
-    try {
-      addPhoto(await createImageBitmap(file)); // honours the camera's orientation
-    } catch {
-      complain(note, `${file.name || "This"} is not a picture that your browser can read.`);
-    }
-  }
-}
-
-const chooser = find("input[type=file]");
-find(".add").addEventListener("click", () => chooser.click());
-chooser.addEventListener("change", () => take(chooser.files).then(() => (chooser.value = "")));
-element.addEventListener("dragover", (event) => event.preventDefault());
-element.addEventListener("drop", (event) => {
-  event.preventDefault();
-  take(event.dataTransfer.files);
-});
-document.addEventListener("paste", (event) => {
-  const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
-  if (element.offsetParent && files.length) take(files);
-});
+receive(note, addPhoto);
 
 find(".drawn").addEventListener("click", async () => {
   const examples = spec(menu.value).examples;

@@ -1,9 +1,7 @@
 """The tab "Style": photos by captions, the paper's Figure 6 (style encoder S, section 4.4)."""
 
-import gradio as gr
-
 from .desk import SEED_MAX, Desk, in_words
-from .panel import panel
+from .panel import event, panel
 
 CAPTIONS = 6  # columns
 
@@ -33,4 +31,4 @@ def restyle_tab(desk: Desk) -> None:
         """
         return in_words(lambda: desk.restyle({"photo": photo, "captions": captions, "model": model}, kind="PNG"))
 
-    gr.api(restyle_event, api_name="restyle")
+    event(restyle_event, "restyle")

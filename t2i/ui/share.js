@@ -6,14 +6,14 @@ const SAID = 2500; // ms that a button says what it has done
 const LINK = new URLSearchParams(location.search.slice(0, LONGEST));
 
 const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // what is no number is 0
-const list = (text, most) => (text ? text.split(",", most) : []);
+const fields = (text, most) => (text ? text.split(",", most) : []);
 const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a caption is typed
 
 // `state()` tells what makes the pictures, as pairs for a query; `restore(query)` sets it, from an empty one as it first
 // is. Returns both for whole queries, with the tab and the model; the tab starts from the page's link if it is for it.
 function shareable(tab, state, restore) {
   const share = find(".share");
-  const told = find(".told");
+  const told = find(".said");
 
   const query = () => String(new URLSearchParams([["tab", tab], ["model", menu.value], ...state()]));
 
@@ -49,10 +49,4 @@ function brief(button, words) {
   clearTimeout(button.timer);
   button.timer = setTimeout(() => (button.textContent = label), SAID);
   say(words);
-}
-
-// The tab that opens first hands a link on to the one it is for; narrow screens keep some tabs in a menu.
-function openLinked() {
-  const tabs = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
-  tabs.find((tab) => tab.textContent.trim().toLowerCase() === LINK.get("tab"))?.click();
 }

@@ -18,9 +18,8 @@ def text(tmp_path):
     torch.manual_seed(1)
     network = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
     config = {"widths": (16, 16, 16), "hidden": 16, "embedding": 32}
-    checkpoint.save(
-        tmp_path / "text", {"text_encoder": network}, {"text_encoder": config, "training": {"text_encoder": {}}}
-    )
+    described = {"text_encoder": config, "words": "a red square", "training": {"text_encoder": {}}}
+    checkpoint.save(tmp_path / "text", {"text_encoder": network}, described)
     return tmp_path / "text"
 
 
@@ -38,6 +37,7 @@ def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
     written = json.loads((out / "config.json").read_text())
     assert written["training"]["gan"]["objective"] == "gan-int-cls" and written["training"]["gan"]["epochs_done"] == 2
     assert (out / "samples-0002.png").stat().st_size > 1000
+    assert checkpoint.read_words(out) == {"a", "red", "square"}  # they go with the text encoder
     assert len(t2i.load(str(out)).draw("a red square", seeds=range(3))) == 3
 
 
@@ -104,7 +104,9 @@ def test_a_registered_models_text_encoder_is_shared_not_copied(config, text, mon
     monkeypatch.setenv("T2I_FLOWERS", str(text))
     out = gan.train(replace(config, text="flowers"))
     assert not (out / "text_encoder.safetensors").exists()
-    assert json.loads((out / "config.json").read_text())["text_encoder"] == "flowers"
+    written = json.loads((out / "config.json").read_text())
+    assert written["text_encoder"] == "flowers" and "words" not in written
+    assert checkpoint.read_words(out) == {"a", "red", "square"}  # by way of that model
     assert len(t2i.load(str(out)).draw("a red square")) == 1
 
 

@@ -29,7 +29,9 @@ def config(corpus, tmp_path):
 
 def test_it_writes_a_checkpoint_and_measures_retrieval(config):
     out = text_encoder.train(config)
-    assert json.loads((out / "config.json").read_text())["training"]["text_encoder"]["epochs"] == 2
+    written = json.loads((out / "config.json").read_text())
+    assert written["training"]["text_encoder"]["epochs"] == 2
+    assert written["words"] == "a all blue green is it of red square this"  # white is for testing
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and all(0 <= line["top1"] <= 1 for line in lines)
     assert (out / "text_encoder.safetensors").exists() and (out / "image_projection.safetensors").exists()

@@ -1,0 +1,51 @@
+"""The tab "Search": pictures by words, and words by a picture, in the joint space of both."""
+
+from .desk import PHOTOS, RANKED, Desk, in_words
+from .panel import event, panel
+
+
+def search_tab(desk: Desk) -> None:
+    """Build the tab inside the surrounding Blocks."""
+
+    # Plain functions, because Gradio marks what it may call with an attribute.
+    def see(request):
+        return in_words(lambda: desk.see(request))
+
+    def hear(request):
+        return in_words(lambda: desk.hear(request))
+
+    def gallery(request):
+        return in_words(lambda: desk.gallery(request))
+
+    panel("search", [see, hear, gallery], model=desk.default, atOnce=PHOTOS // 4, captions=RANKED)
+
+    def search_event(caption: str, photos: list[str], model: str = desk.default) -> dict:
+        """Find the photos that fit a caption best.
+
+        Args:
+            caption: what to look for, in English; 201 characters are read.
+            photos: up to 64 PNG, JPEG or WebP pictures of at most 1024×1024 pixels, as data URIs, of 8 MB together;
+                their central squares are seen, at 64×64.
+            model: a name from the page's model menu.
+
+        Returns:
+            found (the best first: photo, its place in the list from 0; match, how probably it fits, from 0 to 1),
+            note, model; or error, in words.
+        """
+        return in_words(lambda: desk.search({"caption": caption, "photos": photos, "model": model}))
+
+    def describe_event(photo: str, captions: list[str] | None = None, model: str = desk.default) -> dict:
+        """Find the captions that fit a photo best.
+
+        Args:
+            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is seen, at 64×64.
+            captions: up to 64 sentences, in English, else those that come with the model.
+            model: a name from the page's model menu.
+
+        Returns:
+            found (the best first: caption; match, how probably it fits, from 0 to 1), note, model; or error, in words.
+        """
+        return in_words(lambda: desk.describe({"photo": photo, "captions": captions, "model": model}))
+
+    event(search_event, "search")
+    event(describe_event, "describe")
