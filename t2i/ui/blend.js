@@ -175,7 +175,7 @@ function restore(query) {
   find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
   boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
   seed.box.value = clamp(query.get("seed") ?? 1, 0, props.seedMax);
-  const at = list(query.get("at"), 2);
+  const at = fields(query.get("at"), 2);
   sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
   told();
   arrange();

@@ -267,11 +267,11 @@ function restore(query) {
   dress();
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
   tiles.forEach((_, i) => hold(i, false));
-  const style = list(query.get("style"), sliders.length);
+  const style = fields(query.get("style"), sliders.length);
   sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
-  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(list(query.get("at"), 2)));
+  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
   for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
-  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => list(tile, 4))) {
+  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => fields(tile, 4))) {
     const i = Number(tile); // "length" is no tile
     if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
   }
@@ -308,8 +308,8 @@ find(".sheet").addEventListener("click", () => {
     model: query.get("model"),
     caption: query.get("caption"),
     seeds: [query.get("seed")],
-    at: [list(query.get("at"), 2)],
-    style: list(query.get("style"), props.count),
+    at: [fields(query.get("at"), 2)],
+    style: fields(query.get("style"), props.count),
   }));
   save(server.sheet, { pictures }, find(".told"));
 });

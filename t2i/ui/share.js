@@ -6,7 +6,7 @@ const SAID = 2500; // ms that a button says what it has done
 const LINK = new URLSearchParams(location.search.slice(0, LONGEST));
 
 const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // what is no number is 0
-const list = (text, most) => (text ? text.split(",", most) : []);
+const fields = (text, most) => (text ? text.split(",", most) : []);
 const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a caption is typed
 
 // `state()` tells what makes the pictures, as pairs for a query; `restore(query)` sets it, from an empty one as it first
