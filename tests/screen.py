@@ -75,6 +75,11 @@ def settle(page):
     page.wait_for_function(SETTLED, timeout=20_000)
 
 
+def rest(page):
+    """Wait until no tab awaits an answer."""
+    page.wait_for_function("!document.querySelector('[data-waiting]')", timeout=20_000)
+
+
 def pixels(page) -> np.ndarray:
     settle(page)
     flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)

@@ -1,6 +1,6 @@
 """A server that goes away under the hand, and comes back."""
 
-from tests.screen import free_port, served, settle
+from tests.screen import free_port, rest, served, settle
 
 
 def test_a_drag_outlives_its_server(new_page, model):
@@ -10,7 +10,7 @@ def test_a_drag_outlives_its_server(new_page, model):
         settle(page)
         page.get_by_role("tab", name="Blend").click()
         page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")
-        page.wait_for_load_state("networkidle")
+        rest(page)
     way, note = page.get_by_label("Way", exact=True), page.locator("#t2i-blend-note")
     last = page.locator(".blended").get_attribute("src")
     for _ in range(20):

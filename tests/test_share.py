@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import numpy as np
 import pytest
 
-from tests.screen import COUNT, decode, note, pixels, same, seeds, settle
+from tests.screen import COUNT, decode, note, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird, 100 % & more + café"
 BLENDED = "document.querySelector('.blended')?.src.startsWith('data:image/jpeg')"
@@ -47,11 +47,11 @@ def test_a_link_opens_blend_where_it_was(page, new_page, count):
     page.locator("#t2i-blend-seed").fill("12")
     page.locator("#t2i-blend-across").press("PageUp")
     page.wait_for_function(BLENDED)
-    page.wait_for_load_state("networkidle")
+    rest(page)
     before = decode(page.locator(".blended").get_attribute("src")).astype(int)
     other = new_page(link_of(page))
     other.wait_for_function(BLENDED)
-    other.wait_for_load_state("networkidle")
+    rest(other)
     after = decode(other.locator(".blended").get_attribute("src"))
     assert np.abs(after - before).mean() < 1  # drawn in another batch
     assert other.locator(".sentences li:visible").count() == count
