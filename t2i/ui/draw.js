@@ -164,7 +164,8 @@ plane.addEventListener("keydown", (event) => {
 find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
 find(".back").addEventListener("click", () => place(start));
 
-// ---- does it match, and does the model know such words? Asked of the server when nothing has changed for a while, sorted by when the person says so.
+// ---- does it match, and does the model know such words? The server is asked when nothing has changed for a while;
+// the grid is sorted when the person says so.
 
 const RESTED = 300; // ms
 
