@@ -1,9 +1,9 @@
-"""How fast the page is under the hand, in Chromium, and how fast the plain way is: `python examples/screen.py`.
+"""How fast the page is under the hand, in Chromium, and how fast the plain way is: `python -m examples.screen [MODEL]`.
 
-Beside the page it serves, in the same run and with the same model (T2I_FLOWERS may name its folder), what Gradio's
-first pages teach: `gr.Image` and `gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted
-a second while a slider is dragged, and times each letter of a caption from its input event to sixteen new pictures.
-The two take turns, so that a busy machine slows both; medians of three rounds, about three minutes.
+Beside the page it serves, in the same run and with the same model, what Gradio's first pages teach: `gr.Image` and
+`gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted a second while a slider is dragged,
+and times each letter of a caption from its input event to sixteen new pictures. The two take turns, so that a busy
+machine slows both; medians of three rounds, about three minutes.
 """
 
 import os
@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from t2i import checkpoint
 
 ROOT = Path(__file__).parents[1]
 CAPTION = "a flower with pink petals and a yellow centre"
@@ -75,20 +77,31 @@ TYPING_WATCH = """([box, watched]) => {
 }"""
 
 
-def main() -> None:
+def run(model: str = "flowers") -> dict:
+    """Medians of the rounds, by figure, for this page and the plain one."""
+    folder = str(checkpoint.resolve(model))
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        with _served("app.py") as ours, _served(__file__, "plain") as plain:
-            turns = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
+        with _served(folder, "app.py") as ours, _served(folder, __file__, "plain") as plain:
+            rounds = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
         version = browser.version
         browser.close()
-    print(f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}")
-    for name in turns[0][0]:
-        here, there = (statistics.median(figures[name] for figures in side) for side in zip(*turns))
+    page, plain = ({name: statistics.median(one[name] for one in side) for name in side[0]} for side in zip(*rounds))
+    machine = {"processor": _processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    return {"model": Path(model).name, "page": page, "plain": plain, "chromium": version, "machine": machine}
+
+
+def table(figures: dict) -> str:
+    """The figures in words."""
+    lines = [f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}"]
+    for name, here in figures["page"].items():
+        there = figures["plain"][name]
         ratio = here / there if name.startswith("frames") else there / here
-        print(f"{name:42}{here:10.1f}{there:10.1f}{ratio:8.1f}")
-    print(f"{_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} · Chromium {version}")
+        lines.append(f"{name:42}{here:10.1f}{there:10.1f}{ratio:8.1f}")
+    machine = figures["machine"]
+    told = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
+    return "\n".join([*lines, f"{told} · Chromium {figures['chromium']}"])
 
 
 def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str, float]:
@@ -131,11 +144,12 @@ def _type(page: Page, places: dict[str, str]) -> list[float]:
 
 
 @contextmanager
-def _served(*arguments: str) -> Iterator[str]:
+def _served(model: str, *arguments: str) -> Iterator[str]:
+    """The address of a page that shows the model of a folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "T2I_FLOWERS": model, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -191,4 +205,4 @@ def _processor() -> str:
 
 
 if __name__ == "__main__":
-    _plain() if sys.argv[1:] == ["plain"] else main()
+    _plain() if sys.argv[1:] == ["plain"] else print(table(run(*sys.argv[1:])))
