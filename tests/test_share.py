@@ -108,11 +108,11 @@ def test_hostile_links_execute_nothing(new_page, url, tab):
     # The fixture looks for dialogs and errors.
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-1e308", "9" * 400, "length"])
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])
 def test_every_number_of_a_link_is_clamped(new_page, url, number):
-    many = ",".join([number] * 50)
-    tiles = [("lock", number), ("tile", f"{number},{number}"), ("tile", many), ("tile", f"2,{number}")]
-    pairs = [("seed", number), ("style", many), ("at", many), *tiles]
+    many = ",".join([number, "1e308", "length", ""] * 20)
+    tiles = [("tile", tile) for tile in (f"{number},{number}", f"2,{number}", "length,5", many)]
+    pairs = [("seed", number), ("style", many), ("at", many), ("lock", number), *tiles]
     page = new_page(query(url, ("tab", "draw"), ("caption", "a red flower"), *pairs))
     assert len(pixels(page)) == COUNT and note(page) == ""
     assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(seeds(page)) == COUNT
