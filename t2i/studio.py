@@ -19,6 +19,7 @@ from .models.text_encoder import ALPHABET
 from .photo import prepare
 
 MOST_STEPS = 256  # pictures of a way
+ROW = 4  # seeds in a row of their plane
 STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the direction
 
 
@@ -39,6 +40,21 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
     """
     rows = (torch.Generator().manual_seed(seed) for seed in _whole(seeds))
     return torch.stack([torch.randn(GeneratorConfig.noise, generator=g) for g in rows])
+
+
+def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
+    """The noise z (N, 100) of points on the plane of seeds, which lie there in rows of four.
+
+    `at`: a point [across, down] from each seed, both from 0 to 1: 1 across is seed + 1, 1 down is seed + 4. Between
+    seeds the noise of the four around a point is mixed, and scaled by the length of its weights: so it stays noise of
+    standard deviation 1, about 10 long, which is all that G ever saw.
+    """
+    if len(at) != len(seeds) or not all(len(point) == 2 and all(0 <= x <= 1 for x in point) for point in at):
+        raise InputError("at must be a point [across, down] from 0 to 1 for each seed")
+    across, down = torch.tensor(at, dtype=torch.float32).unbind(1)
+    weights = torch.stack([(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down])
+    corners = torch.stack([noise(seed + step for seed in seeds) for step in (0, 1, ROW, ROW + 1)])  # (4, N, 100)
+    return (normalize(weights, dim=0)[..., None] * corners).sum(0)
 
 
 class Studio:
@@ -64,21 +80,30 @@ class Studio:
         self._reads = networks["text_encoder"].config.length
 
     def draw(
-        self, captions: str | Sequence[str], seeds: int | Iterable[int] = 0, style: Sequence[float] = ()
+        self,
+        captions: str | Sequence[str],
+        seeds: int | Iterable[int] = 0,
+        style: Sequence[float] = (),
+        at: Sequence[Sequence[float]] = (),
     ) -> list[Image.Image]:
         """Draw captions: a picture a seed, or a picture a caption, or one for each pair if both are as many.
 
         `style`: numbers from -1 to 1, one for each of `styles` or fewer; 0 leaves the pictures as they are.
+        `at`: how far on from each seed, as `between` says; nothing for the seeds' own pictures.
         Captions are lower-cased and read up to 201 characters. Pictures are 64×64. `InputError` if one cannot be drawn.
         """
-        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style)]
+        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style, at)]
 
     def draw_array(
-        self, captions: str | Sequence[str], seeds: int | Iterable[int] = 0, style: Sequence[float] = ()
+        self,
+        captions: str | Sequence[str],
+        seeds: int | Iterable[int] = 0,
+        style: Sequence[float] = (),
+        at: Sequence[Sequence[float]] = (),
     ) -> np.ndarray:
         """The same as pixels (N, 64, 64, 3), uint8."""
         h = self._embed([captions] if isinstance(captions, str) else list(captions))
-        z = noise(seeds) + self._move(style)
+        z = (between(_whole(seeds), at) if len(at) else noise(seeds)) + self._move(style)
         if len(h) != len(z) and 1 not in (len(h), len(z)):
             raise InputError(f"{len(h)} captions and {len(z)} seeds: give one of either, or as many of both")
         count = max(len(h), len(z))

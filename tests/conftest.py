@@ -1,4 +1,4 @@
-"""What the tests share: a model small enough to make on the spot."""
+"""What the tests share: a model small enough to make on the spot, the page that shows it, and a browser."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +20,7 @@ from t2i.models import (
     TextEncoder,
     TextEncoderConfig,
 )
+from tests.screen import free_port, save, served, settle
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +60,56 @@ def tiny_model(tiny_networks, tmp_path) -> Path:
     folder = tmp_path / "tiny"
     checkpoint.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
     return folder
+
+
+@pytest.fixture(scope="session")
+def model(tiny_networks, tmp_path_factory) -> Path:
+    """A checkpoint folder with the tiny networks, for tests that leave it as it is."""
+    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def url(model):
+    """The address of the page, served with the tiny model."""
+    with served(model, free_port()) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright import sync_api
+
+    with sync_api.sync_playwright() as playwright:
+        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser):
+    """Opens a page at an address; what must never happen on one, in any test, is looked for at the end."""
+    pages, wrong = [], []
+
+    def open_page(address: str, **properties):
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | properties)
+        pages.append(page)
+        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert not wrong
+
+
+@pytest.fixture
+def page(new_page, url):
+    page = new_page(url)
+    settle(page)
+    return page

@@ -5,131 +5,23 @@ import copy
 import io
 import json
 import math
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
-from dataclasses import asdict
-from pathlib import Path
 
 import gradio_client
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from playwright import sync_api
 
 import t2i
 from t2i import checkpoint
 from t2i.checkpoint import MODELS
 from t2i.ui import LOOK, create_demo
 from t2i.ui.desk import COUNT, WAITING, Busy, Desk, in_words
+from tests.screen import ask, decode, note, pixels, same, save, seeds, settle
 
-ROOT = Path(__file__).parents[1]
 CAPTION = "a flower with pink petals"
-SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
-
-# The sixteen pictures as the browser decoded them, one above the other; as text, which travels fast.
-PIXELS = """() => {
-  const images = [...document.querySelectorAll('.grid img')];
-  const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 * images.length });
-  const context = canvas.getContext('2d');
-  images.forEach((image, i) => context.drawImage(image, 0, 64 * i));
-  const bytes = context.getImageData(0, 0, canvas.width, canvas.height).data;
-  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
-}"""
-
-
-def save(networks, folder, **described) -> Path:
-    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(tiny_networks, tmp_path_factory) -> Path:
-    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def url(model):
-    """The address of `python app.py`, run as a person would run it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "T2I_FLOWERS": str(model),
-        "GRADIO_ANALYTICS_ENABLED": "False",
-        "HF_HUB_OFFLINE": "1",
-    }
-    command = [sys.executable, str(ROOT / "app.py")]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as app:
-        try:
-            said = ""
-            for line in app.stdout:
-                said += line
-                if "Running on" in line:
-                    break
-            else:
-                pytest.fail(f"app.py stopped:\n{said}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            app.terminate()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(browser, url):
-    page = browser.new_page(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    page.wrong = []  # what must never happen, in any test
-    page.on("dialog", lambda dialog: (page.wrong.append(dialog.message), dialog.dismiss()))
-    page.on("pageerror", lambda error: page.wrong.append(str(error)))
-    page.goto(url)
-    settle(page)
-    yield page
-    wrong = page.wrong
-    page.close()
-    assert not wrong
-
-
-def settle(page):
-    page.wait_for_function(SETTLED, timeout=20_000)
-
-
-def pixels(page) -> np.ndarray:
-    settle(page)
-    flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
-    return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
-
-
-def seeds(page) -> list[int]:
-    return [int(text) for text in page.locator(".number").all_inner_texts()]
-
-
-def note(page) -> str:
-    return page.locator("#t2i-note").inner_text()
-
-
-def same(one, two) -> np.ndarray:
-    """Which of the sixteen pictures are the same in both."""
-    return (one == two).all(axis=(1, 2, 3))
 
 
 def test_pictures_follow_the_typing(page):
@@ -209,6 +101,38 @@ def test_style_by_arrow_key_and_reset(page):
     assert not same(before, pixels(page)).any()
     page.get_by_role("button", name="Reset all").click()
     assert same(before, pixels(page)).all()
+
+
+def test_the_plane_of_seeds_is_dragged_snapped_and_reset(page):
+    before, box = pixels(page), page.get_by_label("Seed", exact=True)
+    page.get_by_label("Lock seed 1", exact=True).click()
+    plane = page.get_by_label("Plane", exact=True)
+    area = plane.bounding_box()
+    page.mouse.move(area["x"] + 100, area["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(area["x"] + 72, area["y"] + 44, steps=8)  # against the window: it goes across and down
+    page.mouse.up()
+    assert same(before, pixels(page)).tolist() == [True] + [False] * 15  # the locked one stays
+    assert plane.get_attribute("aria-valuetext") == "Seed 1, 0.44 across and 0.25 down"
+    page.locator(".picture").nth(5).click()
+    assert page.locator(".made").inner_text().startswith("Seed 6, 0.44 across and 0.25 down")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    page.keyboard.press("Escape")
+    picture = Image.open(download.value.path())
+    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([28 / 64, 16 / 64], abs=0.01)]
+    assert np.abs(pixels(page)[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
+    page.get_by_label("Lock seed 1", exact=True).click()
+    page.get_by_role("button", name="Snap").click()
+    assert same(before, pixels(page)).all() and page.get_by_role("button", name="Snap").is_disabled()
+    for _ in range(10):
+        plane.press("ArrowDown")
+    down = pixels(page)
+    assert box.input_value() == "5" and same(before[4:], down[:12]).all()  # ten tenths down: the next row of four
+    page.get_by_role("button", name="Reset", exact=True).click()
+    assert same(before, pixels(page)).all() and box.input_value() == "1"
+    plane.press("ArrowUp")
+    assert box.input_value() == "0" and seeds(page) == list(range(16))  # the plane begins at seed 0
 
 
 def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
@@ -394,10 +318,6 @@ def picture(page) -> str:
     return page.locator(".blended").get_attribute("src")
 
 
-def decode(uri: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
-
-
 def becomes_another(page, old: str) -> None:
     page.wait_for_function("old => document.querySelector('.blended').src !== old", arg=old)
 
@@ -414,7 +334,7 @@ def test_blend_follows_the_words_the_keys_and_the_stops(blend):
     assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
     last = decode(blend.locator(".strip img").last.get_attribute("src")).astype(int)
     assert np.abs(last - decode(end)).mean() < 3  # the last stop is the second sentence
-    blend.get_by_label("Go to 50 %").click()
+    blend.get_by_label("Go to 25 %").click()
     becomes_another(blend, end)
     one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
     assert np.abs(one - other).mean() < 3  # drawn in another batch, and a JPEG
@@ -741,19 +661,6 @@ def test_every_tab_fits_a_phone(browser, url, name):
     page.close()
 
 
-def ask(url, function, data) -> dict:
-    """Call a server function as a stranger could, without the page."""
-    config = json.load(urllib.request.urlopen(f"{url}/config"))
-    component = next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
-    body = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
-    request = urllib.request.Request(
-        f"{url}/gradio_api/component_server/",
-        json.dumps(body).encode(),  # writes NaN and Infinity too
-        {"Content-Type": "application/json"},
-    )
-    return json.load(urllib.request.urlopen(request))
-
-
 @pytest.mark.parametrize("function", ["draw", "match", "png", "blend", "film", "restyle", "see"])
 @pytest.mark.parametrize(
     "garbage",
@@ -766,6 +673,7 @@ def ask(url, function, data) -> dict:
         {"caption": CAPTION, "seeds": "all"},
         {"caption": CAPTION, "seeds": []},
         {"caption": CAPTION, "style": {"0": 1}},
+        {"caption": CAPTION, "at": "0.5"},
         {"caption": CAPTION, "model": "../../etc"},
         {"caption": CAPTION, "model": ["flowers"]},
     ],
@@ -777,7 +685,8 @@ def test_garbage_is_answered_in_words(url, function, garbage):
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
 def test_every_number_is_clamped(url, number):
-    answer = ask(url, "draw", {"caption": CAPTION, "seeds": [number] * 99, "style": [number] * 99})
+    many = [number] * 99
+    answer = ask(url, "draw", {"caption": CAPTION, "seeds": many, "style": many, "at": [*many, [number] * 9]})
     assert len(answer["pictures"]) == COUNT
     assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
     answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
@@ -809,28 +718,29 @@ def test_the_api_events_are_the_five_verbs(client):
 
 
 def test_the_event_draw(client, model):
-    answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", api_name="/draw")
+    at = [[0.5, 0.25], [0, 1]]
+    answer = client.predict(CAPTION, [7, 8], [0.5, 0, 0, 0], "flowers", at, api_name="/draw")
     studio = t2i.load(model)
-    drawn = studio.draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0])
+    drawn = studio.draw_array(CAPTION, [7, 8], [0.5, 0, 0, 0], at)
     expected = studio.match([Image.fromarray(picture) for picture in drawn], CAPTION)
     assert answer["matches"] == pytest.approx(expected, abs=0.02)
-    for data, pixels in zip(answer["pictures"], drawn, strict=True):
-        assert np.abs(decode(data).astype(int) - pixels).max() <= 1
+    for data, wanted in zip(answer["pictures"], drawn, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
 
 
 def test_the_event_blend(client, model):
     answer = client.predict([CAPTION, "a blue bird"], [[0, 0], [1, 0]], 7, api_name="/blend")
     drawn = t2i.load(model).draw_array([CAPTION, "a blue bird"], 7)
-    for data, pixels in zip(answer["pictures"], drawn, strict=True):
-        assert np.abs(decode(data).astype(int) - pixels).max() <= 1
+    for data, wanted in zip(answer["pictures"], drawn, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
 
 
 def test_the_event_restyle(client, model):
     photo = Image.effect_noise((90, 70), 80).convert("RGB")
     answer = client.predict(as_uri(photo), [CAPTION, "a blue bird"], api_name="/restyle")
     painted = t2i.load(model).restyle_array(photo, [CAPTION, "a blue bird"])
-    for data, pixels in zip(answer["pictures"], painted, strict=True):
-        assert np.abs(decode(data).astype(int) - pixels).max() <= 1
+    for data, wanted in zip(answer["pictures"], painted, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).max() <= 1
 
 
 def test_the_events_search_and_describe(client, model):

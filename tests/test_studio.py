@@ -13,7 +13,7 @@ from PIL import Image
 
 import t2i
 from t2i import checkpoint, words
-from t2i.studio import STEP
+from t2i.studio import STEP, between
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -147,6 +147,22 @@ def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(studio, monkeypatc
     ends = t2i.noise([3, 4]).norm(dim=1)
     assert seen[0].norm(dim=1).min() > 0.97 * ends.min()  # the straight way would pass at 0.7
     assert len({picture.tobytes() for picture in studio.wander(RED, 3, 3, steps=3)}) == 1
+
+
+def test_the_plane_of_seeds_holds_the_seeds_and_keeps_the_length_of_noise(studio):
+    corners = studio.draw_array(RED, [20] * 4, at=[(0, 0), (1, 0), (0, 1), (1, 1)])
+    assert near(corners, studio.draw_array(RED, [20, 21, 24, 25]))
+    way = studio.draw_array(RED, [20] * 9, at=[(0, step / 8) for step in range(9)])
+    assert all((one != other).any() for one, other in zip(way, way[1:])) and far(way[0], way[4])
+    z = between(range(200), [(0.5, 0.5)] * 200)
+    assert z.shape == (200, 100) and abs(z.std() - 1) < 0.02  # the plain mean of four would have 0.5
+    assert 9.5 < z.norm(dim=1).mean() < 10.5
+
+
+@pytest.mark.parametrize("at", [[(0, 0)] * 2, [(0,)], [(0, 1.1)], [(-0.1, 0)], [(float("nan"), 0)]])
+def test_a_point_off_the_plane_is_told(studio, at):
+    with pytest.raises(t2i.InputError, match="at must be a point"):
+        studio.draw(RED, 3, at=at)
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1, 257])

@@ -9,6 +9,7 @@ const play = find(".play");
 const NUMBERS = ["First", "Second", "Third", "Fourth"];
 const STOPS = Array.from({ length: 9 }, (_, i) => [i / 8, 0]);
 const MAP = Array.from({ length: 49 }, (_, i) => [(i % 7) / 6, Math.floor(i / 7) / 6]);
+const START = 0.25; // nearer the first sentence: halfway between far ones little can be seen
 const LAP = 8000; // ms of one journey
 
 const four = () => find("input[name=t2i-blend-mode]:checked").value === "4";
@@ -42,6 +43,7 @@ function show({ at, ...asked }, reply, newest) {
     }
     find(".status").textContent = speed(reply);
   }
+  if (newest && !reply.error) remember(reply.pictures[0]);
   if (newest) say(note.textContent || `At ${sliders.map(({ value }) => value.textContent).join(" and ")}`);
 }
 
@@ -68,7 +70,7 @@ const boxes = NUMBERS.map((number, i) => {
 const sliders = ["Across", "Down"].map((name, i) => {
   const id = `t2i-blend-${name.toLowerCase()}`;
   const row = make("div", { class: "row" });
-  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005, value: 0.5 });
+  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005 });
   const value = make("output", { for: id });
   slider.addEventListener("input", () => (halt(), told(), ask()));
   const label = make("label", { for: id }, name);
@@ -156,10 +158,27 @@ const seed = seedBox(props.seedMax, ask);
 find(".modes").addEventListener("change", arrange);
 menu.addEventListener("change", arrange);
 find(".actions").addEventListener("click", ({ target }) => {
-  if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".saved"));
+  if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".said"));
 });
 
-boxes.forEach((box, i) => (box.value = spec(menu.value).examples[i % spec(menu.value).examples.length] || ""));
-seed.box.value = 1;
-told();
-arrange();
+// ---- what a link says of this tab: two captions or four, the seed, and the point
+
+const state = () => [
+  ...words().captions.map((caption) => ["caption", caption]),
+  ["seed", seed.read()],
+  ["at", sliders.map(({ slider }) => slider.value)],
+];
+
+function restore(query) {
+  const captions = query.getAll("caption").map(oneLine);
+  const { examples } = spec(menu.value);
+  find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
+  boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
+  seed.box.value = clamp(query.get("seed") ?? 1, 0, props.seedMax);
+  const at = fields(query.get("at"), 2);
+  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
+  told();
+  arrange();
+}
+
+const remember = recall("blend", shareable("blend", state, restore));

@@ -15,6 +15,16 @@ const PATIENCE = 4000; // ms without an answer before a newer request may go out
 const RETRY = 1000; // ms
 const SETTLED = 700; // ms of quiet before the page speaks
 
+// While an answer is awaited the tab says so: common.css makes a bar of it after a second.
+let awaitedNow = 0;
+async function awaited(answer) {
+  const tell = (by) => element.firstElementChild.toggleAttribute("data-waiting", (awaitedNow += by) > 0);
+  tell(1);
+  const reply = await answer;
+  tell(-1);
+  return reply;
+}
+
 // Ask the server for what `request()` says at that moment: one request under way, and always the newest one next.
 // `show(sent, reply, newest)` gets the answers, but for those that are older than the one shown.
 function follow(verb, request, show) {
@@ -33,7 +43,7 @@ function follow(verb, request, show) {
     };
     const timer = setTimeout(release, PATIENCE);
     const silence = { error: "The server does not answer. These are the last pictures.", busy: true };
-    const reply = (await verb(sent)) || silence;
+    const reply = (await awaited(verb(sent))) || silence;
     clearTimeout(timer);
     if (stamp > shown) {
       shown = stamp;
@@ -45,7 +55,7 @@ function follow(verb, request, show) {
 
   function ask() {
     latest += 1;
-    pump();
+    queueMicrotask(pump); // many changes in one turn are one request
   }
   return ask;
 }
@@ -72,7 +82,7 @@ const percent = (share) => `${Math.round(100 * share)} %`;
 
 // What the server made, with the reason beside the control if it made nothing.
 async function fetched(verb, request, note) {
-  const reply = (await verb(request)) || SILENCE;
+  const reply = (await awaited(verb(request))) || SILENCE;
   complain(note, reply.error);
   return reply;
 }
@@ -128,8 +138,14 @@ function receive(note, add, done = () => {}) {
   });
 }
 
+// Open a tab by its name in small letters, if there is one; narrow screens keep some in a menu.
+function openTab(name) {
+  const tabs = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
+  tabs.find((tab) => tab.textContent.trim().toLowerCase() === name)?.click();
+}
+
 // Go to another tab with something in hand: its script listens for the event `t2i-<tab>`.
 function handOver(tab, detail) {
   document.dispatchEvent(new CustomEvent(`t2i-${tab.toLowerCase()}`, { detail }));
-  [...document.querySelectorAll("[role=tab]")].find((button) => button.textContent.trim() === tab).click();
+  openTab(tab.toLowerCase());
 }

@@ -24,6 +24,7 @@ from t2i.shared import Gatherer, SharedEngine
 COUNT = 16  # pictures on the page
 READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
+FAVOURITES = 48  # pictures of a sheet
 WAITING = 32  # requests at the desk, those being drawn included; Gradio has 40 threads to bring them
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
@@ -59,10 +60,11 @@ class Desk:
     def draw(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one picture a seed, each as a data URI; every number is clamped.
 
-        `request`: {"caption": str, "seeds": [int], "style": [float], "model": str}.
+        `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "model": str}; `at` is how
+        far on from each seed on their plane, from 0 to 1.
         """
-        caption, seeds, style, model = self._read(request)
-        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style), kind)
+        caption, seeds, style, at, model = self._read(request)
+        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style, at), kind)
         return answer | {"seeds": seeds, "note": _note(caption)}
 
     def match(self, request: object) -> dict:
@@ -71,10 +73,10 @@ class Desk:
         No matches if the model cannot see. A request of its own, for it costs a quarter of the drawing: the page asks
         once the typing rests.
         """
-        caption, seeds, style, model = self._read(request)
+        caption, seeds, style, at, model = self._read(request)
 
         def job(studio: t2i.Studio) -> dict:
-            matches = _matches(studio, caption, seeds, style) if studio.sees else []
+            matches = _matches(studio, caption, seeds, style, at) if studio.sees else []
             return {"matches": matches, "hint": _hint(studio, caption)}
 
         return self._run(model, job)
@@ -151,18 +153,34 @@ class Desk:
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
-        caption, seeds, style, model = self._read(request)
+        caption, [seed, *_], style, at, model = self._read(request)
         scale = int(_number(request.get("scale"), *SCALES))
-        pixels = self._run(model, lambda studio: _drawn(studio, caption, seeds[:1], style))
+        pixels = self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))
         picture = Image.fromarray(pixels[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
-        made = {"captions": [caption[:READ]], "seed": seeds[0], "style": style, "model": model}
+        made = {"captions": [caption[:READ]], "seed": seed, "style": style, "at": at[:1], "model": model}
         return {
             "file": _uri(files.png(np.asarray(picture), made), "image/png"),
-            "name": f"{model}-{seeds[0]}-{_slug(caption)}.png",
+            "name": f"{model}-{seed}-{_slug(caption)}.png",
         }
+
+    def sheet(self, request: object) -> dict:
+        """Pictures drawn again as one PNG that says how each was made.
+
+        `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
+        """
+        wanted = request.get("pictures") if isinstance(request, dict) else None
+        read = [self._read(one) for one in _list(wanted, "pictures")[:FAVOURITES]]
+        drawn, made = [], []
+        for caption, [seed, *_], style, at, model in read:
+            drawn += [*self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))]
+            made += [{"caption": caption[:READ], "seed": seed, "style": style, "at": at[:1], "model": model}]
+        captions = list(dict.fromkeys(one["caption"] for one in made))
+        pixels = files.sheet(files.square(np.stack(drawn)))
+        notes = {"captions": captions, "pictures": made}
+        return {"file": _uri(files.png(pixels, notes), "image/png"), "name": "favourites.png"}
 
     def film(self, request: object) -> dict:
         """The whole way of `blend` as a file: between two sentences, or around a square of four.
@@ -221,12 +239,14 @@ class Desk:
         studio.engine = SharedEngine(studio.engine, self._gather)
         return studio
 
-    def _read(self, request: object) -> tuple[str, list[int], list[float], str]:
+    def _read(self, request: object) -> tuple[str, list[int], list[float], list[tuple[float, float]], str]:
         model = self._read_model(request)
         caption = _caption(request.get("caption"))
         seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
         style = _numbers(request.get("style"), [0.0], -1, 1)
-        return caption, [int(seed) for seed in seeds], style, model
+        at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
+        at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
+        return caption, [int(seed) for seed in seeds], style, at[: len(seeds)], model
 
     def _read_blend(self, request: object) -> tuple[list[str], int, str]:
         model = self._read_model(request)
@@ -262,8 +282,9 @@ def in_words(answer):
         return {"error": "Something went wrong on the server. It has been logged."}
 
 
-def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float]) -> np.ndarray:
-    return studio.draw_array(caption[:READ], seeds, style[: len(studio.styles)])  # models differ in their sliders
+def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> np.ndarray:
+    style = style[: len(studio.styles)]  # models differ in their sliders
+    return studio.draw_array(caption[:READ], seeds, style, at)
 
 
 def _own(spec: ModelSpec) -> list[str]:
@@ -283,8 +304,8 @@ def _directions(rows: Tensor) -> dict[str, str]:
     return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
 
 
-def _matches(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float]) -> list[float]:
-    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, caption, seeds, style)]
+def _matches(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> list[float]:
+    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, caption, seeds, style, at)]
     return [round(match, 4) for match in studio.match(pictures, caption[:READ])]
 
 

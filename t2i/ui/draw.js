@@ -6,6 +6,7 @@ const note = find("#t2i-note");
 const dialog = find("dialog");
 
 const seeds = [];
+const ats = []; // how far on from each seed, [across, down], 0 to 1
 const sliders = [];
 let shown = null; // the request whose pictures are on the page
 
@@ -23,6 +24,7 @@ function request() {
   return {
     caption: caption.value.slice(0, 1000),
     seeds: [...seeds],
+    ...(ats.some(off) && { at: [...ats] }),
     style: sliders.map((slider) => Number(slider.value)),
     model: menu.value,
   };
@@ -38,11 +40,13 @@ function show(sent, reply, newest) {
       picture.src = source;
       picture.alt = sent.caption;
     });
+    markHearts();
     find(".status").textContent = speed(reply);
     judged(null);
   }
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
+  if (!reply.error) remember(reply.pictures[0]);
   resting = setTimeout(judge, RESTED);
   say(note.textContent || `Sixteen pictures: ${sent.caption}`);
 }
@@ -57,30 +61,32 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   const match = make("span", { id: `t2i-match-${i}`, class: "match" });
   const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
   picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
+  const heart = make("button", { type: "button", class: "heart", "aria-pressed": "false" });
   foot.append(number, match, lock);
-  item.append(picture, foot);
+  item.append(picture, heart, foot);
   grid.append(item);
 
   picture.addEventListener("click", () => enlarge(i));
   picture.addEventListener("focus", () => rove(i));
   lock.addEventListener("focus", () => rove(i));
-  lock.addEventListener("click", () => {
-    lock.setAttribute("aria-pressed", String(!locked(i)));
-  });
-  return { picture, number, match, lock };
+  heart.addEventListener("focus", () => rove(i));
+  heart.addEventListener("click", () => like(i));
+  lock.addEventListener("click", () => hold(i, !locked(i)));
+  return { picture, heart, number, match, lock };
 });
 
 const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
+const hold = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
 
 // One stop of the Tab key for the grid; the arrows do the rest.
 function rove(to) {
-  tiles.forEach(({ picture, lock }, i) => {
-    picture.tabIndex = lock.tabIndex = i === to ? 0 : -1;
+  tiles.forEach(({ picture, heart, lock }, i) => {
+    picture.tabIndex = heart.tabIndex = lock.tabIndex = i === to ? 0 : -1;
   });
 }
 
 grid.addEventListener("keydown", (event) => {
-  const kind = event.target.classList.contains("lock") ? "lock" : "picture";
+  const kind = event.target.classList[0];
   const from = tiles.findIndex((tile) => tile[kind] === event.target);
   const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -4, ArrowDown: 4 }[event.key];
   const to = { Home: 0, End: props.count - 1 }[event.key] ?? from + step;
@@ -91,23 +97,72 @@ grid.addEventListener("keydown", (event) => {
 
 // ---- seeds
 
-const seed = seedBox(props.seedMax - props.count, reseed);
+const seed = seedBox(props.seedMax - props.count, () => place(seed.read()));
 
 function reseed() {
   const base = seed.read();
-  tiles.forEach((tile, i) => {
-    if (!locked(i)) seeds[i] = base + i;
+  tiles.forEach((_, i) => {
+    if (!locked(i)) [seeds[i], ats[i]] = [base + i, at];
   });
   label();
   ask();
 }
 
 function label() {
-  tiles.forEach(({ number, lock }, i) => {
-    number.textContent = seeds[i];
+  tiles.forEach(({ number, lock, heart }, i) => {
+    number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
+    heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
 }
+
+// ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
+
+const PITCH = 64; // pixels of drag from one seed to the next
+const plane = find(".plane");
+let at = [0, 0]; // how far the window is on from its seed
+let start = 1; // where Reset goes: the seed last typed or shuffled
+
+plane.style.setProperty("--pitch", `${PITCH}px`);
+
+const off = ([across, down]) => across > 0 || down > 0;
+const onward = (at) => at.map((part) => part.toFixed(2)).join(" across and ") + " down";
+
+function place(base, to = [0, 0]) {
+  start = base;
+  settle(base, to);
+}
+
+// The window at a point of the plane, counted from a seed: whole steps go into the seed.
+function settle(base, point) {
+  const [across, down] = point.map((part) => Math.round(1e4 * part) / 1e4);
+  const whole = base + Math.floor(across) + 4 * Math.floor(down);
+  const inside = whole >= 0 && whole <= seed.box.max;
+  seed.box.value = clamp(whole, 0, seed.box.max);
+  at = inside ? [across, down].map((part) => Number((part - Math.floor(part)).toFixed(4))) : [0, 0];
+  plane.style.setProperty("--x", `${-PITCH * at[0]}px`);
+  plane.style.setProperty("--y", `${-PITCH * at[1]}px`);
+  plane.setAttribute("aria-valuenow", seed.box.value);
+  plane.setAttribute("aria-valuetext", `Seed ${seed.box.value}` + (off(at) ? `, ${onward(at)}` : ""));
+  find(".snap").disabled = !off(at);
+  reseed();
+}
+
+const move = (across, down) => settle(seed.read(), [at[0] + across, at[1] + down]);
+
+// The plane follows the hand, so the window goes against it.
+plane.addEventListener("pointerdown", (event) => plane.setPointerCapture(event.pointerId));
+plane.addEventListener("pointermove", (event) => {
+  if (plane.hasPointerCapture(event.pointerId)) move(-event.movementX / PITCH, -event.movementY / PITCH);
+});
+plane.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  move(...step);
+});
+find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
+find(".back").addEventListener("click", () => place(start));
 
 // ---- does it match, and does the model know such words? The server is asked when nothing has changed for a while;
 // the grid is sorted when the person says so.
@@ -150,9 +205,10 @@ function sort() {
     tiles[to].picture.firstChild.src = was[from][0];
     tiles[to].lock.setAttribute("aria-pressed", was[from][1]);
   });
-  seeds.splice(0, seeds.length, ...order.map((i) => seeds[i]));
-  shown = { ...shown, seeds: [...seeds] };
+  for (const all of [seeds, ats]) all.splice(0, all.length, ...order.map((i) => all[i]));
+  shown = { ...shown, seeds: [...seeds], at: shown.at && [...ats] };
   label();
+  markHearts();
   judged(order.map((i) => matches[i]));
   say(`Sorted by match, the best first: seed ${seeds[0]}`);
 }
@@ -160,6 +216,11 @@ function sort() {
 find(".sort").addEventListener("click", sort);
 
 // ---- style
+
+function slide(slider, value) {
+  slider.value = value; // which clamps
+  slider.dispatchEvent(new Event("input"));
+}
 
 // One slider for each style of the model.
 function fit(styles) {
@@ -175,14 +236,10 @@ function fit(styles) {
       slider.style.setProperty("--at", at);
     };
     slider.addEventListener("input", () => ask(tell()));
-    reset.addEventListener("click", () => {
-      slider.value = 0;
-      ask(tell());
-    });
+    reset.addEventListener("click", () => slide(slider, 0));
     tell();
-    const ends = make("span", { class: "ends", "aria-hidden": "true" });
-    ends.append(make("span", {}, low), make("span", {}, high));
-    return { slider, parts: [make("label", { for: id }, name), slider, value, reset, ends] };
+    const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
+    return { slider, parts: [make("label", { for: id }, name), left, slider, right, value, reset] };
   });
   const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
   resetAll.addEventListener("click", () =>
@@ -242,12 +299,12 @@ const words = find("dialog .note");
 
 async function enlarge(i) {
   if (!shown) return;
-  const mine = (held = { ...shown, seeds: [shown.seeds[i]] });
+  const mine = (held = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] });
   const big = find(".big");
   big.src = tiles[i].picture.firstChild.src;
   big.alt = mine.caption;
   find("#t2i-big-caption").textContent = mine.caption;
-  find(".made").textContent = `Seed ${mine.seeds[0]} · ${spec(mine.model).title}`;
+  find(".made").textContent = `Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""} · ${spec(mine.model).title}`;
   dialog.showModal();
   const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
   if (reply.file && held === mine) big.src = reply.file;
@@ -258,8 +315,69 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-caption.value = spec(menu.value).examples[0];
-seed.box.value = 1;
-dress();
+// ---- what a link says of this tab: caption, seed, how far on, styles, which pictures are locked, and each that is
+// not where the seed puts it as "place,seed,across,down"
+
+function state() {
+  const { caption, style } = request();
+  const base = seed.read();
+  const held = [...seeds.keys()].filter(locked).map((i) => ["lock", i]);
+  const strayed = [...seeds.keys()].filter((i) => seeds[i] !== base + i || String(ats[i]) !== String(at));
+  const places = strayed.map((i) => ["tile", [i, seeds[i], ats[i]]]);
+  return [["caption", caption], ["seed", base], ["at", at], ["style", style], ...held, ...places];
+}
+
+const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
+
+function restore(query) {
+  dress();
+  caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
+  tiles.forEach((_, i) => hold(i, false));
+  const style = fields(query.get("style"), sliders.length);
+  sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
+  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
+  for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
+  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => fields(tile, 4))) {
+    const i = Number(tile); // "length" is no tile
+    if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
+  }
+  label();
+}
+
 rove(0);
-reseed();
+const link = shareable("draw", state, restore);
+const remember = recall("draw", link);
+
+// ---- favourites: a picture is kept with the query that draws it first of sixteen
+
+const open = (query) => link.go(new URLSearchParams(query));
+const favourites = album(find(".favourites"), "t2i-favourites", props.favourites, open, () => markHearts());
+
+function recipe(i) {
+  const { model, caption, seeds, style, at } = shown;
+  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], style };
+  return String(new URLSearchParams(Object.entries(pairs)));
+}
+
+function like(i) {
+  if (!shown) return;
+  if (favourites.has(recipe(i))) favourites.remove(recipe(i));
+  else favourites.add(recipe(i), tiles[i].picture.firstChild.src);
+}
+
+function markHearts() {
+  if (shown) tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(recipe(i)))));
+}
+
+find(".sheet").addEventListener("click", () => {
+  const pictures = favourites.queries().map((query) => new URLSearchParams(query)).map((query) => ({
+    model: query.get("model"),
+    caption: query.get("caption"),
+    seeds: [query.get("seed")],
+    at: [fields(query.get("at"), 2)],
+    style: fields(query.get("style"), props.count),
+  }));
+  save(server.sheet, { pictures }, find(".said"));
+});
+
+openTab(LINK.get("tab")); // this is the tab that opens first: a link may be for another

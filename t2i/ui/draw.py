@@ -1,6 +1,6 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-from .desk import COUNT, SEED_MAX, Desk, in_words
+from .desk import COUNT, FAVOURITES, SEED_MAX, Desk, in_words
 from .panel import event, panel
 
 
@@ -17,13 +17,18 @@ def draw_tab(desk: Desk) -> None:
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    panel("draw", [draw, match, png], model=desk.default, count=COUNT, seedMax=SEED_MAX)
+    def sheet(request):
+        return in_words(lambda: desk.sheet(request))
+
+    limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES}
+    panel("draw", [draw, match, png, sheet], model=desk.default, **limits)
 
     def draw_event(
         caption: str,
         seeds: list[int] | None = None,
         style: list[float] | None = None,
         model: str = desk.default,
+        at: list[list[float]] | None = None,
     ) -> dict:
         """Draw pictures from a caption, one for each seed.
 
@@ -32,13 +37,15 @@ def draw_tab(desk: Desk) -> None:
             seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
             style: numbers from -1 to 1, the page's sliders from above; 0 leaves a picture as it is.
             model: a name from the page's model menu.
+            at: a point [across, down] from 0 to 1 for each seed, how far on from it on the plane of seeds, where they
+                lie in rows of four: 1 across is the next seed, 1 down the fourth next.
 
         Returns:
             pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
             cannot see), hint (where the caption is far from what the model learnt), seeds, note, ms (a picture), model,
             parameters; or error, in words.
         """
-        request = {"caption": caption, "seeds": seeds, "style": style, "model": model}
+        request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at}
         return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
 
     event(draw_event, "draw")

@@ -10,10 +10,11 @@ from t2i import checkpoint
 from t2i.errors import InputError
 
 HERE = Path(__file__).parent
+SCRIPTS = "common.js", "share.js", "album.js"
 
 
 def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
-    """`<name>.html` with `.css` and `.js` behind what all panels share (`common.css`, `common.js`).
+    """`<name>.html` with `.css` and `.js` behind what all panels share (`common.css`, and SCRIPTS).
 
     The template is constant: text from people reaches the page through the script alone, which may call `verbs`
     and sees `properties`.
@@ -25,7 +26,7 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
     return gr.HTML(
         html_template=read(f"{name}.html"),
         css_template=read("common.css", f"{name}.css"),
-        js_on_load=read("common.js", f"{name}.js") if (HERE / f"{name}.js").exists() else None,
+        js_on_load=read(*SCRIPTS, f"{name}.js") if (HERE / f"{name}.js").exists() else None,
         apply_default_css=False,
         server_functions=verbs,
         models=[asdict(spec) | _known(spec.name) for spec in checkpoint.MODELS.values()],

@@ -176,10 +176,24 @@ function dress() {
   columns.forEach((box, i) => {
     const untouched = !box.value || props.models.some((model) => model.examples.includes(box.value));
     if (untouched) box.value = spec(menu.value).examples[i] || "";
-    box.placeholder = spec(menu.value).placeholder;
   });
+  refresh();
+}
+
+function refresh() {
+  columns.forEach((box) => (box.placeholder = spec(menu.value).placeholder));
   rows.forEach((row) => row.ask());
 }
 
-dress();
+// ---- what a link says of this tab: the captions; photos stay with their owner
+
+const state = () => columns.map((box) => ["caption", box.value]);
+
+function restore(query) {
+  const captions = query.has("caption") ? query.getAll("caption").map(oneLine) : spec(menu.value).examples;
+  columns.forEach((box, i) => (box.value = captions[i] ?? ""));
+  refresh();
+}
+
+shareable("style", state, restore);
 count();

@@ -213,9 +213,7 @@ function arrange() {
 }
 
 function dress() {
-  const { title, sees, examples, placeholder } = spec(menu.value);
-  const untouched = !words.value || props.models.some((model) => model.examples.includes(words.value));
-  if (untouched) words.value = examples[0] || "";
+  const { title, sees, placeholder } = spec(menu.value);
   words.placeholder = own.placeholder = placeholder;
   indices.drawn = [];
   indices.own.forEach((photo) => (photo.direction = null));
@@ -238,6 +236,17 @@ words.addEventListener("keydown", (event) => {
 });
 own.addEventListener("input", learn);
 find(".where").addEventListener("change", arrange);
-menu.addEventListener("change", dress);
+menu.addEventListener("change", () => {
+  const untouched = !words.value || props.models.some((model) => model.examples.includes(words.value));
+  if (untouched) words.value = spec(menu.value).examples[0] || "";
+  dress();
+});
 receive(hint, addPhoto, () => see());
-dress();
+
+// What a link says of this tab: the words; photos stay with their owner.
+function restore(query) {
+  words.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
+  dress();
+}
+
+shareable("search", () => [["caption", words.value]], restore);

@@ -1,0 +1,52 @@
+// A link says in its query what is on the screen. Being anybody's words, it is cut here, and each tab reads it as text
+// and clamps every number. In a Space the page is a frame of its own address, which is what the link then names.
+
+const LONGEST = 20_000; // characters of a query
+const SAID = 2500; // ms that a button says what it has done
+const LINK = new URLSearchParams(location.search.slice(0, LONGEST));
+
+const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // what is no number is 0
+const fields = (text, most) => (text ? text.split(",", most) : []);
+const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a caption is typed
+
+// `state()` tells what makes the pictures, as pairs for a query; `restore(query)` sets it, from an empty one as it first
+// is. Returns both for whole queries, with the tab and the model; the tab starts from the page's link if it is for it.
+function shareable(tab, state, restore) {
+  const share = find(".share");
+  const told = find(".said");
+
+  const query = () => String(new URLSearchParams([["tab", tab], ["model", menu.value], ...state()]));
+
+  function go(query) {
+    const model = query.get("model") ?? props.model;
+    complain(told, spec(model) ? "" : `The link's model is not here. This is ${spec(props.model).title}.`);
+    menu.value = spec(model) ? model : props.model;
+    restore(query);
+  }
+
+  share.addEventListener("click", async () => {
+    const link = `${location.origin}${location.pathname}?${query()}`;
+    try {
+      await navigator.clipboard.writeText(link);
+      complain(told, "");
+      brief(share, "Link copied");
+    } catch {
+      // Not every browser and frame lends its clipboard to a page.
+      const field = make("input", { type: "text", readonly: "", value: link, "aria-label": "Link" });
+      told.replaceChildren("Copy this link: ", field);
+      field.select();
+    }
+  });
+
+  go(LINK.get("tab") === tab ? LINK : new URLSearchParams());
+  return { query, go };
+}
+
+// A button says for a moment what it has done, in its own place.
+function brief(button, words) {
+  const label = (button.dataset.label ??= button.textContent);
+  button.textContent = words;
+  clearTimeout(button.timer);
+  button.timer = setTimeout(() => (button.textContent = label), SAID);
+  say(words);
+}

@@ -1,0 +1,116 @@
+"""What the tests of the screen share: how to wait for it, and what is on it."""
+
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from t2i import checkpoint
+from t2i.ui.desk import COUNT
+
+ROOT = Path(__file__).parents[1]
+SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
+
+# The sixteen pictures as the browser decoded them, one above the other; as text, which travels fast.
+PIXELS = """() => {
+  const images = [...document.querySelectorAll('.grid img')];
+  const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 * images.length });
+  const context = canvas.getContext('2d');
+  images.forEach((image, i) => context.drawImage(image, 0, 64 * i));
+  const bytes = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
+}"""
+
+
+def save(networks, folder, **described) -> Path:
+    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
+    return folder
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def served(model: Path, port: int) -> Iterator[str]:
+    """The address of `python app.py`, run as a person would run it, on the model of a folder."""
+    environment = os.environ | {
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "T2I_FLOWERS": str(model),
+        "GRADIO_ANALYTICS_ENABLED": "False",
+        "HF_HUB_OFFLINE": "1",
+    }
+    command = [sys.executable, str(ROOT / "app.py")]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as app:
+        try:
+            said = ""
+            for line in app.stdout:
+                said += line
+                if "Running on" in line:
+                    break
+            else:
+                raise AssertionError(f"app.py stopped:\n{said}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            app.terminate()
+
+
+def settle(page):
+    page.wait_for_function(SETTLED, timeout=20_000)
+
+
+def rest(page):
+    """Wait until no tab awaits an answer."""
+    page.wait_for_function("!document.querySelector('[data-waiting]')", timeout=20_000)
+
+
+def pixels(page) -> np.ndarray:
+    settle(page)
+    flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
+    return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
+
+
+def seeds(page) -> list[int]:
+    return [int(text.rstrip(" +")) for text in page.locator(".number").all_inner_texts()]
+
+
+def note(page) -> str:
+    return page.locator("#t2i-note").inner_text()
+
+
+def same(one, two) -> np.ndarray:
+    """Which of the sixteen pictures are the same in both."""
+    return (one == two).all(axis=(1, 2, 3))
+
+
+def decode(uri: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
+
+
+def ask(url, function, data) -> dict:
+    """Call a server function as a stranger could, without the page."""
+    config = json.load(urllib.request.urlopen(f"{url}/config"))
+    component = next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
+    body = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
+    request = urllib.request.Request(
+        f"{url}/gradio_api/component_server/",
+        json.dumps(body).encode(),  # writes NaN and Infinity too
+        {"Content-Type": "application/json"},
+    )
+    return json.load(urllib.request.urlopen(request))

@@ -1,0 +1,131 @@
+"""Links that say what is on the screen, read back in a real browser as anybody's words."""
+
+from urllib.parse import parse_qsl, quote, urlencode
+
+import numpy as np
+import pytest
+
+from tests.screen import COUNT, decode, note, pixels, rest, same, seeds, settle
+
+CAPTION = "a blue bird, 100 % & more + café"
+BLENDED = "document.querySelector('.blended')?.src.startsWith('data:image/jpeg')"
+
+
+def link_of(page) -> str:
+    """What the visible Share button puts on the clipboard."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".share:visible").click()
+    page.locator(".share:visible", has_text="Link copied").wait_for()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def query(url, *pairs) -> str:
+    return f"{url}/?{urlencode(pairs)}"
+
+
+def test_a_link_draws_the_same_pictures(page, new_page, url):
+    page.get_by_label("Caption", exact=True).fill(CAPTION)
+    page.get_by_label("Lock seed 3", exact=True).click()
+    page.get_by_label("Seed", exact=True).fill("4711")
+    for _ in range(7):
+        page.get_by_label("Style 2", exact=True).press("ArrowLeft")
+    page.get_by_label("Plane", exact=True).press("ArrowRight")
+    before, numbers = pixels(page), page.locator(".number").all_inner_texts()
+    assert numbers[2:4] == ["3", "4714 +"]
+    other = new_page(link_of(page))
+    assert same(before, pixels(other)).all() and other.locator(".number").all_inner_texts() == numbers
+    assert other.get_by_label("Caption", exact=True).input_value() == CAPTION
+    assert other.get_by_label("Lock seed 3", exact=True).get_attribute("aria-pressed") == "true"
+    assert link_of(other) == link_of(page)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_link_opens_blend_where_it_was(page, new_page, count):
+    page.get_by_role("tab", name="Blend").click()
+    page.get_by_label({2: "Two sentences", 4: "Four sentences"}[count]).check()
+    page.get_by_label("Second sentence").fill(CAPTION)
+    page.locator("#t2i-blend-seed").fill("12")
+    page.locator("#t2i-blend-across").press("PageUp")
+    page.wait_for_function(BLENDED)
+    rest(page)
+    before = decode(page.locator(".blended").get_attribute("src")).astype(int)
+    other = new_page(link_of(page))
+    other.wait_for_function(BLENDED)
+    rest(other)
+    after = decode(other.locator(".blended").get_attribute("src"))
+    assert np.abs(after - before).mean() < 1  # drawn in another batch
+    assert other.locator(".sentences li:visible").count() == count
+    assert link_of(other) == link_of(page)
+
+
+def test_a_link_to_style_brings_its_captions(new_page, url):
+    page = new_page(query(url, ("tab", "style"), ("caption", CAPTION), ("caption", ""), ("caption", "an oak")))
+    boxes = page.locator(".t2i-restyle th textarea")
+    boxes.first.wait_for()
+    assert boxes.evaluate_all("boxes => boxes.map(box => box.value)") == [CAPTION, "", "an oak", "", "", ""]
+    assert [value for name, value in parse_qsl(link_of(page).partition("?")[2]) if name == "caption"][0] == CAPTION
+
+
+def test_a_link_keeps_the_order_by_match(page, new_page):
+    before = pixels(page)
+    page.get_by_role("button", name="Sort by match").click()
+    page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sorted by match')")
+    page.get_by_label("Lock seed 5", exact=True).click()
+    sorted_pictures = pixels(page)
+    assert not same(before, sorted_pictures).all()
+    other = new_page(link_of(page))
+    assert same(sorted_pictures, pixels(other)).all() and seeds(other) == seeds(page)
+    assert other.get_by_label("Lock seed 5", exact=True).get_attribute("aria-pressed") == "true"
+
+
+def test_a_link_to_search_brings_its_words(new_page, url):
+    page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
+    words = page.get_by_label("Words to find pictures by")
+    words.wait_for()
+    assert words.input_value() == CAPTION
+    assert ("caption", CAPTION) in parse_qsl(link_of(page).partition("?")[2])
+
+
+def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
+    page.locator(".share:visible").click()
+    link = page.get_by_label("Link", exact=True)
+    assert link.input_value().startswith(page.url + "?tab=draw&model=flowers&caption=")
+    assert page.evaluate("document.activeElement.selectionEnd") == len(link.input_value())
+
+
+HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
+
+
+@pytest.mark.parametrize("tab", ["draw", "blend", "style", "search"])
+def test_hostile_links_execute_nothing(new_page, url, tab):
+    names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", HOSTILE)
+    page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
+    page.locator(".said:visible", has_text="model is not here. This is Flowers.").wait_for()
+    settle(page)
+    assert page.locator("textarea:visible").first.input_value() == HOSTILE
+    assert page.locator(".t2i-tab script, .t2i-restyle script, img[src=x]").count() == 0
+    # The fixture looks for dialogs and errors.
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])
+def test_every_number_of_a_link_is_clamped(new_page, url, number):
+    many = ",".join([number, "1e308", "length", ""] * 20)
+    tiles = [("tile", tile) for tile in (f"{number},{number}", f"2,{number}", "length,5", many)]
+    pairs = [("seed", number), ("style", many), ("at", many), ("lock", number), *tiles]
+    page = new_page(query(url, ("tab", "draw"), ("caption", "a red flower"), *pairs))
+    assert len(pixels(page)) == COUNT and note(page) == ""
+    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(seeds(page)) == COUNT
+    assert page.locator(".styles input").evaluate_all("all => all.every(s => Math.abs(s.value) <= 1)")
+    page = new_page(query(url, ("tab", "blend"), ("seed", number), ("at", many)))
+    page.wait_for_function(BLENDED)
+
+
+def test_links_of_any_length_and_kind_are_read(new_page, url):
+    long = new_page(f"{url}/?tab=draw&seed=5&caption={'red%20' * 5000}")
+    assert np.ptp(pixels(long)) > 0 and "201" in note(long) and seeds(long)[0] == 5
+    crowd = new_page(f"{url}/?tab=draw&seed=8&caption=red{'&lock=1&tile=1,2' * 10_000}"[:60_000])
+    assert len(pixels(crowd)) == COUNT and seeds(crowd)[:3] == [8, 2, 10]
+    for tail in ("tab=nowhere", "%", quote("tab=draw&seed=3")):
+        odd = new_page(f"{url}/?{tail}")
+        assert len(pixels(odd)) == COUNT and seeds(odd)[0] == 1
