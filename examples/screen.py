@@ -19,7 +19,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from t2i import checkpoint
-from t2i.machine import processor
+from t2i.machine import processor, usable_cores
 
 ROOT = Path(__file__).parents[1]
 CAPTION = "a flower with pink petals and a yellow centre"
@@ -166,7 +166,6 @@ def _plain() -> None:
     import torch
 
     import t2i
-    from t2i.ui import usable_cores
 
     torch.set_num_threads(usable_cores())
     studio = t2i.load()
