@@ -1,6 +1,7 @@
 """The command line: `python -m t2i draw`, `blend`, `wander`, `restyle`, `search`, `describe`, …: see `--help`."""
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from .photo import open_photo, prepare
 
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
+BENCHES = ("engine", "crowd", "screen", "training")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -79,8 +81,8 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
     bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
-    told = "the engine against the plain networks, or the app under a crowd that types (default: %(default)s)"
-    bench.add_argument("what", nargs="?", default="engine", choices=("engine", "crowd"), help=told)
+    told = "the engine, a crowd that types, the page in a browser, or a step of training (default: %(default)s)"
+    bench.add_argument("what", nargs="?", default=BENCHES[0], choices=BENCHES, help=told)
     bench.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     bench.add_argument("--json", type=Path, help="write the figures here")
     bench.set_defaults(run=_bench)
@@ -208,9 +210,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    from .bench import crowd, engine
-
-    bench = {"engine": engine, "crowd": crowd}[options.what]
+    try:
+        bench = importlib.import_module(f".bench.{options.what}", __package__)
+    except ModuleNotFoundError as error:
+        raise InputError(f"this benchmark needs {error.name}: pip install -r requirements-dev.txt") from None
     figures = bench.run(options.model)
     print(bench.table(figures))
     if options.json:

@@ -1,4 +1,4 @@
-"""How fast the page is under the hand, in Chromium, and how fast the plain way is: `python -m examples.screen [MODEL]`.
+"""How fast the page is under the hand, in Chromium, and how fast the plain way is.
 
 Beside the page it serves, in the same run and with the same model, what Gradio's first pages teach: `gr.Image` and
 `gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted a second while a slider is dragged,
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from t2i import checkpoint
-from t2i.machine import processor, usable_cores
+from .. import checkpoint
+from ..machine import processor, usable_cores
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 CAPTION = "a flower with pink petals and a yellow centre"
 ROUNDS = 3
 LETTERS, TYPING = 16, 15  # keystrokes and seconds at most
@@ -83,7 +83,7 @@ def run(model: str = "flowers") -> dict:
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        with _served(folder, "app.py") as ours, _served(folder, __file__, "plain") as plain:
+        with _served(folder, "app.py") as ours, _served(folder, "-m", "t2i.bench.screen") as plain:
             rounds = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
         version = browser.version
         browser.close()
@@ -149,7 +149,7 @@ def _served(model: str, *arguments: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "T2I_FLOWERS": model, "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "T2I_FLOWERS": model}
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -195,4 +195,4 @@ def _plain() -> None:
 
 
 if __name__ == "__main__":
-    _plain() if sys.argv[1:] == ["plain"] else print(table(run(*sys.argv[1:])))
+    _plain()

@@ -1,0 +1,77 @@
+"""How much faster a step of `train gan` is than the same step written plainly, in eager float32.
+
+Both take turns in one run. The plain one runs each pair of pictures and captions through D on its own, in the
+networks' own memory layout, with an unfused Adam; both are the paper's training, with nothing beside its losses.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .. import checkpoint
+from ..machine import processor, usable_cores
+from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from ..training.gan import GanTraining, Trainer
+from ..training.losses import mix
+
+BATCH, ROUNDS, WARM_UP = 64, 12, 3
+
+
+def plain(width: int, device: str) -> tuple[Callable[..., None], tuple[Generator, Discriminator]]:
+    """One step of GAN-INT-CLS as Algorithm 1 reads, and the networks that it trains."""
+    g = Generator(GeneratorConfig(width=width)).to(device).train()
+    d = Discriminator(DiscriminatorConfig(width=width)).to(device).train()
+    adam_d, adam_g = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), foreach=False) for n in (d, g))
+    softplus = torch.nn.functional.softplus
+
+    def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
+        between = mix(h)
+        fake, inner = g(z, torch.cat([h, between])).split([len(h), len(between)])
+        loss = softplus(-d(x, h)).mean() + (softplus(d(x, wrong)).mean() + softplus(d(fake.detach(), h)).mean()) / 2
+        adam_d.zero_grad()
+        loss.backward()
+        adam_d.step()
+        loss = softplus(-d(fake, h)).mean() + softplus(-d(inner, between)).mean()
+        adam_g.zero_grad()
+        loss.backward()
+        adam_g.step()
+
+    return step, (g, d)
+
+
+def run(model: str = "flowers") -> dict:
+    """Images a second of both, by the medians of their steps, at the width of this model's generator."""
+    width = checkpoint.read(checkpoint.resolve(model), "generator")["generator"].config.width
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    random = torch.Generator().manual_seed(0)
+    x = torch.rand(BATCH, 3, 64, 64, generator=random) * 2 - 1
+    h, wrong, z = (torch.randn(*shape, generator=random) for shape in ((BATCH, 1024), (BATCH, 1024), (96, 100)))
+    batch = [part.to(device) for part in (x, h, wrong, z)]
+    config = GanTraining("", "", "", width=width, perception=False, diversity=0, information=0)
+    trainer = Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
+    steps = {"plain": plain(width, device)[0], "ours": lambda *batch: trainer.step(*batch, epoch=0)}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(WARM_UP + ROUNDS):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(*batch)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - start)
+    speeds = {name: BATCH / statistics.median(taken[WARM_UP:]) for name, taken in times.items()}
+    machine = {"processor": processor(), "cores": usable_cores(), "threads": torch.get_num_threads(), "device": device}
+    return {"width": width, "batch": BATCH, "images_a_second": speeds, "machine": machine}
+
+
+def table(figures: dict) -> str:
+    """The figures in words."""
+    plain, ours = (figures["images_a_second"][name] for name in ("plain", "ours"))
+    machine = figures["machine"]
+    return (
+        f"a step of GAN-INT-CLS, n = {figures['width']}, batch {figures['batch']}: "
+        f"plain float32 {plain:.0f} images a second, here {ours:.0f}, {ours / plain:.2f} times as fast\n"
+        f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, torch {torch.__version__}"
+    )

@@ -1,0 +1,12 @@
+"""The benchmark of the screen: that it drags and types on both pages, not how fast this machine is."""
+
+from t2i.__main__ import main
+from t2i.bench import screen
+
+
+def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
+    for name, value in {"ROUNDS": 1, "LETTERS": 4, "DRAG": 1, "SETTLE": 500}.items():
+        monkeypatch.setattr(screen, name, value)
+    assert main(["bench", "screen"]) == 0
+    told = capsys.readouterr().out
+    assert "keystroke to sixteen, median ms" in told and "Chromium" in told

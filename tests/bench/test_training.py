@@ -1,0 +1,37 @@
+"""The benchmark of training: that both sides do the same work, not how fast this machine is."""
+
+import json
+
+import torch
+
+from t2i.__main__ import main
+from t2i.bench import training
+from t2i.training.gan import GanTraining, Trainer
+
+
+def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tiny_model, tmp_path):
+    monkeypatch.setattr(training, "ROUNDS", 1)
+    monkeypatch.setattr(training, "WARM_UP", 0)
+    path = tmp_path / "figures.json"
+    assert main(["bench", "training", "--model", str(tiny_model), "--json", str(path)]) == 0
+    told, figures = capsys.readouterr().out, json.loads(path.read_text())
+    assert training.table(figures) in told
+    assert all(speed > 0 for speed in figures["images_a_second"].values())
+
+
+def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
+    """From the same weights, in float32, D's first update goes the same way."""
+    monkeypatch.setattr("t2i.training.run.computes_bfloat16", lambda device: False)
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 64, 64, generator=g) * 2 - 1
+    h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((4, 1024), (4, 1024), (6, 100)))
+    config = GanTraining("", "", "", width=4, perception=False, diversity=0, information=0)
+    trainer = Trainer(config, 1024, "cpu", (x, x.flip(0)))
+    step, networks = training.plain(4, "cpu")
+    networks[0].load_state_dict(trainer.generator.state_dict())
+    networks[1].load_state_dict(trainer.discriminator.paper.state_dict())
+    trainer.step(x, h, wrong, z, epoch=0)
+    step(x, h, wrong, z)
+    pairs = zip(trainer.discriminator.paper.parameters(), networks[1].parameters())
+    moves = torch.cat([(ours - plain).flatten() for ours, plain in pairs]) / config.rate  # Adam's first step is ±1
+    assert (moves.abs() < 0.01).float().mean() > 0.99
