@@ -5,13 +5,14 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
-from torch import nn
+from torch import Tensor, nn
 
 from .errors import InputError
 from .models import (
@@ -98,10 +99,16 @@ NETWORKS = {  # file and key of config.json: network, its configuration
     "image_encoder": (ImageEncoder, ImageEncoderConfig),
 }
 
+STORED = (*NETWORKS, "image_projection")  # what may lie beside config.json as <name>.safetensors
+FIELDS = (*NETWORKS, "styles", "words", "training", "sha256")  # of config.json
+
 WEIGHTS = Path(__file__).parent.parent / "weights"
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
 MOST_STYLES = 8
 MOST_WORDS = 200_000  # characters
+LARGEST_SIZE = 4096  # a configuration's: 64 times the paper's n, and no way to ask for a terabyte
+LARGEST_CONFIG, LARGEST_FILE = 2**20, 2**30  # bytes
+FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 MEND = "restore it with git, download it again or train it again"
 
 
@@ -131,50 +138,86 @@ def resolve(name: str | Path) -> Path:
 
 
 def _download(hub_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download  # slow to import, and most models are local
+    from .hub import fetch  # slow to import, and most models are local
 
-    try:
-        return Path(snapshot_download(hub_id, revision=revision, allow_patterns=["config.json", "*.safetensors"]))
-    except Exception as error:  # the Hub's client has no common base for what it raises
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{hub_id}: no such folder, and the Hub does not give it ({reason})") from None
+    return fetch(hub_id, revision)
 
 
 def write(path: Path, save: Callable[[Path], None]) -> None:
     """Save under a temporary name, then rename: a stopped or failed write leaves the old file whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
+    _write_all({path: save})
+
+
+def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
+    """The same for files that belong together: none is renamed before all are written."""
+    partials = {path: path.with_name(f".{path.name}.part") for path in saves}
     try:
-        save(partial)
-        os.replace(partial, path)
+        for path, partial in partials.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            saves[path](partial)
+        for path, partial in partials.items():
+            os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
 
 
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
-    """Write `<name>.safetensors`, half precision, for each network, and merge `config` into `config.json`."""
+    """Write `<name>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
+
+    The files' SHA-256 go into `config.json` too, and `read` holds the files to them.
+    """
     folder = Path(folder)
-    path = folder / "config.json"
-    merged = read_config(folder) if path.exists() else {}
-    training = merged.get("training", {}) | config.get("training", {})
-    merged |= config | ({"training": training} if training else {})
-    for name, network in networks.items():
-        tensors = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
-        data = to_bytes(tensors)  # safetensors' own file would be readable by its owner alone
-        write(folder / f"{name}.safetensors", lambda p: p.write_bytes(data))
-    write(path, lambda p: p.write_text(json.dumps(merged, indent=2) + "\n", "utf-8"))
+    stored = {name: to_bytes(_halved(network)) for name, network in networks.items()}
+    config = _merged(folder, config | {"sha256": {name: sha256(data).hexdigest() for name, data in stored.items()}})
+    # As bytes, for safetensors' own file would be readable by its owner alone.
+    saves = {folder / f"{name}.safetensors": lambda p, data=data: p.write_bytes(data) for name, data in stored.items()}
+    _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
+
+
+def record(folder: str | Path) -> None:
+    """Record the SHA-256 of the weights as they lie in a folder, for a checkpoint written before `save` did so."""
+    found = {name: path for name in STORED if (path := Path(folder) / f"{name}.safetensors").is_file()}
+    config = _merged(Path(folder), {"sha256": {name: sha256(_bytes(path)).hexdigest() for name, path in found.items()}})
+    write(Path(folder) / "config.json", lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8"))
+
+
+def _halved(network: nn.Module) -> dict[str, Tensor]:
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
+
+
+def _merged(folder: Path, config: dict) -> dict:
+    """The folder's configuration and what is new, `training` and `sha256` one level deep."""
+    old = read_config(folder) if (folder / "config.json").exists() else {}
+    deep = {name: old.get(name, {}) | config.get(name, {}) for name in ("training", "sha256")}
+    return {name: fields for name, fields in (old | config | deep).items() if fields or name not in deep}
 
 
 def read_config(folder: str | Path) -> dict:
-    """The folder's `config.json`: a key a network, and `training`."""
+    """The folder's `config.json`: a key a network, `styles`, `training`, and `sha256` of the files by network."""
     path = Path(folder) / "config.json"
     try:
-        config = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise _broken(path, error) from None
+        config = json.loads(_bytes(path, LARGEST_CONFIG))
+    except (ValueError, RecursionError) as error:
+        raise _broken(path, "is no JSON" if isinstance(error, RecursionError) else error) from None
     if not isinstance(config, dict):
         raise _broken(path, "is not a JSON object")
+    if unknown := [name for name in config if name not in FIELDS]:
+        raise _broken(path, f"has the unknown field {unknown[0][:40]!r}; known: {', '.join(FIELDS)}")
+    for name in ("training", "sha256"):
+        if not isinstance(config.get(name, {}), dict):
+            raise _broken(path, f"{name} must be an object")
     return config
+
+
+def _bytes(path: Path, most: int = LARGEST_FILE) -> bytes:
+    """A file's contents; `InputError` if it cannot be read or is too large."""
+    try:
+        if path.stat().st_size > most:
+            raise _broken(path, f"is larger than {most:,} bytes, the most allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise _broken(path, error) from None
 
 
 def read_styles(folder: str | Path) -> tuple[Style, ...] | None:
@@ -228,35 +271,71 @@ def home(folder: str | Path, name: str) -> Path:
 def _read_network(folder: Path, name: str) -> nn.Module:
     network_class, config_class = NETWORKS[name]
     fields = read_config(folder).get(name)
-    described, path = folder / "config.json", folder / f"{name}.safetensors"
+    described = folder / "config.json"
     if not isinstance(fields, dict):
         raise _broken(described, f"does not describe {name}")
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
     for key, value in fields.items():
-        if not all(type(size) is int and size > 0 for size in (value if isinstance(value, tuple) else [value])):
-            raise _broken(described, f"{name}.{key} must be a whole number from 1, not {value!r}")
+        if not all(map(_is_size, value if isinstance(value, tuple) else [value])):
+            told = f"must be a whole number from 1 to {LARGEST_SIZE}, not {str(value)[:40]}"
+            raise _broken(described, f"{name}.{key[:40]} {told}")
     try:
         with torch.device("meta"):  # shapes alone: no time spent on weights that are replaced at once
             network = network_class(config_class(**fields))
     except (TypeError, ValueError, RuntimeError) as error:
         raise _broken(described, f"{name}: {error}") from None
-    return load_tensors(network, path)
+    return read_tensors(network, folder, name)
 
 
-def load_tensors(network: nn.Module, path: Path) -> nn.Module:
-    """Give a network the tensors of a file, float32, in evaluation mode; `InputError` if they are not its own."""
+def read_tensors(network: nn.Module, folder: str | Path, name: str) -> nn.Module:
+    """Give a network the tensors of `<name>.safetensors`, float32, in evaluation mode; `InputError` if not its own.
+
+    Before one is used, the file is held to the SHA-256 that `config.json` records, if it does, and every tensor to
+    its name, shape and kind of number; all must be finite.
+    """
+    path = Path(folder) / f"{name}.safetensors"
+    data = _bytes(path)
+    if not is_recorded(folder, name, data):
+        raise _broken(path, "is not the file whose SHA-256 config.json records")
     try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
+        tensors = from_bytes(data)
+    except (SafetensorError, ValueError) as error:
         raise _broken(path, error) from None
+    if misfit := _misfit(network.state_dict(), tensors):
+        raise _broken(path, f"does not fit config.json: {misfit}")
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-    try:
-        network.load_state_dict(tensors, assign=True)
-    except RuntimeError:
-        raise _broken(path, "its tensors are not those that config.json describes") from None
+    for key, tensor in tensors.items():
+        if not tensor.sum().isfinite():  # ten times as fast as to ask each number
+            raise _broken(path, f"{key} holds numbers that are not finite")
+    network.load_state_dict(tensors, assign=True)
     return network.eval()
 
 
+def is_recorded(folder: str | Path, name: str, data: bytes) -> bool:
+    """Whether these bytes are what `config.json` records of `<name>.safetensors`; also if it records nothing."""
+    recorded = read_config(folder).get("sha256", {}).get(name)
+    return recorded is None or recorded == sha256(data).hexdigest()
+
+
+def _misfit(wanted: dict[str, Tensor], found: dict[str, Tensor]) -> str | None:
+    """The first way in which tensors differ from a network's own in name, shape or kind of number."""
+    if wanted.keys() != found.keys():
+        [name, *_] = wanted.keys() ^ found.keys()
+        return f"{name[:80]!r} is {'missing' if name in wanted else 'too many'}"
+    for name, tensor in found.items():
+        if tensor.shape != wanted[name].shape:
+            return f"{name} has the shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}"
+        allowed = FLOATS if wanted[name].is_floating_point() else (wanted[name].dtype,)
+        if tensor.dtype not in allowed:
+            return f"{name} is of {str(tensor.dtype).removeprefix('torch.')}"
+    return None
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 < value <= LARGEST_SIZE
+
+
 def _broken(path: Path, reason: object) -> InputError:
-    told = "is missing" if isinstance(reason, FileNotFoundError) else str(reason).partition("\n")[0]
-    return InputError(f"{path}: {told}; {MEND}")
+    if isinstance(reason, OSError):
+        reason = "is missing" if isinstance(reason, FileNotFoundError) else reason.strerror
+    return InputError(f"{path}: {str(reason).partition(chr(10))[0]}; {MEND}")

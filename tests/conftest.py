@@ -1,10 +1,13 @@
 """What the tests share: a model small enough to make on the spot, the page that shows it, and a browser."""
 
+import time
 from dataclasses import asdict
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub import constants
 from torch import nn
 
 from t2i import checkpoint
@@ -20,6 +23,7 @@ from t2i.models import (
     TextEncoder,
     TextEncoderConfig,
 )
+from tests.hub import serve
 from tests.screen import free_port, save, served, settle
 
 
@@ -113,3 +117,18 @@ def page(new_page, url):
     page = new_page(url)
     settle(page)
     return page
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub of our own that the client takes for the real one, and an empty cache; a retry waits but a moment."""
+    sleep = time.sleep
+    with serve() as hub:
+        monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+        files = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", files)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.01)))
+        yield hub
+        huggingface_hub.close_session()

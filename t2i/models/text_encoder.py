@@ -38,6 +38,8 @@ class TextEncoder(nn.Module):
 
     def __init__(self, config: TextEncoderConfig = TextEncoderConfig()):
         super().__init__()
+        if config.length < FIELD:
+            raise ValueError(f"length must be at least {FIELD}, not {config.length}")
         self.config = config
         a, b, c = config.widths
         self.convolutions = nn.Sequential(  # (B, 70, 1, 201)

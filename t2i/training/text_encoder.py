@@ -52,7 +52,7 @@ def read_projection(folder: str | Path) -> nn.Sequential:
     """The image projection that `train text` left in this folder, in evaluation mode; `InputError` if it did not."""
     with torch.device("meta"):
         projection = image_projection()
-    return checkpoint.load_tensors(projection, Path(folder) / "image_projection.safetensors")
+    return checkpoint.read_tensors(projection, folder, "image_projection")
 
 
 class JointEmbedding(nn.Module):
