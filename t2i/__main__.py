@@ -86,6 +86,15 @@ def _parser(arguments: list[str]) -> _Parser:
     bench.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     bench.add_argument("--json", type=Path, help="write the figures here")
     bench.set_defaults(run=_bench)
+    publish = commands.add_parser("publish", help="send a model's folder, or this repository as a Space, to the Hub")
+    publish.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of the model")
+    publish.add_argument("hub_id", metavar="OWNER/NAME")
+    publish.add_argument("--space", action="store_true", help="what the page needs, instead of a model")
+    publish.add_argument("--dry-run", action="store_true", help="list the files and their bytes, and stop")
+    publish.set_defaults(run=_publish)
+    record = commands.add_parser("record", help="record the SHA-256 of weights saved before this was done by itself")
+    record.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
+    record.set_defaults(run=_record)
     train = commands.add_parser("train", help="train a network: text, then gan, image and style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
@@ -218,6 +227,25 @@ def _bench(options: argparse.Namespace) -> None:
     print(bench.table(figures))
     if options.json:
         _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
+
+
+def _publish(options: argparse.Namespace) -> None:
+    from . import publish  # slow to import
+
+    if options.space == bool(options.folder):
+        raise InputError("publish needs either FOLDER or --space")
+    if not checkpoint.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
+        raise InputError(f"{options.hub_id!r} is no id of the Hub: it must read owner/name")
+    files = publish.space_files() if options.space else publish.model_files(options.folder)
+    print(publish.listed(files))
+    if not options.dry_run:
+        print(publish.send(files, options.hub_id, options.space))
+
+
+def _record(options: argparse.Namespace) -> None:
+    for folder in options.folders:
+        checkpoint.record(folder)
+        print(folder / "config.json")
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:

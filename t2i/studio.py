@@ -18,6 +18,8 @@ from .models import GeneratorConfig
 from .models.text_encoder import ALPHABET
 from .photo import prepare
 
+NETWORKS = ("text_encoder", "generator")  # of a checkpoint, what a studio draws with
+EYES = ("style_encoder", "image_encoder")  # and what it sees with, if the model has them
 MOST_STEPS = 256  # pictures of a way
 ROW = 4  # seeds in a row of their plane
 STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the direction

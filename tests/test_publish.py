@@ -1,0 +1,134 @@
+"""Models and the Space sent to a small Hub of our own, and what their cards say."""
+
+import json
+import re
+from pathlib import Path
+
+import gradio
+import numpy as np
+import pytest
+from huggingface_hub import ModelCard, SpaceCard
+
+import t2i
+from t2i import checkpoint, publish
+from t2i.__main__ import main
+from t2i.checkpoint import MODELS, WEIGHTS
+
+ROOT = Path(__file__).parents[1]
+CARD = "---\nlicense: mit\npipeline_tag: text-to-image\ntags: [gan]\ndatasets: [flowers]\n---\n# tiny\n"
+EVALUATION = {"retrieval": {"top1": 0.65281, "ap50": 0.0}, "fidelity": {"pictures": {"kid": 0.06}}}
+
+
+@pytest.fixture
+def folder(tiny_model) -> Path:
+    """A model to publish, beside the leavings of its training."""
+    (tiny_model / "README.md").write_text(CARD)
+    (tiny_model / "evaluation.json").write_text(json.dumps(EVALUATION))
+    for name in ("state.pt", "log.jsonl", ".generator.safetensors.part"):
+        (tiny_model / name).write_text("not to be sent")
+    return tiny_model
+
+
+def test_a_published_model_is_loaded_from_the_hub_and_draws_the_same(hub, folder, capsys):
+    assert main(["publish", str(folder), "owner/tiny"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{hub.url}/owner/tiny/commit/")
+    assert set(hub.files("owner/tiny")) == {
+        "README.md",
+        "config.json",
+        "evaluation.json",
+        *(f"{name}.safetensors" for name in checkpoint.NETWORKS),
+    }
+    there, here = t2i.load("owner/tiny"), t2i.load(folder)
+    assert np.array_equal(there.draw_array("a red flower", [1, 2]), here.draw_array("a red flower", [1, 2]))
+
+
+def test_the_card_carries_what_was_measured(hub, folder):
+    publish.send(publish.model_files(folder), "owner/tiny")
+    sent = hub.files("owner/tiny")["README.md"].decode()
+    data = ModelCard(sent).data
+    assert sent.endswith("# tiny\n") and (data.license, data.tags, data.model_name) == ("mit", ["gan"], "tiny")
+    found = {result.metric_type: result.metric_value for result in data.eval_results}
+    assert found == {"accuracy": 0.6528, "ap50": 0.0, "kid": 0.06}  # and nothing of what was left out
+
+
+def test_a_second_time_only_what_changed_is_sent(hub, folder):
+    publish.send(publish.model_files(folder), "owner/tiny")
+    config = checkpoint.read_config(folder)
+    checkpoint.save(folder, {}, config | {"styles": [["Size", "small", "large"]]})
+    hub.asked.clear()
+    publish.send(publish.model_files(folder), "owner/tiny")
+    assert checkpoint.read_styles(checkpoint.resolve("owner/tiny"))[0].name == "Size"
+    assert not [line for line in hub.asked if line.startswith("PUT")]  # the weights are there
+
+
+def test_a_dry_run_lists_the_bytes_and_sends_nothing(hub, folder, capsys):
+    assert main(["publish", str(folder), "owner/tiny", "--dry-run"]) == 0
+    told = dict(reversed(line.split(maxsplit=1)) for line in capsys.readouterr().out.splitlines())
+    assert told["generator.safetensors"] == f"{(folder / 'generator.safetensors').stat().st_size:,}"
+    assert "state.pt" not in told and not hub.asked
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (lambda folder: (folder / "README.md").unlink(), "README.md: is missing"),
+        (lambda folder: (folder / "README.md").write_text("# no front matter"), "must say license, tags, datasets"),
+        (lambda folder: (folder / "README.md").write_text(CARD.replace("license: mit\n", "")), "must say license$"),
+        (lambda folder: (folder / "README.md").write_text("---\n[\n---\n"), "cannot be read"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json: is missing"),
+        (lambda folder: (folder / "generator.safetensors").write_bytes(b"?"), "generator.safetensors: is not the file"),
+        (lambda folder: (folder / "more.safetensors").write_bytes(b"?"), "records no SHA-256 of it; `.* record"),
+    ],
+)
+def test_what_is_not_fit_to_be_published_is_told(hub, folder, capsys, spoil, words):
+    spoil(folder)
+    assert main(["publish", str(folder), "owner/tiny"]) == 2
+    assert re.search(words, capsys.readouterr().err.strip()) and not hub.asked
+
+
+@pytest.mark.parametrize("arguments", ["owner/tiny", "{folder} tiny", "{folder} o/n@main", "{folder} --space o/n"])
+def test_a_wrong_command_is_told(folder, capsys, arguments):
+    assert main(["publish", *arguments.format(folder=folder).split(), "--dry-run"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("status, words", [(403, "does not let you"), (500, "status 500"), (429, "too many requests")])
+def test_a_hub_that_refuses_is_told(hub, folder, status, words):
+    hub.faults["/api/repos/create"] = [status] * 9
+    with pytest.raises(t2i.InputError, match=words):
+        publish.send(publish.model_files(folder), "owner/tiny")
+
+
+def test_weights_can_be_recorded_by_a_command(folder, capsys):
+    described = checkpoint.read_config(folder)
+    recorded = described.pop("sha256")
+    (folder / "config.json").write_text(json.dumps(described))
+    assert main(["record", str(folder)]) == 0
+    assert checkpoint.read_config(folder)["sha256"] == recorded
+
+
+def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
+    assert main(["publish", "--space", "owner/page"]) == 0
+    sent = hub.files("owner/page", "spaces")
+    assert sent == {name: path.read_bytes() for name, path in publish.space_files().items()}
+    assert {"app.py", "README.md", "requirements.txt", "t2i/ui/page.css", "weights/flowers/config.json"} < set(sent)
+    others = r"^(tests|runs|t2i/training|t2i/evaluation)/|/judge/|discriminator\.s|projection|\.pyc$|(^|/)\."
+    assert not [name for name in sent if re.search(others, name)]
+    assert sum(map(len, sent.values())) < 25_000_000
+
+
+def test_the_cards_of_this_repository_can_be_published():
+    for name in MODELS:
+        data = ModelCard(publish.card(WEIGHTS / name).decode()).data
+        assert data.eval_results and data.license == "mit" and data.pipeline_tag in data.tags
+
+
+def test_the_readme_is_a_whole_space_card():
+    data = SpaceCard.load(ROOT / "README.md").data
+    pins = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split())
+    assert data.sdk == "gradio" and data.sdk_version == pins["gradio"] == gradio.__version__
+    assert (ROOT / data.app_file).is_file() and str(data.python_version) == "3.11"
+    assert {data.colorFrom, data.colorTo} <= {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert data.title and data.emoji and data.license == "mit" and data.tags and data.suggested_hardware == "cpu-basic"
+    assert 0 < len(data.short_description) <= 60
+    assert set(data.models or []) == {spec.hub_id for spec in MODELS.values() if spec.hub_id}
