@@ -20,7 +20,7 @@ def open_photo(file: str | Path | BinaryIO) -> Image.Image:
             return Image.open(file)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{told}has more than {MOST // 10**6} million pixels, the most allowed") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # Pillow names no common base for what a hostile file raises
         reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "is no readable picture"
         raise InputError(f"{told}{reason}") from None
 

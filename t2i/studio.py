@@ -30,8 +30,8 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     folder = checkpoint.resolve(name)
     name = str(name)
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
-    eyes = [name for name in ("style_encoder", "image_encoder") if name in checkpoint.read_config(folder)]
-    networks = checkpoint.read(folder, "text_encoder", "generator", *eyes)
+    eyes = [name for name in EYES if name in checkpoint.read_config(folder)]
+    networks = checkpoint.read(folder, *NETWORKS, *eyes)
     return Studio(networks, spec, device, checkpoint.read_styles(folder), checkpoint.read_words(folder))
 
 
@@ -124,6 +124,8 @@ class Studio:
 
         Sums of embeddings lie where captions would, section 4.3; the noise is that of one seed.
         """
+        if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
+            raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
         h = torch.tensor(weights, dtype=torch.float32, device=self.engine.device) @ self._embed(captions)
         return self.engine.render(noise(seed).expand(len(h), -1), h)
 
@@ -167,6 +169,8 @@ class Studio:
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
+        if count < 1:
+            raise InputError(f"count must be from 1, not {count}")
         scores = index @ self.embed([caption])[0]
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))

@@ -8,6 +8,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants
+from hypothesis import HealthCheck, settings
 from torch import nn
 
 from t2i import checkpoint
@@ -25,6 +26,11 @@ from t2i.models import (
 )
 from tests.hub import serve
 from tests.screen import free_port, save, served, settle
+
+unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("quick", max_examples=100, derandomize=True, database=None, **unhurried)
+settings.register_profile("long", max_examples=2000, **unhurried)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, slope: float = 0.0):
         super().__init__()
+        if channels < 4:
+            raise ValueError(f"a residual block needs 4 channels or more, not {channels}")
         self.slope, narrow = slope, channels // 4
         self.bottleneck = nn.Sequential(
             nn.Conv2d(channels, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.LeakyReLU(slope),

@@ -340,17 +340,15 @@ def _photo(value: object) -> Image.Image:
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
     if len(data) > PHOTO_BYTES * 4 // 3 + 4:
         raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
-    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        raise unreadable from None
-    if max(photo.size) > PHOTO_SIDE:
-        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
-    try:
+        if max(photo.size) > PHOTO_SIDE:
+            raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
         photo.load()
-    except (OSError, SyntaxError, ValueError):
-        raise unreadable from None
+    except InputError:
+        raise
+    except Exception:  # Pillow names no common base for what a hostile file raises
+        raise InputError("The photo cannot be read: it is damaged, or no picture.") from None
     return photo
 
 

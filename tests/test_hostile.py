@@ -1,0 +1,346 @@
+"""Whatever a stranger sends: requests, captions, numbers and files of any kind, by hypothesis.
+
+A hundred cases of each kind; `python -m pytest tests/test_hostile.py --hypothesis-profile long` tries 2,000.
+"""
+
+import base64
+import io
+import json
+import os
+import re
+import struct
+import tempfile
+import zlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms
+
+import t2i
+from t2i import checkpoint
+from t2i.checkpoint import NETWORKS
+from t2i.models import GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
+from t2i.photo import open_photo, prepare
+from t2i.ui.desk import COUNT, POINTS, Desk, in_words
+
+HONEST = {"caption": "a red flower", "seeds": [7], "model": "flowers"}
+WORDS = "Something went wrong on the server"  # what an error that nobody foresaw is answered with
+
+dear = settings(max_examples=settings.default.max_examples // 5)
+
+numbers = st.one_of(
+    st.integers(),
+    st.floats(),
+    st.sampled_from([0, 1, -1, 0.5, 2**31, 2**63, 2**64, -(2**63), 10**400, 1e308, -1e308, 5e-324, True, "12", "1e5"]),
+)
+texts = st.one_of(
+    st.text(),
+    st.text(st.characters(exclude_categories=())),  # lone surrogates too
+    st.sampled_from(["a red flower", "a blue bird", "", " \n", "\0", "\ud800", "İ" * 201, "${alert(1)}", "<b>", "🌸"]),
+    st.integers(0, 12_000).map(lambda n: "red " * n),
+)
+junk = st.recursive(
+    st.one_of(st.none(), st.booleans(), numbers, texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(texts, inner, max_size=5)),
+    max_leaves=20,
+)
+points = st.one_of(numbers, st.lists(numbers, max_size=4), junk)
+kinds = st.sampled_from(["gif", "webp", "png", "exe", "GIF", None])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Small networks on a busy machine wait longer for a second thread than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_networks, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    checkpoint.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(folder):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("T2I_FLOWERS", str(folder))
+        yield Desk("flowers")
+
+
+@pytest.fixture(scope="module")
+def studio(folder):
+    return t2i.load(folder)
+
+
+def request(**fields):
+    """Requests that have these fields or not, as they ought to be or not, and sometimes none at all."""
+    models = st.sampled_from(["roses", "../tiny", ["flowers"]])
+    mixed = {name: st.one_of(good, junk) for name, good in (fields | {"model": models}).items()}
+    return st.one_of(st.fixed_dictionaries(fields), st.fixed_dictionaries({}, optional=mixed), junk)
+
+
+captions = st.one_of(st.lists(texts, max_size=10), *(st.lists(texts, min_size=n, max_size=n) for n in (2, 4)))
+drawings = request(
+    caption=texts, seeds=st.lists(numbers, max_size=20), style=st.lists(numbers, max_size=20), scale=numbers
+)
+blends = request(captions=captions, at=st.lists(points, max_size=POINTS + 9), seed=numbers, kind=kinds)
+
+
+def answered(desk, verb, asked) -> dict:
+    """The answer, after a look at what every answer must be; the next honest request is answered as ever."""
+    answer = in_words(lambda: getattr(desk, verb)(asked))
+    event("refused" if "error" in answer else "answered")
+    if "error" in answer:
+        assert set(answer) == {"error", "busy"} and answer["busy"] is False
+        assert not answer["error"].startswith(WORDS)
+        assert "/" not in answer["error"].replace("../tiny", "") and "\n" not in answer["error"]
+    again = desk.draw(HONEST, kind="PNG")["pictures"]
+    assert again == answered.honest.setdefault(id(desk), again)
+    return answer
+
+
+answered.honest = {}
+
+
+def picture(uri: str) -> Image.Image:
+    start, _, data = uri.partition(",")
+    assert re.fullmatch("data:image/[a-z]+;base64", start)
+    return Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
+
+
+@given(asked=drawings)
+def test_any_request_to_draw(desk, asked):
+    answer = answered(desk, "draw", asked)
+    if "error" not in answer:
+        assert 1 <= len(answer["pictures"]) == len(answer["seeds"]) <= COUNT
+        assert all(type(seed) is int and 0 <= seed <= 999_999 for seed in answer["seeds"])
+        assert {picture(uri).size for uri in answer["pictures"]} == {(64, 64)}
+
+
+@given(asked=drawings)
+def test_any_request_for_a_png(desk, asked):
+    answer = answered(desk, "png", asked)
+    if "error" not in answer:
+        assert picture(answer["file"]).size in ((64, 64), (256, 256)) or 64 <= picture(answer["file"]).width <= 256
+        assert re.fullmatch(r"flowers-\d+-[a-z0-9-]*\.png", answer["name"])
+
+
+@given(asked=blends)
+def test_any_request_to_blend(desk, asked):
+    answer = answered(desk, "blend", asked)
+    if "error" not in answer:
+        assert 1 <= len(answer["pictures"]) <= POINTS
+
+
+@dear
+@given(asked=blends)
+def test_any_request_for_a_film(desk, asked):
+    answer = answered(desk, "film", asked)
+    if "error" not in answer:
+        assert picture(answer["file"]).format.lower() == asked["kind"]
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
+    """A PNG that claims a size and holds next to nothing."""
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return start + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+@st.composite
+def encoded(draw) -> bytes:
+    """A picture of some format and mode, with metadata that may be hostile."""
+    kind = draw(st.sampled_from(["PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP"]))
+    mode = draw(st.sampled_from(["RGB", "RGBA", "L", "LA", "P", "1", "I;16", "CMYK", "F", "YCbCr"]))
+    size = draw(st.tuples(st.integers(1, 90), st.integers(1, 90)))
+    image = Image.linear_gradient("L").resize(size).convert("RGB")
+    image = image.convert("L").convert(mode) if mode == "I;16" else image.convert("L" if mode == "F" else mode)
+    exif = Image.Exif()
+    exif[0x0112] = draw(st.sampled_from([1, 3, 6, 8, 9, 65535]))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    options = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "exif": st.one_of(st.just(exif.tobytes()), st.binary(max_size=60).map(lambda b: b"Exif\0\0" + b)),
+                "icc_profile": st.one_of(st.just(profile), st.just(profile[:70]), st.binary(max_size=200)),
+                "save_all": st.just(True),
+            },
+        )
+    )
+    if "save_all" in options:
+        options["append_images"] = [image.rotate(90), image.rotate(180)]
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, kind, **options)
+    except Exception:  # not every format takes every mode and every junk
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, kind)
+    return buffer.getvalue()
+
+
+@st.composite
+def damaged(draw) -> bytes:
+    """Files as they come: whole, cut, with other bytes inside, behind another header, with more behind."""
+    data = bytearray(draw(encoded()))
+    for place, byte in draw(st.lists(st.tuples(st.integers(0, len(data) - 1), st.integers(0, 255)), max_size=8)):
+        data[place] = byte
+    first = draw(st.integers(0, min(len(data), 40)))
+    for place, byte in draw(st.lists(st.tuples(st.integers(0, first), st.integers(0, 255)), max_size=4)):
+        data[place % len(data)] = byte  # the headers are where it hurts
+    before = draw(st.sampled_from([b"", b"", b"", b"GIF89a", b"%PDF-1.7\n", b"<svg onload=alert(1)>", b"\xff\xd8\xff"]))
+    behind = draw(st.sampled_from([b"", b"", b"PK\x03\x04", b"<script>alert(1)</script>", bytes(5000)]))
+    end = draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))
+    return before + bytes(data[:end]) + behind
+
+
+sides = st.sampled_from([0, 1, 64, 1024, 1025, 7_000, 30_000, 65_535, 2**31 - 1, 2**32 - 1])
+pngs = st.builds(header, sides, sides, st.sampled_from([1, 8, 16, 255]), st.sampled_from([0, 2, 3, 4, 6, 9]))
+files = st.one_of(encoded(), damaged(), pngs, st.binary(max_size=300))
+
+
+@given(data=files)
+def test_any_file_as_a_photo(data):
+    pixels = only_input_errors(lambda: prepare(open_photo(io.BytesIO(data))))
+    assert pixels is None or pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
+
+
+@given(
+    photo=st.one_of(
+        files.map(lambda data: "data:image/png;base64," + base64.b64encode(data).decode()),
+        st.builds("data:image/{};base64,{}".format, st.sampled_from(["png", "jpeg", "webp", "svg+xml"]), texts),
+        junk,
+    ),
+    words=st.one_of(st.just([HONEST["caption"]]), captions, junk),
+)
+def test_any_photo_to_restyle(desk, photo, words):
+    answer = answered(desk, "restyle", {"photo": photo, "captions": words})
+    if "error" not in answer:
+        assert 1 <= len(answer["pictures"]) <= 8
+
+
+def only_input_errors(verb, *arguments):
+    """What a verb returns, or None if it refuses in a line."""
+    try:
+        answer = verb(*arguments)
+    except t2i.InputError as error:
+        event("refused")
+        assert "\n" not in str(error)
+    else:
+        event("answered")
+        return answer
+
+
+integers = st.one_of(st.integers(), st.integers(0, 300), st.sampled_from([2**31, 2**32, 2**63 - 1, 2**63, 10**400]))
+floats = st.one_of(st.floats(), st.floats(-1, 1))
+few = st.lists(texts, max_size=4)
+
+
+seeds = st.one_of(integers, st.lists(integers, max_size=5))
+
+
+@given(words=st.one_of(texts, few), seeds=seeds, style=st.lists(floats, max_size=6))
+def test_any_drawing(studio, words, seeds, style):
+    drawn = only_input_errors(studio.draw_array, words, seeds, style)
+    assert drawn is None or drawn.shape[1:] == (64, 64, 3) and 1 <= len(drawn) <= 5
+
+
+@given(one=texts, other=texts, steps=st.one_of(st.integers(), st.integers(0, 9)), seed=integers, to=integers)
+def test_any_way(studio, one, other, steps, seed, to):
+    for verb, arguments in ((studio.blend, (one, other, steps, seed)), (studio.wander, (one, seed, to, steps))):
+        way = only_input_errors(verb, *arguments)
+        assert way is None or len(way) == steps
+
+
+shares = st.floats(0, 1).map(lambda share: [share, 1 - share])
+mixtures = st.lists(st.one_of(shares, st.lists(floats, max_size=4)), max_size=4)
+
+
+@given(words=st.one_of(st.just(["a red flower", "a blue bird"]), few), weights=mixtures, seed=integers)
+def test_any_mixture(studio, words, weights, seed):
+    mixed = only_input_errors(studio.mix_array, words, weights, seed)
+    assert mixed is None or mixed.shape == (len(weights), 64, 64, 3)
+
+
+modes = st.sampled_from(["RGB", "RGBA", "P", "I;16", "CMYK", "F"])
+photos = st.builds(Image.new, modes, st.tuples(st.integers(0, 90), st.integers(0, 90)))
+
+
+@given(photo=photos, words=few, count=integers)
+def test_any_photo_and_captions(studio, photo, words, count):
+    index = only_input_errors(studio.index, [photo] * len(words))
+    for caption in words:
+        found = None if index is None else only_input_errors(studio.search, caption, index, count)
+        assert found is None or len(found) == min(count, len(words))
+    told = only_input_errors(studio.describe, photo, words)
+    assert told is None or len(told) == len(words) and all(-1.001 <= score <= 1.001 for _, score in told)
+    painted = only_input_errors(studio.restyle, photo, words)
+    assert painted is None or len(painted) == len(words)
+
+
+@given(name=st.one_of(texts, st.sampled_from(["flowers@main", "./..", "~", "owner/", "/dev/null"])))
+def test_any_name_of_a_model(name):
+    def refuse(*_):
+        raise t2i.InputError("no network here")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("t2i.hub.fetch", refuse)
+        only_input_errors(checkpoint.resolve, name)
+
+
+@given(name=st.sampled_from(sorted(NETWORKS)), described=junk, data=st.data())
+def test_any_configuration(folder, name, described, data):
+    """A configuration in which one thing, of any depth, is another than it was."""
+    config = checkpoint.read_config(folder)
+    place = data.draw(st.sampled_from([name, "styles", "training", "sha256", "more", *config[name]]))
+    (config[name] if place in config[name] else config)[place] = described
+    with tempfile.TemporaryDirectory() as other:
+        for path in folder.glob("*.safetensors"):
+            os.symlink(path, Path(other) / path.name)
+        (Path(other) / "config.json").write_text(json.dumps(config))
+        loaded = only_input_errors(t2i.load, other)
+        assert loaded is None or loaded.draw_array("a red flower").shape == (1, 64, 64, 3)
+
+
+sizes = st.integers(1, 9)
+
+
+@dear
+@given(
+    noise=st.sampled_from([100, 100, 100, 7]),
+    embedding=st.one_of(st.just(8), sizes),
+    text=st.builds(TextEncoderConfig, st.integers(66, 90), st.tuples(sizes, sizes, sizes), sizes, st.just(8)),
+    projected=sizes,
+    width=sizes,
+    eyes=st.tuples(sizes, sizes, st.sampled_from([100, 100, 7])),
+)
+def test_any_sizes_whose_weights_fit(noise, embedding, text, projected, width, eyes):
+    """What a stranger may well have trained draws and sees, or is refused when it is loaded."""
+    configs = {
+        "text_encoder": text,
+        "generator": GeneratorConfig(noise, embedding, projected, width),
+        "image_encoder": ImageEncoderConfig(embedding, eyes[0]),
+        "style_encoder": StyleEncoderConfig(eyes[2], eyes[1]),
+    }
+    try:
+        networks = {name: NETWORKS[name][0](config).eval() for name, config in configs.items()}
+    except ValueError as error:
+        return event(str(error))
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint.save(folder, networks, {name: asdict(config) for name, config in configs.items()})
+        studio = only_input_errors(t2i.load, folder)
+    if studio:
+        assert len(studio.restyle(Image.new("RGB", (64, 64)), ["a red flower"])) == 1
+        assert len(studio.describe(Image.new("RGB", (64, 64)), ["a red flower"])) == 1
