@@ -5,7 +5,7 @@ import os
 import torch
 
 from t2i.machine import usable_cores
-from t2i.ui import LOOK, create_demo
+from t2i.ui import GUARD, LOOK, create_demo
 
 # The application owns the machine, so it sets the threads; the library never does.
 if "OMP_NUM_THREADS" not in os.environ:
@@ -18,4 +18,5 @@ if __name__ == "__main__":
         server_name=os.environ.get("HOST"),
         server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
         **LOOK,
+        **GUARD,
     )

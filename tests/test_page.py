@@ -585,6 +585,20 @@ def test_photos_wait_for_a_silent_server(search, tmp_path):
     search.wait_for_function("document.querySelector('.hint').textContent === ''")
 
 
+def test_hostile_words_and_file_names_stay_text_beside_photos(styles, tmp_path):
+    hostile = '"><img src=x onerror=alert(1)>${alert(2)}'
+    photo = tmp_path / f"{hostile}.png"
+    Image.new("RGB", (70, 70), "red").save(photo)
+    styles.locator(".t2i-restyle input[type=file]").set_input_files(photo)
+    styles.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 2")
+    styles.get_by_label("Caption 1").fill(hostile)
+    before = painted(styles)
+    styles.wait_for_timeout(300)
+    assert len(before) == 12 and styles.get_by_label("Caption 1").input_value() == hostile
+    assert styles.locator(".t2i-restyle script, .t2i-restyle img[src=x]").count() == 0
+    # The page fixture looks for dialogs and errors.
+
+
 def test_hostile_photos_are_refused_in_words(url):
     def uri(data: bytes, kind="png") -> str:
         return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

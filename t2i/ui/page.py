@@ -12,6 +12,7 @@ from .restyle import restyle_tab
 from .search import search_tab
 
 HERE = Path(__file__).parent
+QUEUE = 64  # calls of programs that may wait; the page itself asks past the queue
 TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab, "Search": search_tab, "About": about_tab}
 
 # Fonts of the reader's own machine: nothing is fetched from anywhere else.
@@ -38,4 +39,4 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
             for name, build in TABS.items():
                 with gr.Tab(name):
                     build(desk)
-    return demo
+    return demo.queue(max_size=QUEUE)
