@@ -132,3 +132,13 @@ def test_the_readme_is_a_whole_space_card():
     assert data.title and data.emoji and data.license == "mit" and data.tags and data.suggested_hardware == "cpu-basic"
     assert 0 < len(data.short_description) <= 60
     assert set(data.models or []) == {spec.hub_id for spec in MODELS.values() if spec.hub_id}
+
+
+def test_the_lock_and_the_licences_cover_every_requirement():
+    pins = dict(line.split("==") for line in (ROOT / "requirements.txt").read_text().split())
+    line = r"^([\w-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$"
+    locked = dict(re.findall(line, (ROOT / "requirements.lock").read_text(), re.M))
+    licensed = dict(re.findall(r"^\| ([\w-]+) \| (\S+) \| \S", (ROOT / "LICENSES.md").read_text(), re.M))
+    locked, licensed = ({n.lower().replace("_", "-"): v for n, v in found.items()} for found in (locked, licensed))
+    torch = {"torch": pins.pop("torch")}  # of many builds: not locked
+    assert pins.items() <= locked.items() and locked | torch == {n: v for n, v in licensed.items() if n != "package"}
