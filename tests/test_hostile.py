@@ -231,6 +231,22 @@ def test_any_photo_to_restyle(desk, photo, words):
         assert 1 <= len(answer["pictures"]) <= 8
 
 
+uris = files.map(lambda data: "data:image/png;base64," + base64.b64encode(data).decode())
+sights = request(
+    caption=texts,
+    captions=st.one_of(st.just([HONEST["caption"]]), captions),
+    photo=uris,
+    photos=st.lists(uris, max_size=3),
+    seeds=st.lists(numbers, max_size=20),
+    style=st.lists(numbers, max_size=20),
+)
+
+
+@given(verb=st.sampled_from(["search", "describe", "see", "hear", "match", "gallery"]), asked=sights)
+def test_any_request_to_see_and_to_hear(desk, verb, asked):
+    answered(desk, verb, asked)
+
+
 def only_input_errors(verb, *arguments):
     """What a verb returns, or None if it refuses in a line."""
     try:

@@ -334,22 +334,23 @@ def _caption(value: object) -> str:
 
 
 def _photo(value: object) -> Image.Image:
-    """The picture in a data URI; its bytes and its size are bounded before anything is decoded."""
+    """What the networks see of a data URI; its bytes and its size are bounded before anything is decoded."""
     start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
     if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
     if len(data) > PHOTO_BYTES * 4 // 3 + 4:
         raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
-        if max(photo.size) > PHOTO_SIDE:
-            raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
-        photo.load()
-    except InputError:
-        raise
     except Exception:  # Pillow names no common base for what a hostile file raises
-        raise InputError("The photo cannot be read: it is damaged, or no picture.") from None
-    return photo
+        raise unreadable from None
+    if max(photo.size) > PHOTO_SIDE:
+        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+    try:
+        return Image.fromarray(prepare(photo))  # many may come together
+    except InputError:
+        raise unreadable from None
 
 
 def _photos(values: object) -> list[Image.Image]:
@@ -357,7 +358,7 @@ def _photos(values: object) -> list[Image.Image]:
     values = _list(values, "photos")
     if len(values) > PHOTOS or sum(len(value) for value in values if isinstance(value, str)) > PHOTOS_BYTES:
         raise InputError(f"Give at most {PHOTOS} photos at once, of {PHOTOS_BYTES // 10**6} MB together.")
-    return [Image.fromarray(prepare(_photo(value))) for value in values]
+    return [_photo(value) for value in values]
 
 
 def _note(caption: str) -> str:

@@ -5,7 +5,9 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-MOST_BYTES = 4_000_000  # of a request's body; the page's own photos have about 10,000
+from .desk import PHOTOS_BYTES
+
+MOST_BYTES = PHOTOS_BYTES + 1_000_000  # of a request's body
 API = "/gradio_api/"
 POSTS = ("component_server", "queue/", "call/", "run/", "api/", "cancel", "reset")  # all that a visitor may send to
 # Doors of Gradio's that nobody here needs: the server's files, pages fetched for others, records of runs.
