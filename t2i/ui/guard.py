@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .desk import PHOTOS_BYTES
 
-MOST_BYTES = PHOTOS_BYTES + 1_000_000  # of a request's body
+MOST_BYTES = 2 * PHOTOS_BYTES  # of a body; what is a little too much is told in words, by the desk
 API = "/gradio_api/"
 POSTS = ("component_server", "queue/", "call/", "run/", "api/", "cancel", "reset")  # all that a visitor may send to
 # Doors of Gradio's that nobody here needs: the server's files, pages fetched for others, records of runs.
