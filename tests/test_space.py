@@ -14,6 +14,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import gradio_client
 import pytest
 from playwright import sync_api
 
@@ -185,17 +186,16 @@ def test_the_page_tells_nothing_of_the_server(ask, home):
         assert status == 200 and not re.search(re.escape(str(home)) + "|" + re.escape(sys.prefix), body), path
 
 
-def test_programs_cannot_ask_for_more_than_the_page(ask):
-    """The named events have the page's limits: sixteen pictures, 64 points, eight captions, a small photo."""
-
-    def run(name: str, *data) -> dict:
-        return json.loads(ask(f"/gradio_api/run/{name}", {"data": data})[2])["data"][0]
-
-    assert len(run("draw", CAPTION, list(range(99)), None, "flowers")["pictures"]) == 16
-    assert len(run("blend", [CAPTION, "a blue one"], [[0.5, 0]] * 999, 1, "flowers")["pictures"]) == 64
-    assert "error" in run("blend", [CAPTION] * 999, [[0.5, 0]], 1, "flowers")
-    for name in ("/etc", "owner/name", "../flowers"):  # no model but the menu's: nothing is fetched for a stranger
-        assert "No such model" in run("draw", CAPTION, [1], None, name)["error"]
+def test_programs_cannot_ask_for_more_than_the_page(app, port):
+    """The named events have the page's limits: sixteen pictures, 64 points, four sentences, the menu's models."""
+    client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
+    drawn = client.predict(caption=CAPTION, seeds=list(range(99)), api_name="/draw")
+    assert len(drawn["pictures"]) == 16
+    blended = client.predict(captions=[CAPTION, "a blue one"], at=[[0.5, 0]] * 999, api_name="/blend")
+    assert len(blended["pictures"]) == 64
+    assert "error" in client.predict(captions=[CAPTION] * 999, at=[[0, 0]], api_name="/blend")
+    for name in ("/etc", "owner/name", "../flowers"):  # nothing is fetched for a stranger
+        assert "No such model" in client.predict(caption=CAPTION, model=name, api_name="/draw")["error"]
 
 
 def test_programs_wait_in_a_bounded_queue(ask):
