@@ -76,6 +76,28 @@ MODELS = {
                 "pale lilac petals, thin and straight, around a yellow disc",
             ),
         ),
+        ModelSpec(
+            name="birds",
+            title="Birds (early)",
+            knows="birds",
+            placeholder="this bird is black with a thick black bill",
+            examples=(
+                "this bird is black all over with a thick black bill",
+                "a bright red bird with black wings and a short beak",
+                "this bird is blue with black wings",
+                "a bird with a yellow breast and belly and black wings",
+                "this small bird is yellow with a black head",
+                "the bird has a blue crown and brown wings",
+            ),
+            more=(
+                "this bird has a bright yellow belly and a grey back",
+                "a large black bird with a long hooked bill",
+                "a small brown bird with a speckled white breast",
+                "a white bird with grey wings and a yellow beak",
+                "a white seabird with black tips on its wings",
+                "this bird is all red with a black face",
+            ),
+        ),
     )
 }
 

@@ -81,9 +81,11 @@ def evaluate(config: Evaluation) -> dict:
         except _LeftOut as reason:
             left_out[name] = str(reason)
     gan = bench.described.get("training", {}).get("gan", {})
+    epochs = _epochs(gan)
     return {
         "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
-        "objective": gan.get("objective"), "width": gan.get("width"), "epochs": _epochs(gan), "seed": config.seed,
+        "objective": gan.get("objective"), "width": gan.get("width"), "seed": config.seed,
+        "epochs": epochs.pop(gan.get("data"), 0), "epochs_before": epochs,
         "hardware": f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         "seconds": round(time.perf_counter() - start), **found, "left_out": left_out,
     }  # fmt: skip
@@ -93,9 +95,14 @@ class _LeftOut(Exception):
     """A measure that this model or this data set does not allow."""
 
 
-def _epochs(gan: dict | None) -> int:
-    """Epochs of a training and of those before it."""
-    return gan.get("epochs_done", 0) + _epochs(gan.get("before")) if gan else 0
+def _epochs(gan: dict | None) -> dict[str, int]:
+    """Epochs of a training and of those before it, by data set, the last first."""
+    found: dict[str, int] = {}
+    while gan:
+        data = gan.get("data")
+        found[data] = found.get(data, 0) + gan.get("epochs_done", 0)
+        gan = gan.get("before")
+    return found
 
 
 def _processor() -> str:

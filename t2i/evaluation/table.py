@@ -28,6 +28,11 @@ def _kid(f: dict) -> str:
     return _three(f["fidelity"], "kid", 1, 1000).replace(" (", f" ± {1000 * spread:.1f} (")
 
 
+def _epochs(f: dict) -> str:
+    """Those on the model's own data; and those before, on other data that training began with."""
+    return ", after ".join([str(f["epochs"]), *(f"{n} on {data}" for data, n in f.get("epochs_before", {}).items())])
+
+
 def _diverse(f: dict, name: str) -> str:
     return f"{f['diversity']['seeds_of_a_caption'][name]:.2f} ({f['diversity']['photos_of_a_class'][name]:.2f})"
 
@@ -41,7 +46,7 @@ RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5
 # What a row is called, what was published for a data set, and how a model's figures fill it.
 ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
     ("objective", {}, lambda f: f"{f['objective']}, n = {f['width']}"),
-    ("epochs", {"flowers": "600", "birds": "600"}, lambda f: str(f["epochs"])),
+    ("epochs", {"flowers": "600", "birds": "600"}, _epochs),
     ("retrieval, top-1 / AP@50, cosine", RETRIEVAL, lambda f: _percent(f["retrieval"]["top1"], f["retrieval"]["ap50"])),
     ("the same, centred", {}, lambda f: _percent(f["retrieval"]["top1_centred"], f["retrieval"]["ap50_centred"])),
     ("KID × 1000 (photos; mean picture)", {}, _kid),

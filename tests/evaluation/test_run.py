@@ -54,12 +54,17 @@ def save_judge(folder, seed: int):
     return folder
 
 
+FIRST = {"data": "other.zip", "epochs_done": 9}
+BEFORE = {"data": "made.zip", "epochs_done": 7, "before": FIRST}
+BEGUN = {"objective": "gan-cls", "width": 8, "data": "made.zip", "epochs_done": 5, "before": BEFORE}
+
+
 @pytest.fixture
 def model(tiny_model):
     checkpoint.save(tiny_model, {"image_projection": text_encoder.image_projection()}, {
         "training": {
             "text_encoder": {"seed": 0},
-            "gan": {"objective": "gan-cls", "width": 8, "epochs_done": 5, "before": {"epochs_done": 7}},
+            "gan": BEGUN,
         }
     })  # fmt: skip
     return tiny_model
@@ -74,7 +79,8 @@ def numbers(value):
 def test_every_measure_is_there_and_repeats(model, data, small_features):
     save_judge(model / "judge", 1)
     found = evaluate(Evaluation(str(model), str(data)))
-    assert found["left_out"] == {} and found["epochs"] == 12 and found["objective"] == "gan-cls"
+    assert found["left_out"] == {} and found["objective"] == "gan-cls"
+    assert found["epochs"] == 12 and found["epochs_before"] == {"other.zip": 9}
     assert found["pictures"] == 30 and found["model"] == "tiny"
     assert all(math.isfinite(n) for n in numbers(found) if isinstance(n, (int, float)))
     fidelity = found["fidelity"]
@@ -114,7 +120,8 @@ def test_the_command_writes_figures_and_the_table(model, data, small_features, t
         table.write(readme, weights)
     text = readme.read_text()
     assert text.startswith("before\n<!-- figures -->") and text.endswith("<!-- /figures -->\nafter\n")
-    assert "old" not in text and "|  | a | b | published |" in text and "| epochs | 12 | 12 |" in text
+    assert "old" not in text and "|  | a | b | published |" in text
+    assert "| epochs | 12, after 9 on other.zip | 12, after 9 on other.zip |" in text
     readme.write_text("no marks")
     with pytest.raises(InputError, match="must have the line"):
         table.write(readme, weights)
