@@ -28,13 +28,14 @@ def plain(width: int, device: str) -> tuple[Callable[..., None], tuple[Generator
     softplus = torch.nn.functional.softplus
 
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
-        between = mix(h)
-        fake, inner = g(z, torch.cat([h, between])).split([len(h), len(between)])
-        loss = softplus(-d(x, h)).mean() + (softplus(d(x, wrong)).mean() + softplus(d(fake.detach(), h)).mean()) / 2
+        captions = torch.cat([h, mix(h)])
+        drawn = g(z, captions)
+        false = (softplus(d(x, wrong)).mean() + softplus(d(drawn.detach(), captions)).mean()) / 2
+        loss = softplus(-d(x, h)).mean() + false
         adam_d.zero_grad()
         loss.backward()
         adam_d.step()
-        loss = softplus(-d(fake, h)).mean() + softplus(-d(inner, between)).mean()
+        loss = sum(softplus(-d(*part)).mean() for part in zip(drawn.split(len(h)), captions.split(len(h))))
         adam_g.zero_grad()
         loss.backward()
         adam_g.step()

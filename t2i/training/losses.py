@@ -56,10 +56,13 @@ def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
 
 
 def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
-    """GAN-INT: G also draws interpolated captions, equation (5)."""
+    """GAN-INT: G also draws interpolated captions, equation (5), and D learns that those pictures are drawn, too.
+
+    The paper leaves open whether it does. Without, nothing held G there to pictures, and halfway it drew none.
+    """
     captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
-    yield _true(d(x, h)) + _false(d(fake[:n].detach(), h))
+    yield _true(d(x, h)) + _false(d(fake.detach(), captions))
     score = d(fake, captions)
     yield _true(score[:n]) + _true(score[n:])
 
@@ -69,7 +72,7 @@ def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Ten
     captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
     seen = d.look(x)
-    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake[:n].detach(), h))) / 2
+    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), captions))) / 2
     score = d(fake, captions)
     yield _true(score[:n]) + _true(score[n:])
 
