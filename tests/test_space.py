@@ -16,7 +16,6 @@ from pathlib import Path
 
 import gradio_client
 import pytest
-from playwright import sync_api
 
 from t2i import publish
 from t2i.ui.guard import HEADERS, MOST_BYTES
@@ -207,26 +206,20 @@ def test_programs_wait_in_a_bounded_queue(ask):
     assert ask("/config")[0] == 200
 
 
-def test_the_page_recovers_from_a_server_killed_in_mid_request(app, home, port):
+def test_the_page_recovers_from_a_server_killed_in_mid_request(app, home, port, browser):
     """As by kill -9: the page says so, and asks again when the server is back."""
-    with sync_api.sync_playwright() as playwright:
-        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
-        page, first = browser.new_page(), ".t2i-draw .grid img"
-        page.goto(f"http://127.0.0.1:{port}")
-        page.wait_for_function(f"document.querySelector('{first}')?.src.startsWith('data:')", timeout=60_000)
-        before = page.locator(first).first.get_attribute("src")
-        page.get_by_label("Caption", exact=True).fill("a dark purple flower")
-        app.kill()
-        app.wait()
-        page.get_by_label("Caption", exact=True).fill("a white flower")
-        silent = "document.querySelector('#t2i-note').textContent.includes('does not answer')"
-        page.wait_for_function(silent, timeout=60_000)
-        with running(home, port):
-            page.wait_for_selector(f"{first}[alt='a white flower']", timeout=90_000)
-            assert page.locator(first).first.get_attribute("src") != before
-            assert page.locator("#t2i-note").inner_text() == ""
-        browser.close()
+    page, first = browser.new_page(), ".t2i-draw .grid img"
+    page.goto(f"http://127.0.0.1:{port}")
+    page.wait_for_function(f"document.querySelector('{first}')?.src.startsWith('data:')", timeout=60_000)
+    before = page.locator(first).first.get_attribute("src")
+    page.get_by_label("Caption", exact=True).fill("a dark purple flower")
+    app.kill()
+    app.wait()
+    page.get_by_label("Caption", exact=True).fill("a white flower")
+    silent = "document.querySelector('#t2i-note').textContent.includes('does not answer')"
+    page.wait_for_function(silent, timeout=60_000)
+    with running(home, port):
+        page.wait_for_selector(f"{first}[alt='a white flower']", timeout=90_000)
+        assert page.locator(first).first.get_attribute("src") != before
+        assert page.locator("#t2i-note").inner_text() == ""
+    page.close()
