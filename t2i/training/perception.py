@@ -33,7 +33,7 @@ class Perception(nn.Module):
         for block in network._blocks:
             _fold(block)
             if block._depthwise_conv.stride[0] == 2:
-                block._depthwise_conv = _Single(block._depthwise_conv)
+                block._depthwise_conv = _EverySecond(block._depthwise_conv)
                 self.stages.append(nn.Sequential())
             self.stages[-1].append(block)
         self.stages = self.stages[:-1]  # 32×32, 16×16, 8×8, 4×4; without 2×2
@@ -51,22 +51,27 @@ class Perception(nn.Module):
         return maps
 
 
-class _Single(nn.Module):
-    """A layer in single precision: strided depthwise convolutions go back 3 to 25 times faster than in bfloat16."""
+class _EverySecond(nn.Module):
+    """A strided depthwise convolution as one without stride of which every second value is kept.
 
-    def __init__(self, layer: nn.Module):
+    It computes four times as much, and yet a step of training is a quarter faster: strided ones go back slowly.
+    """
+
+    def __init__(self, layer: nn.Conv2d):
         super().__init__()
         self.layer = layer
+        layer.stride = (1, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return self.layer(x.float())
+        return self.layer(x)[:, :, 1::2, 1::2]  # "same" padding of even sides: the window's centre is the second
 
 
 def _fold(block: nn.Module) -> None:
     for convolution, norm in (("_expand_conv", "_bn0"), ("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")):
         if hasattr(block, convolution):
-            setattr(block, convolution, fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm)))
+            layer = fuse_conv_bn_eval(getattr(block, convolution), getattr(block, norm))
+            layer.padding, layer.static_padding = layer.kernel_size[0] // 2, nn.Identity()  # saves a copy of the map
+            setattr(block, convolution, layer)
             setattr(block, norm, nn.Identity())
 
 
