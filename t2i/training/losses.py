@@ -30,6 +30,11 @@ def mix(h: Tensor) -> Tensor:
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
+def _own(h: Tensor, fake: Tensor) -> Tensor:
+    """Captions (1.5 B, E) of people, of h (B, E), for pictures of captions h and then of `mix(h)`."""
+    return torch.cat([h, h[: len(fake) - len(h)]])
+
+
 def sameness(difference: Tensor, least: float) -> Tensor:
     """How far the differences (B,) of pictures, two of each caption, stay below the `least` of such a pair.
 
@@ -58,11 +63,13 @@ def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
 def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-INT: G also draws interpolated captions, equation (5), and D learns that those pictures are drawn, too.
 
-    The paper leaves open whether it does. Without, nothing held G there to pictures, and halfway it drew none.
+    The paper leaves open whether it does. Without, nothing held G there to pictures, and halfway it drew none. D is
+    shown them with the first of their two captions: no photo has an interpolated one, which would give them away
+    unseen, and then D has nothing to teach G.
     """
     captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
-    yield _true(d(x, h)) + _false(d(fake.detach(), captions))
+    yield _true(d(x, h)) + _false(d(fake.detach(), _own(h, fake)))
     score = d(fake, captions)
     yield _true(score[:n]) + _true(score[n:])
 
@@ -72,7 +79,7 @@ def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Ten
     captions = torch.cat([h, mix(h)])
     fake, n = g(z[: len(captions)], captions), len(h)
     seen = d.look(x)
-    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), captions))) / 2
+    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), _own(h, fake)))) / 2
     score = d(fake, captions)
     yield _true(score[:n]) + _true(score[n:])
 
