@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from t2i import checkpoint
-from t2i.ui.desk import COUNT
+from t2i.ui.request import COUNT
 
 ROOT = Path(__file__).parents[1]
 SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"

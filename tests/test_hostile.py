@@ -26,7 +26,8 @@ from t2i import checkpoint
 from t2i.checkpoint import NETWORKS
 from t2i.models import GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
 from t2i.photo import open_photo, prepare
-from t2i.ui.desk import COUNT, POINTS, Desk, in_words
+from t2i.ui.desk import Desk, in_words
+from t2i.ui.request import COUNT, POINTS
 
 HONEST = {"caption": "a red flower", "seeds": [7], "model": "flowers"}
 WORDS = "Something went wrong on the server"  # what an error that nobody foresaw is answered with

@@ -18,7 +18,8 @@ import t2i
 from t2i import checkpoint
 from t2i.checkpoint import MODELS
 from t2i.ui import LOOK, create_demo
-from t2i.ui.desk import COUNT, WAITING, Busy, Desk, in_words
+from t2i.ui.desk import WAITING, Busy, Desk, in_words
+from t2i.ui.request import COUNT
 from tests.screen import ask, decode, note, pixels, same, save, seeds, settle
 
 CAPTION = "a flower with pink petals"

@@ -1,7 +1,8 @@
 """The tab "Blend": the way from one sentence to another, or among four (GAN-INT, section 4.3)."""
 
-from .desk import SEED_MAX, Desk, in_words
+from .desk import Desk, in_words
 from .panel import event, panel
+from .request import SEED_MAX
 
 
 def blend_tab(desk: Desk) -> None:

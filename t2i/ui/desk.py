@@ -1,10 +1,7 @@
-"""The desk between a stranger's request and a Studio: limits, clamps, errors in words."""
+"""The desk between strangers and a Studio: what may be asked, one verb each."""
 
-import base64
-import io
 import logging
 import math
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -12,29 +9,39 @@ from typing import TypeVar
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 import t2i
 from t2i import files
-from t2i.checkpoint import MODELS, ModelSpec
+from t2i.checkpoint import MODELS
 from t2i.errors import InputError
-from t2i.photo import prepare
 from t2i.shared import Gatherer, SharedEngine
 
-COUNT = 16  # pictures on the page
-READ = 201  # characters of a caption that the text encoder reads
-SEED_MAX = 999_999
-FAVOURITES = 48  # pictures of a sheet
+from . import answer
+from .request import (
+    READ,
+    SCALES,
+    Drawing,
+    Point,
+    cut,
+    own,
+    read_blend,
+    read_caption,
+    read_captions,
+    read_drawing,
+    read_film,
+    read_first,
+    read_model,
+    read_photo,
+    read_photos,
+    read_points,
+    read_ranked,
+    read_scale,
+    read_sheet,
+)
+
 WAITING = 32  # requests at the desk, those being drawn included; Gradio has 40 threads to bring them
-SCALES = (1, 4)  # of the PNG
-POINTS = 64  # pictures of a blend
-FILMS, FRAMES = ("gif", "webp", "png"), 33
-CAPTIONS = 8  # of a restyled photo
-PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
-PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
-RANKED = 64  # captions that a photo is described by
-STRANGE = 3  # words of a hint
-DRAWN = range(1, 4)  # the seeds of each caption in the index that the model draws
+FRAMES = 33  # of a film
+DRAWN = range(1, 4)  # the seeds of each caption in the gallery
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
@@ -63,9 +70,9 @@ class Desk:
         `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "model": str}; `at` is how
         far on from each seed on their plane, from 0 to 1.
         """
-        caption, seeds, style, at, model = self._read(request)
-        answer = self._draw(model, lambda studio: _drawn(studio, caption, seeds, style, at), kind)
-        return answer | {"seeds": seeds, "note": _note(caption)}
+        asked = read_drawing(request, self.default)
+        drawn = self._draw(asked.model, lambda studio: _drawn(studio, asked), kind)
+        return drawn | {"seeds": asked.seeds, "note": answer.note(asked.caption)}
 
     def match(self, request: object) -> dict:
         """How well each picture of `draw` fits its caption, from 0 to 1, and a hint where the caption is a strange one.
@@ -73,48 +80,45 @@ class Desk:
         No matches if the model cannot see. A request of its own, for it costs a quarter of the drawing: the page asks
         once the typing rests.
         """
-        caption, seeds, style, at, model = self._read(request)
+        asked = read_drawing(request, self.default)
 
         def job(studio: t2i.Studio) -> dict:
-            matches = _matches(studio, caption, seeds, style, at) if studio.sees else []
-            return {"matches": matches, "hint": _hint(studio, caption)}
+            strange = studio.strange(asked.caption[:READ])
+            matches = _matches(studio, asked) if studio.sees else []
+            return {"matches": matches, "hint": answer.hint(strange, studio.spec.knows)}
 
-        return self._run(model, job)
+        return self._run(asked.model, job)
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
 
         `request`: {"captions": [str] of two or four, "at": [[across, down]] from 0 to 1, "seed": int, "model": str}.
         """
-        captions, seed, model = self._read_blend(request)
-        at = [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
-        weights = [_corners(len(captions), *point) for point in at]
-        answer = self._draw(model, lambda studio: studio.mix_array([c[:READ] for c in captions], weights, seed), kind)
-        return answer | {"note": _first_note(captions)}
+        captions, seed, model = read_blend(request, self.default)
+        weights = [_corners(len(captions), *point) for point in read_points(request)]
+        drawn = self._draw(model, lambda studio: studio.mix_array(cut(captions), weights, seed), kind)
+        return drawn | {"note": answer.note(*captions)}
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict:
         """Draw captions in the style of a photo, each as a data URI.
 
         `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 8, "model": str}.
         """
-        model = self._read_model(request)
-        captions = [_caption(caption) for caption in _list(request.get("captions"), "captions")[:CAPTIONS]]
-        photo = _photo(request.get("photo"))
-        cut = [caption[:READ] for caption in captions]
-        answer = self._draw(model, lambda studio: studio.restyle_array(photo, cut), kind)
-        return answer | {"note": _first_note(captions)}
+        model = read_model(request, self.default)
+        captions, photo = read_captions(request), read_photo(request)
+        drawn = self._draw(model, lambda studio: studio.restyle_array(photo, cut(captions)), kind)
+        return drawn | {"note": answer.note(*captions)}
 
     def search(self, request: object) -> dict:
         """Photos by how well they fit a caption, the best first.
 
         `request`: {"caption": str, "photos": [data URI of a PNG, JPEG or WebP] up to 64, "model": str}.
         """
-        model = self._read_model(request)
-        caption, photos = _caption(request.get("caption")), _photos(request.get("photos"))
+        model = read_model(request, self.default)
+        caption, photos = read_caption(request), read_photos(request)
         matches = self._run(model, lambda studio: studio.match(photos, caption[:READ]))
-        ranked = sorted(enumerate(matches), key=lambda pair: -pair[1])
-        found = [{"photo": place, "match": round(match, 4)} for place, match in ranked]
-        return {"found": found, "note": _note(caption), "model": MODELS[model].title}
+        found = answer.ranked([*range(len(photos))], matches, "photo")
+        return {"found": found, "note": answer.note(caption), "model": MODELS[model].title}
 
     def describe(self, request: object) -> dict:
         """Captions by how well they fit a photo, the best first.
@@ -122,91 +126,73 @@ class Desk:
         `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 64, "model": str}; the model's
         own captions if none are given.
         """
-        model = self._read_model(request)
-        captions, photo = self._read_ranked(request, model), _photos([request.get("photo")])
-        matches = self._run(model, lambda studio: studio.match(photo, [caption[:READ] for caption in captions]))
-        ranked = sorted(zip(captions, matches), key=lambda pair: -pair[1])
-        found = [{"caption": caption, "match": round(match, 4)} for caption, match in ranked]
-        return {"found": found, "note": _first_note(captions), "model": MODELS[model].title}
+        model = read_model(request, self.default)
+        captions, photo = read_ranked(request, model), read_photo(request)
+        matches = self._run(model, lambda studio: studio.match([photo], cut(captions)))
+        found = answer.ranked(captions, matches, "caption")
+        return {"found": found, "note": answer.note(*captions), "model": MODELS[model].title}
 
     def see(self, request: object) -> dict:
         """Photos as directions, which the page keeps and compares with those of captions by itself.
 
         `request`: {"photos": as for `search`, "model": str}.
         """
-        model, photos = self._read_model(request), _photos(request.get("photos"))
-        return self._run(model, lambda studio: _directions(studio.index(photos)) | {"fit": studio.fit})
+        model, photos = read_model(request, self.default), read_photos(request)
+        return self._run(model, lambda studio: answer.directions(studio.index(photos)) | {"fit": studio.fit})
 
     def hear(self, request: object) -> dict:
         """Captions as directions; `request`: {"captions": as for `describe`, "model": str}."""
-        model = self._read_model(request)
-        captions = self._read_ranked(request, model)
-        heard = self._run(model, lambda studio: _directions(studio.embed([caption[:READ] for caption in captions])))
-        return heard | {"captions": captions, "note": _first_note(captions)}
+        model = read_model(request, self.default)
+        captions = read_ranked(request, model)
+        heard = self._run(model, lambda studio: answer.directions(studio.embed(cut(captions))))
+        return heard | {"captions": captions, "note": answer.note(*captions)}
 
     def gallery(self, request: object) -> dict:
         """Pictures that the model draws of its own captions, to be searched, as `see` would see them."""
-        model = self._read_model(request)
+        model = read_model(request, self.default)
         if model not in self._galleries:
             self._galleries[model] = self._run(model, _gallery)
         return self._galleries[model]
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
-        caption, [seed, *_], style, at, model = self._read(request)
-        scale = int(_number(request.get("scale"), *SCALES))
-        pixels = self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))
-        picture = Image.fromarray(pixels[0])
+        asked, scale = read_first(request, self.default), read_scale(request)
+        picture = Image.fromarray(self._run(asked.model, lambda studio: _drawn(studio, asked))[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
-        made = {"captions": [caption[:READ]], "seed": seed, "style": style, "at": at[:1], "model": model}
-        return {
-            "file": _uri(files.png(np.asarray(picture), made), "image/png"),
-            "name": f"{model}-{seed}-{_slug(caption)}.png",
-        }
+        made = {"captions": cut([asked.caption])} | _made(asked)
+        return answer.png(np.asarray(picture), made, answer.name(asked.model, asked.seeds[0], asked.caption))
 
     def sheet(self, request: object) -> dict:
         """Pictures drawn again as one PNG that says how each was made.
 
         `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
         """
-        wanted = request.get("pictures") if isinstance(request, dict) else None
-        read = [self._read(one) for one in _list(wanted, "pictures")[:FAVOURITES]]
-        drawn, made = [], []
-        for caption, [seed, *_], style, at, model in read:
-            drawn += [*self._run(model, lambda studio: _drawn(studio, caption, [seed], style, at[:1]))]
-            made += [{"caption": caption[:READ], "seed": seed, "style": style, "at": at[:1], "model": model}]
+        asked = read_sheet(request, self.default)
+        drawn = [self._run(one.model, lambda studio: _drawn(studio, one))[0] for one in asked]
+        made = [{"caption": one.caption[:READ]} | _made(one) for one in asked]
         captions = list(dict.fromkeys(one["caption"] for one in made))
         pixels = files.sheet(files.square(np.stack(drawn)))
-        notes = {"captions": captions, "pictures": made}
-        return {"file": _uri(files.png(pixels, notes), "image/png"), "name": "favourites.png"}
+        return answer.png(pixels, {"captions": captions, "pictures": made}, "favourites")
 
     def film(self, request: object) -> dict:
         """The whole way of `blend` as a file: between two sentences, or around a square of four.
 
         `request`: as for `blend` without `at`, and {"kind": "gif", "webp" or "png"}.
         """
-        captions, seed, model = self._read_blend(request)
-        kind = request.get("kind")
-        if kind not in FILMS:
-            raise InputError(f"The kind must be one of {', '.join(FILMS)}.")
-        cut = [caption[:READ] for caption in captions]
-        shares = np.linspace(0, 1, FRAMES)
-        way = _around(shares) if len(captions) == 4 else [(share, 0) for share in shares]
-        weights = [_corners(len(captions), *point) for point in way]
-        frames = self._run(model, lambda studio: studio.mix_array(cut, weights, seed))
-        made = {"captions": cut, "seed": seed, "steps": len(frames), "model": model}
-        return {
-            "file": _uri(files.film(frames, f".{kind}", made), f"image/{kind}"),
-            "name": f"{model}-{seed}-{_slug(captions[0])}.{kind}",
-        }
+        captions, seed, model = read_blend(request, self.default)
+        kind = read_film(request)
+        weights = [_corners(len(captions), *point) for point in _way(len(captions))]
+        frames = self._run(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
+        made = {"captions": cut(captions), "seed": seed, "steps": len(frames), "model": model}
+        return answer.film(frames, kind, made, answer.name(model, seed, captions[0]))
 
     def _draw(self, model: str, job: Callable[[t2i.Studio], np.ndarray], kind: str) -> dict:
         """The pictures of a job, with what the status line says of them."""
         studio, seconds, pixels = self._run(model, lambda studio: (studio, *_timed(lambda: job(studio))))
         return {
-            "pictures": [_picture(Image.fromarray(one), kind) for one in pixels],
+            "pictures": answer.pictures([Image.fromarray(one) for one in pixels], kind),
             "ms": round(1000 * seconds / len(pixels), 2),
             "model": MODELS[model].title,
             "parameters": studio.parameters,
@@ -239,42 +225,11 @@ class Desk:
         studio.engine = SharedEngine(studio.engine, self._gather)
         return studio
 
-    def _read(self, request: object) -> tuple[str, list[int], list[float], list[tuple[float, float]], str]:
-        model = self._read_model(request)
-        caption = _caption(request.get("caption"))
-        seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
-        style = _numbers(request.get("style"), [0.0], -1, 1)
-        at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
-        at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
-        return caption, [int(seed) for seed in seeds], style, at[: len(seeds)], model
 
-    def _read_blend(self, request: object) -> tuple[list[str], int, str]:
-        model = self._read_model(request)
-        captions = _list(request.get("captions"), "captions")
-        if len(captions) not in (2, 4):
-            raise InputError(f"Give two sentences or four, not {len(captions)}.")
-        return [_caption(caption) for caption in captions], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
-
-    def _read_ranked(self, request: dict, model: str) -> list[str]:
-        captions = request.get("captions")
-        captions = _own(MODELS[model]) if captions is None else _list(captions, "captions")
-        if len(captions) > RANKED:
-            raise InputError(f"Give at most {RANKED} captions at once, not {len(captions)}.")
-        return [_caption(caption) for caption in captions]
-
-    def _read_model(self, request: object) -> str:
-        if not isinstance(request, dict):
-            raise InputError("The request must be an object with a caption.")
-        model = request.get("model", self.default)
-        if not isinstance(model, str) or model not in MODELS:
-            raise InputError(f"No such model. There are: {', '.join(MODELS)}.")
-        return model
-
-
-def in_words(answer):
-    """Call `answer()`; what goes wrong comes back as words, since the browser gets no exception."""
+def in_words(verb: Callable[[], dict]) -> dict:
+    """Call `verb()`; what goes wrong comes back as words, since the browser gets no exception."""
     try:
-        return answer()
+        return verb()
     except InputError as error:
         return {"error": str(error), "busy": isinstance(error, Busy)}
     except Exception:
@@ -282,41 +237,26 @@ def in_words(answer):
         return {"error": "Something went wrong on the server. It has been logged."}
 
 
-def _drawn(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> np.ndarray:
-    style = style[: len(studio.styles)]  # models differ in their sliders
-    return studio.draw_array(caption[:READ], seeds, style, at)
+def _drawn(studio: t2i.Studio, asked: Drawing) -> np.ndarray:
+    style = asked.style[: len(studio.styles)]  # models differ in their sliders
+    return studio.draw_array(asked.caption[:READ], asked.seeds, style, asked.at)
 
 
-def _own(spec: ModelSpec) -> list[str]:
-    """The captions that come with a model."""
-    return [*spec.examples, *spec.more] or [spec.placeholder]
+def _made(asked: Drawing) -> dict:
+    """How the first picture is made, but for its caption."""
+    return {"seed": asked.seeds[0], "style": asked.style, "at": asked.at[:1], "model": asked.model}
+
+
+def _matches(studio: t2i.Studio, asked: Drawing) -> list[float]:
+    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, asked)]
+    return [round(match, 4) for match in studio.match(pictures, asked.caption[:READ])]
 
 
 def _gallery(studio: t2i.Studio) -> dict:
-    captions = [caption for caption in _own(studio.spec) for _ in DRAWN]
+    captions = [caption for caption in own(studio.spec) for _ in DRAWN]
     pictures = studio.draw(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
-    drawn = {"pictures": [_picture(picture, "JPEG") for picture in pictures], "captions": captions}
-    return drawn | _directions(studio.index(pictures)) | {"fit": studio.fit}
-
-
-def _directions(rows: Tensor) -> dict[str, str]:
-    """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
-    return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
-
-
-def _matches(studio: t2i.Studio, caption: str, seeds: list[int], style: list[float], at: list) -> list[float]:
-    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, caption, seeds, style, at)]
-    return [round(match, 4) for match in studio.match(pictures, caption[:READ])]
-
-
-def _hint(studio: t2i.Studio, caption: str) -> str:
-    """What to say of a caption far from all that the model learnt, in words; else nothing."""
-    strange = studio.strange(caption[:READ])[:STRANGE]
-    if not strange:
-        return ""
-    listed = ", ".join(f"“{word}”" for word in strange)
-    knows = f"This model knows {studio.spec.knows}. " if studio.spec.knows else ""
-    return f"{knows}It has hardly met {listed}."
+    drawn = {"pictures": answer.pictures(pictures, "JPEG"), "captions": captions}
+    return drawn | answer.directions(studio.index(pictures)) | {"fit": studio.fit}
 
 
 def _timed(job: Callable[[], T]) -> tuple[float, T]:
@@ -325,97 +265,15 @@ def _timed(job: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, done
 
 
-def _caption(value: object) -> str:
-    if not isinstance(value, str):
-        raise InputError("The caption must be text.")
-    if not value.strip():
-        raise InputError("Type a few words to draw.")
-    return " ".join(value[:10_000].encode("utf-8", "replace").decode().split())  # no lone surrogates
-
-
-def _photo(value: object) -> Image.Image:
-    """What the networks see of a data URI; its bytes and its size are bounded before anything is decoded."""
-    start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
-    if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
-        raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
-    if len(data) > PHOTO_BYTES * 4 // 3 + 4:
-        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
-    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
-    try:
-        photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
-    except Exception:  # Pillow names no common base for what a hostile file raises
-        raise unreadable from None
-    if max(photo.size) > PHOTO_SIDE:
-        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
-    try:
-        return Image.fromarray(prepare(photo))  # many may come together
-    except InputError:
-        raise unreadable from None
-
-
-def _photos(values: object) -> list[Image.Image]:
-    """What the networks see of photos in data URIs: each is made small before the next is decoded."""
-    values = _list(values, "photos")
-    if len(values) > PHOTOS or sum(len(value) for value in values if isinstance(value, str)) > PHOTOS_BYTES:
-        raise InputError(f"Give at most {PHOTOS} photos at once, of {PHOTOS_BYTES // 10**6} MB together.")
-    return [_photo(value) for value in values]
-
-
-def _note(caption: str) -> str:
-    return f"Only the first {READ} characters are read." if len(caption) > READ else ""
-
-
-def _first_note(captions: list[str]) -> str:
-    return next(filter(None, map(_note, captions)), "")
-
-
 def _corners(count: int, across: float, down: float) -> list[float]:
     """The weights, summing to 1, of the sentences at a point between two, or of a square's four corners."""
     top = [1 - across, across]
     return top if count == 2 else [(1 - down) * w for w in top] + [down * w for w in top]
 
 
-def _point(value: object) -> tuple[float, float]:
-    across, down, *_ = [*value, 0, 0] if isinstance(value, (list, tuple)) else [value, 0]
-    return _number(across, 0, 1), _number(down, 0, 1)
-
-
-def _list(values: object, name: str) -> list:
-    if not isinstance(values, (list, tuple, range)) or not values:
-        raise InputError(f"{name.capitalize()} must be a list, and not an empty one.")
-    return list(values)
-
-
-def _numbers(values: object, default, low: float, high: float) -> list[float]:
-    values = _list(default if values is None else values, "seeds and style")
-    return [_number(value, low, high) for value in values[:COUNT]]
-
-
-def _number(value: object, low: float, high: float) -> float:
-    """`value` clamped to low … high; what is no finite number becomes the nearest to zero."""
-    try:
-        value = float(value)
-    except (TypeError, ValueError, OverflowError):
-        value = 0.0
-    return min(max(value if math.isfinite(value) else 0.0, low), high)
-
-
-def _around(shares: np.ndarray) -> list[tuple[float, float]]:
-    """Points on the circle within the square, as the page plays them."""
+def _way(count: int) -> list[Point]:
+    """The points of a film, as the page plays them: from end to end, or on the circle within the square of four."""
+    shares = np.linspace(0, 1, FRAMES)
+    if count == 2:
+        return [(share, 0) for share in shares]
     return [(0.5 - 0.5 * math.cos(2 * math.pi * s), 0.5 - 0.5 * math.sin(2 * math.pi * s)) for s in shares]
-
-
-def _slug(caption: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
-
-
-def _picture(picture: Image.Image, kind: str) -> str:
-    # Whole colour resolution: the page enlarges these pictures four times.
-    options = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return _uri(buffer.getvalue(), f"image/{kind.lower()}")
-
-
-def _uri(data: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

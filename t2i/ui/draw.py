@@ -1,7 +1,8 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-from .desk import COUNT, FAVOURITES, SEED_MAX, Desk, in_words
+from .desk import Desk, in_words
 from .panel import event, panel
+from .request import COUNT, FAVOURITES, SEED_MAX
 
 
 def draw_tab(desk: Desk) -> None:

@@ -5,7 +5,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .desk import PHOTOS_BYTES
+from .request import PHOTOS_BYTES
 
 MOST_BYTES = 2 * PHOTOS_BYTES  # of a body; what is a little too much is told in words, by the desk
 API = "/gradio_api/"

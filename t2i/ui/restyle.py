@@ -1,7 +1,8 @@
 """The tab "Style": photos by captions, the paper's Figure 6 (style encoder S, section 4.4)."""
 
-from .desk import SEED_MAX, Desk, in_words
+from .desk import Desk, in_words
 from .panel import event, panel
+from .request import SEED_MAX
 
 CAPTIONS = 6  # columns
 

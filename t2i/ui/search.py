@@ -1,7 +1,8 @@
 """The tab "Search": pictures by words, and words by a picture, in the joint space of both."""
 
-from .desk import PHOTOS, RANKED, Desk, in_words
+from .desk import Desk, in_words
 from .panel import event, panel
+from .request import PHOTOS, RANKED
 
 
 def search_tab(desk: Desk) -> None:

@@ -1,0 +1,71 @@
+"""What goes back to the page: pictures and files as data URIs, directions as base64, and words."""
+
+import base64
+import io
+import re
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from t2i import files
+
+from .request import READ
+
+STRANGE = 3  # words of a hint
+
+
+def pictures(drawn: list[Image.Image], kind: str) -> list[str]:
+    """Pictures as data URIs of this kind, "JPEG" or "PNG"."""
+    # Whole colour resolution: the page enlarges these pictures four times.
+    options = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
+    uris = []
+    for picture in drawn:
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, **options)
+        uris.append(_uri(buffer.getvalue(), kind.lower()))
+    return uris
+
+
+def png(pixels: np.ndarray, made: dict, name: str) -> dict[str, str]:
+    """Pixels (H, W, 3) as a file to save, that says how it was made."""
+    return {"file": _uri(files.png(pixels, made), "png"), "name": f"{name}.png"}
+
+
+def film(frames: np.ndarray, kind: str, made: dict, name: str) -> dict[str, str]:
+    """Frames (N, H, W, 3) as a file to save: `kind` is "gif", "webp" or "png"."""
+    return {"file": _uri(files.film(frames, f".{kind}", made), kind), "name": f"{name}.{kind}"}
+
+
+def name(model: str, seed: int, caption: str) -> str:
+    """What a file is called."""
+    slug = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
+    return f"{model}-{seed}-{slug}"
+
+
+def directions(rows: Tensor) -> dict[str, str]:
+    """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
+    return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
+
+
+def ranked(things: list, matches: list[float], key: str) -> list[dict]:
+    """Things with their matches, the best first."""
+    pairs = sorted(zip(things, matches), key=lambda pair: -pair[1])
+    return [{key: thing, "match": round(match, 4)} for thing, match in pairs]
+
+
+def note(*captions: str) -> str:
+    """What to say of captions that are too long."""
+    return f"Only the first {READ} characters are read." if any(len(caption) > READ for caption in captions) else ""
+
+
+def hint(strange: list[str], knows: str) -> str:
+    """What to say of a caption far from all that the model learnt, by the words strange to it; else nothing."""
+    if not strange:
+        return ""
+    listed = ", ".join(f"“{word}”" for word in strange[:STRANGE])
+    return f"{f'This model knows {knows}. ' if knows else ''}It has hardly met {listed}."
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

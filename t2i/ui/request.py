@@ -1,0 +1,187 @@
+"""A stranger's request, read: limits, clamps, errors in words."""
+
+import base64
+import io
+import math
+import re
+from dataclasses import dataclass, replace
+
+from PIL import Image
+
+from t2i.checkpoint import MODELS, ModelSpec
+from t2i.errors import InputError
+from t2i.photo import prepare
+
+COUNT = 16  # pictures on the page
+READ = 201  # characters of a caption that the text encoder reads
+SEED_MAX = 999_999
+FAVOURITES = 48  # pictures of a sheet
+SCALES = (1, 4)  # of the PNG
+POINTS = 64  # pictures of a blend
+FILMS = ("gif", "webp", "png")
+CAPTIONS = 8  # of a restyled photo
+PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
+PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
+RANKED = 64  # captions that a photo is described by
+
+Point = tuple[float, float]  # across and down, from 0 to 1
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Pictures of one caption, one a seed; `at` is empty, or has a point for each seed."""
+
+    caption: str
+    seeds: list[int]
+    style: list[float]
+    at: list[Point]
+    model: str
+
+
+def read_drawing(request: object, default: str) -> Drawing:
+    model = read_model(request, default)
+    caption = read_caption(request)
+    seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
+    style = _numbers(request.get("style"), [0.0], -1, 1)
+    at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
+    at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
+    return Drawing(caption, [int(seed) for seed in seeds], style, at[: len(seeds)], model)
+
+
+def read_first(request: object, default: str) -> Drawing:
+    """The first picture of a drawing."""
+    asked = read_drawing(request, default)
+    return replace(asked, seeds=asked.seeds[:1], at=asked.at[:1])
+
+
+def read_sheet(request: object, default: str) -> list[Drawing]:
+    wanted = request.get("pictures") if isinstance(request, dict) else None
+    return [read_first(one, default) for one in _list(wanted, "pictures")[:FAVOURITES]]
+
+
+def read_scale(request: dict) -> int:
+    return int(_number(request.get("scale"), *SCALES))
+
+
+def read_blend(request: object, default: str) -> tuple[list[str], int, str]:
+    """Two sentences or four, the seed and the model."""
+    model = read_model(request, default)
+    captions = _list(request.get("captions"), "captions")
+    if len(captions) not in (2, 4):
+        raise InputError(f"Give two sentences or four, not {len(captions)}.")
+    return [_caption(caption) for caption in captions], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
+
+
+def read_points(request: dict) -> list[Point]:
+    """Where a blend is wanted."""
+    return [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
+
+
+def read_film(request: dict) -> str:
+    """The kind of file."""
+    kind = request.get("kind")
+    if kind not in FILMS:
+        raise InputError(f"The kind must be one of {', '.join(FILMS)}.")
+    return kind
+
+
+def read_model(request: object, default: str) -> str:
+    if not isinstance(request, dict):
+        raise InputError("The request must be an object with a caption.")
+    model = request.get("model", default)
+    if not isinstance(model, str) or model not in MODELS:
+        raise InputError(f"No such model. There are: {', '.join(MODELS)}.")
+    return model
+
+
+def read_caption(request: dict) -> str:
+    return _caption(request.get("caption"))
+
+
+def read_captions(request: dict) -> list[str]:
+    """The captions that a photo is painted under."""
+    return [_caption(caption) for caption in _list(request.get("captions"), "captions")[:CAPTIONS]]
+
+
+def read_ranked(request: dict, model: str) -> list[str]:
+    """The captions that a photo is described by."""
+    captions = request.get("captions")
+    captions = own(MODELS[model]) if captions is None else _list(captions, "captions")
+    if len(captions) > RANKED:
+        raise InputError(f"Give at most {RANKED} captions at once, not {len(captions)}.")
+    return [_caption(caption) for caption in captions]
+
+
+def read_photo(request: dict) -> Image.Image:
+    return _photo(request.get("photo"))
+
+
+def read_photos(request: dict) -> list[Image.Image]:
+    """What the networks see of photos in data URIs: each is made small before the next is decoded."""
+    values = _list(request.get("photos"), "photos")
+    if len(values) > PHOTOS or sum(len(value) for value in values if isinstance(value, str)) > PHOTOS_BYTES:
+        raise InputError(f"Give at most {PHOTOS} photos at once, of {PHOTOS_BYTES // 10**6} MB together.")
+    return [_photo(value) for value in values]
+
+
+def cut(captions: list[str]) -> list[str]:
+    """What the text encoder reads of captions."""
+    return [caption[:READ] for caption in captions]
+
+
+def own(spec: ModelSpec) -> list[str]:
+    """The captions that come with a model."""
+    return [*spec.examples, *spec.more] or [spec.placeholder]
+
+
+def _caption(value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError("The caption must be text.")
+    if not value.strip():
+        raise InputError("Type a few words to draw.")
+    return " ".join(value[:10_000].encode("utf-8", "replace").decode().split())  # no lone surrogates
+
+
+def _photo(value: object) -> Image.Image:
+    """What the networks see of a data URI; its bytes and its size are bounded before anything is decoded."""
+    start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
+    if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
+        raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
+    if len(data) > PHOTO_BYTES * 4 // 3 + 4:
+        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
+    try:
+        photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
+    except Exception:  # Pillow names no common base for what a hostile file raises
+        raise unreadable from None
+    if max(photo.size) > PHOTO_SIDE:
+        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+    try:
+        return Image.fromarray(prepare(photo))  # many may come together
+    except InputError:
+        raise unreadable from None
+
+
+def _point(value: object) -> Point:
+    across, down, *_ = [*value, 0, 0] if isinstance(value, (list, tuple)) else [value, 0]
+    return _number(across, 0, 1), _number(down, 0, 1)
+
+
+def _list(values: object, name: str) -> list:
+    if not isinstance(values, (list, tuple, range)) or not values:
+        raise InputError(f"{name.capitalize()} must be a list, and not an empty one.")
+    return list(values)
+
+
+def _numbers(values: object, default, low: float, high: float) -> list[float]:
+    values = _list(default if values is None else values, "seeds and style")
+    return [_number(value, low, high) for value in values[:COUNT]]
+
+
+def _number(value: object, low: float, high: float) -> float:
+    """`value` clamped to low … high; what is no finite number becomes the nearest to zero."""
+    try:
+        value = float(value)
+    except (TypeError, ValueError, OverflowError):
+        value = 0.0
+    return min(max(value if math.isfinite(value) else 0.0, low), high)
