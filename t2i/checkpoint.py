@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class ModelSpec:
     examples: tuple[str, ...] = ()
     knows: str = ""  # what it draws, in a word
     more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
+    failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 then show
+    objective: str = ""  # of a model that is there to be compared with others, which differ from it in that alone
 
 
 MODELS = {
@@ -75,6 +77,12 @@ MODELS = {
                 "a dark red flower with smooth velvet petals",
                 "pale lilac petals, thin and straight, around a yellow disc",
             ),
+            failures=(
+                ("a blue bird", "A blue flower. Of these words it knows the colour alone."),
+                ("a red car on a street", "Red petals in the grass: no car, no street."),
+                ("three small flowers in a row", "One, and large: number, size and place are lost."),
+                ("a black flower", "Violet and blue. Black it cannot."),
+            ),
         ),
         ModelSpec(
             name="birds",
@@ -97,9 +105,25 @@ MODELS = {
                 "a white seabird with black tips on its wings",
                 "this bird is all red with a black face",
             ),
+            failures=(
+                ("a brown bird with a speckled breast", "Specks all over, and the bird is lost among them."),
+                ("a bird in flight with its wings spread", "Something dark among leaves: no wings, no flight."),
+                ("two birds on a branch", "At best one, and no branch."),
+                ("a pink flower with a yellow center", "Yellow streaks, as if on a bird; nothing pink."),
+            ),
         ),
     )
 }
+
+OBJECTIVES = ("gan", "gan-cls", "gan-int", "gan-int-cls")  # the paper's, sections 4.1 to 4.3
+
+
+def _compared(objective: str) -> ModelSpec:
+    named = {"name": f"flowers-{objective}", "title": f"Flowers, {objective.upper()}", "objective": objective}
+    return replace(MODELS["flowers"], **named, hub_id=None, revision=None, failures=())
+
+
+MODELS |= {spec.name: spec for spec in map(_compared, OBJECTIVES)}
 
 
 @dataclass(frozen=True)
@@ -142,7 +166,7 @@ def resolve(name: str | Path) -> Path:
     """
     name = str(name)
     if spec := MODELS.get(name):
-        variable = f"T2I_{name.upper()}"
+        variable = f"T2I_{name.upper().replace('-', '_')}"
         if folder := os.environ.get(variable):
             if not os.path.isdir(folder):
                 raise InputError(f"{variable}: {folder} is not a folder")
@@ -157,6 +181,14 @@ def resolve(name: str | Path) -> Path:
     if match := HUB_ID.fullmatch(name):
         return _download(*match.groups())
     raise InputError(f"unknown model {name!r}; known: {', '.join(MODELS)}, a folder, or a Hub id owner/repo[@revision]")
+
+
+def is_here(name: str | Path) -> bool:
+    """Whether `resolve` finds a model."""
+    try:
+        return bool(resolve(name))
+    except InputError:
+        return False
 
 
 def _download(hub_id: str, revision: str | None) -> Path:

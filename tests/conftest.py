@@ -1,5 +1,7 @@
 """What the tests share: a model small enough to make on the spot, the page that shows it, and a browser."""
 
+import copy
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from torch import nn
 
 from t2i import checkpoint
+from t2i.checkpoint import OBJECTIVES
 from t2i.models import (
     Discriminator,
     DiscriminatorConfig,
@@ -79,9 +82,28 @@ def model(tiny_networks, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def url(model):
-    """The address of the page, served with the tiny model."""
-    with served(model, free_port()) as address:
+def compared(tiny_networks, tmp_path_factory) -> dict[str, str]:
+    """Tiny models of the four objectives, by the variables that name their folders; they read as "flowers" does.
+
+    GAN-CLS alone has figures beside its weights.
+    """
+    found = {}
+    for seed, objective in enumerate(OBJECTIVES):
+        generator = copy.deepcopy(tiny_networks["generator"])
+        noise = torch.Generator().manual_seed(seed)
+        for weight in generator.parameters():
+            weight.data *= 1 + 0.3 * torch.randn(weight.shape, generator=noise)
+        folder = save({"generator": generator}, tmp_path_factory.mktemp("compared"), text_encoder="flowers")
+        found[f"T2I_FLOWERS_{objective.upper().replace('-', '_')}"] = str(folder)
+    told = {"fidelity": {"pictures": {"kid": 0.0625}}, "agreement": {"pictures": {"r_precision": 0.141}}}
+    (Path(found["T2I_FLOWERS_GAN_CLS"]) / "evaluation.json").write_text(json.dumps(told))
+    return found
+
+
+@pytest.fixture(scope="session")
+def url(model, compared):
+    """The address of the page, served with the tiny models."""
+    with served(model, free_port(), **compared) as address:
         yield address
 
 

@@ -45,7 +45,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(model: Path, port: int) -> Iterator[str]:
+def served(model: Path, port: int, **variables: str) -> Iterator[str]:
     """The address of `python app.py`, run as a person would run it, on the model of a folder."""
     environment = os.environ | {
         "HOST": "127.0.0.1",
@@ -53,6 +53,7 @@ def served(model: Path, port: int) -> Iterator[str]:
         "T2I_FLOWERS": str(model),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
+        **variables,
     }
     command = [sys.executable, str(ROOT / "app.py")]
     with subprocess.Popen(
@@ -69,6 +70,7 @@ def served(model: Path, port: int) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             app.terminate()
+            app.wait()  # while it can still say so: else Node would outlive it
 
 
 def settle(page):

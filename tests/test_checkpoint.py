@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 
 import t2i.hub
 from t2i import checkpoint
-from t2i.checkpoint import MODELS, WEIGHTS, ModelSpec
+from t2i.checkpoint import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
 from t2i.errors import InputError
 from t2i.models import Generator, GeneratorConfig
 
@@ -37,8 +38,19 @@ def hub(monkeypatch, tmp_path):
 
 def test_registered_models_can_stand_in_a_menu():
     for name, spec in MODELS.items():
-        assert name == spec.name and name.isidentifier() and spec.title and spec.placeholder and spec.examples
+        assert name == spec.name and re.fullmatch(r"[a-z]+(-[a-z]+)*", name)  # so is T2I_NAME a variable's
+        assert spec.title and spec.placeholder and spec.examples
         assert (spec.hub_id is None) == (spec.revision is None)
+
+
+def test_the_models_to_compare_are_one_for_each_objective_and_may_be_missing(monkeypatch, tmp_path):
+    compared = {spec.objective: name for name, spec in MODELS.items() if spec.objective}
+    assert list(compared) == list(OBJECTIVES) and compared["gan-int"] == "flowers-gan-int"
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.delenv("T2I_FLOWERS_GAN_INT", raising=False)
+    assert not checkpoint.is_here("flowers-gan-int")
+    monkeypatch.setenv("T2I_FLOWERS_GAN_INT", str(tmp_path))
+    assert checkpoint.is_here("flowers-gan-int") and checkpoint.resolve("flowers-gan-int") == tmp_path
 
 
 def test_a_registered_name_is_looked_for_in_the_environment_then_in_weights_then_on_the_hub(monkeypatch, tmp_path, hub):

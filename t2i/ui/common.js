@@ -92,8 +92,12 @@ async function save(verb, request, note) {
   if (reply.file) make("a", { href: reply.file, download: reply.name }).click();
 }
 
-const menu = find("select");
-for (const { name, title } of props.models) menu.append(make("option", { value: name }, title));
+const menu = find("select") ?? make("select"); // a tab without a choice has none on the page
+const compared = make("optgroup", { label: "One objective each" });
+for (const { name, title, objective } of props.models) {
+  (objective ? compared : menu).append(make("option", { value: name }, title));
+}
+if (compared.firstChild) menu.append(compared);
 menu.value = props.model;
 
 // The seed box of a tab: `changed` is called with every seed typed or shuffled.

@@ -29,7 +29,7 @@ def panel(name: str, verbs: list[Callable], **properties) -> gr.HTML:
         js_on_load=read(*SCRIPTS, f"{name}.js") if (HERE / f"{name}.js").exists() else None,
         apply_default_css=False,
         server_functions=verbs,
-        models=[asdict(spec) | _known(spec.name) for spec in checkpoint.MODELS.values()],
+        models=[asdict(spec) | _known(spec.name) for spec in checkpoint.MODELS.values() if _is_offered(spec)],
         **properties,
     )
 
@@ -40,11 +40,16 @@ def event(function: Callable, name: str) -> None:
     gr.api(function, api_name=name)
 
 
+def _is_offered(spec: checkpoint.ModelSpec) -> bool:
+    """Whether a menu offers a model: a main one always, one of a comparison if its weights are here."""
+    return not spec.objective or checkpoint.is_here(spec.name)
+
+
 def _known(model: str) -> dict:
     """A model's style sliders, and whether it sees pictures, known without loading it."""
     try:
         folder = checkpoint.resolve(model)
         named, sees = checkpoint.read_styles(folder), "image_encoder" in checkpoint.read_config(folder)
-    except InputError:  # a model that is not to be had is told when somebody chooses it
+    except InputError:  # a main model that is not to be had is told when somebody chooses it
         named, sees = None, False
     return {"styles": [asdict(style) for style in named or checkpoint.UNNAMED], "sees": sees}

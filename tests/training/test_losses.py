@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from t2i import checkpoint
 from t2i.models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from t2i.training.losses import BETA, OBJECTIVES, sameness
 
@@ -10,6 +11,10 @@ def batch():
     torch.manual_seed(0)
     g, d = Generator(GeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
     return g, d, torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
+
+
+def test_every_objective_has_a_registered_model():
+    assert tuple(OBJECTIVES) == checkpoint.OBJECTIVES
 
 
 class Recorder:
