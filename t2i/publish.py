@@ -16,6 +16,7 @@ ROOT = checkpoint.WEIGHTS.parent
 # What the app imports and shows, and nothing of tests, trainings, evaluation and runs.
 SPACE = ("README.md", "LICENSE", "app.py", "requirements.txt", "t2i/*.py", "t2i/models/*.py", "t2i/ui/*.*")
 WEIGHTS = ("config.json", "*.safetensors")
+TOLD = ("config.json", "evaluation.json", "README.md")  # beside a model's weights, what the page tells of it
 MODEL = (*WEIGHTS, *(f"judge/{pattern}" for pattern in WEIGHTS), "evaluation.json", "*.png", "*.webp")
 CARD = ("license", "tags", "datasets", "pipeline_tag")  # what a card's front matter must say
 
@@ -48,7 +49,7 @@ def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
     for spec in checkpoint.MODELS.values():
         if spec.hub_id is None:
             folder = root / "weights" / spec.name
-            found |= {folder / "config.json", *(folder / f"{name}.safetensors" for name in (*NETWORKS, *EYES))}
+            found |= {folder / name for name in TOLD} | {folder / f"{name}.safetensors" for name in (*NETWORKS, *EYES)}
     found |= {root / name for name in re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", (root / "README.md").read_text("utf-8"))}
     return {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
 

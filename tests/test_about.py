@@ -1,0 +1,92 @@
+"""The tab "About" in a real browser: what a model fails on, drawn, and its card, which may be a stranger's."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import t2i
+from t2i.checkpoint import MODELS
+from t2i.ui.about import card
+from tests.screen import decode
+
+HOSTILE = """---
+license: mit
+---
+# A stranger's card
+
+<script>alert(1)</script><img src=x onerror=alert(2)> ![pixel](https://example.invalid/a.png) ![other][pixel]
+[near](../../README.md) [script](javascript:alert(3)) [far](https://example.org/far) ${alert(4)} {{#each this}}
+
+| a | table |
+|---|---|
+| `code <b>` | **bold** |
+
+[pixel]: https://example.invalid/b.png
+"""
+
+
+@pytest.fixture
+def about(page, compared):
+    """The page on its tab "About"; the model "Flowers, GAN" has a stranger's card."""
+    described = Path(compared["T2I_FLOWERS_GAN"]) / "README.md"
+    described.write_text(HOSTILE)
+    page.get_by_role("tab", name="About").click()
+    yield page
+    described.unlink()
+
+
+def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
+    about.locator(".failures img:not([alt=''])").nth(3).wait_for()
+    failures, studio = MODELS["flowers"].failures, t2i.load(model)
+    assert about.locator(".failures li").count() == len(failures) >= 3
+    for i, (caption, words) in enumerate(failures):
+        item = about.locator(".failures li").nth(i)
+        assert item.inner_text().split("\n")[-1].startswith(f"“{caption}”") and words in item.inner_text()
+        shown = [decode(source) for source in item.locator("img").evaluate_all("all => all.map(one => one.src)")]
+        drawn = studio.draw_array(caption, [1, 2, 3, 4])
+        assert (np.abs(np.stack(shown).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
+
+
+def test_the_card_follows_the_model_and_a_strangers_is_words_alone(about):
+    asked = []
+    about.on("request", lambda request: asked.append(request.url))
+    about.get_by_role("button", name="The model card").click()
+    about.locator(".t2i-card", has_text="This model has no card here.").wait_for()
+    about.locator("#t2i-about-model").select_option("flowers-gan")
+    about.locator(".t2i-card h1", has_text="A stranger's card").wait_for()
+    assert "has not been written down" in about.locator(".t2i-about .note").inner_text()
+    assert about.locator(".failures li").count() == 0
+    text = about.locator(".t2i-card").inner_text()
+    assert "<script>alert(1)</script>" in text and "license: mit" not in text and "${alert(4)}" in text
+    assert about.locator(".t2i-card :is(script, img, iframe, style, form)").count() == 0
+    links = about.locator(".t2i-card a").evaluate_all("all => all.map(one => one.href)")
+    assert "https://example.org/far" in links and all(link.startswith("https://") for link in links)
+    assert about.locator(".t2i-card td").count() == 2
+    assert not [url for url in asked if "example" in url]
+    # The fixture looks for dialogs and errors.
+
+
+def test_the_cards_of_the_main_models_are_shown_without_what_cannot_be():
+    text = card("flowers")
+    assert text.lstrip().startswith("# flowers") and "## Limits" in text and "samples.png*" in text
+    assert "![" not in text and "](samples" not in text and "<" not in text
+
+
+@pytest.mark.parametrize("model", [None, "roses", "..", ".", "weights/flowers", "owner/name", ["flowers"], {"a": 1}])
+def test_only_registered_models_have_cards(model):
+    assert card(model) == "This model has no card here."
+
+
+def test_a_long_card_is_cut_and_a_hostile_one_takes_no_time(monkeypatch, tmp_path):
+    monkeypatch.setenv("T2I_FLOWERS", str(tmp_path))
+    for text in ("![](" * 100_000, "[" * 400_000, "![" * 200_000, "[]" * 200_000, "---\n" * 100_000):
+        (tmp_path / "README.md").write_text(text)
+        assert len(card("flowers")) <= 400_000
+    (tmp_path / "README.md").write_bytes(b"\xff\xfe")
+    assert card("flowers") == "This model has no card here."
+
+
+def test_every_main_model_has_failures_and_says_what_one_sees():
+    for spec in MODELS.values():
+        assert spec.objective or (spec.failures and all(caption and words for caption, words in spec.failures))
