@@ -67,16 +67,19 @@ class Gatherer:
 
 
 class SharedEngine:
-    """An `Engine` that any number of threads may call; all that share a gatherer take turns on its thread."""
+    """An `Engine` that any number of threads may call; all that share a gatherer take turns on its thread.
 
-    def __init__(self, engine: Engine, gather: Gatherer):
-        self._engine, self._gather = engine, gather
+    `reader`: the engine that embeds captions for it: of all that share a text encoder, one, which remembers for them.
+    """
+
+    def __init__(self, engine: Engine, gather: Gatherer, reader: Engine | None = None):
+        self._engine, self._gather, self._reader = engine, gather, reader or engine
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._engine, name)  # what is known without computing
 
     def embed(self, captions: list[str]) -> Tensor:
-        return self._gather(self._engine.embed, captions)
+        return self._gather(self._reader.embed, captions)
 
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
         return self._gather(self._engine.render, z, h)

@@ -19,6 +19,12 @@ def fill(page, name: str) -> None:
         page.locator(".favourites .thumbnail").wait_for()
     if name == "Blend":
         page.get_by_label("Four sentences").check()
+    if name == "Compare":
+        page.locator(".objectives img[alt]:not([alt=''])").nth(3).wait_for()
+        page.locator("summary").click()
+    if name == "About":
+        page.locator(".failures img:not([alt=''])").nth(3).wait_for()
+        page.get_by_role("button", name="The model card").click()
     if name == "Style":
         page.get_by_role("button", name="Add a drawn picture").click()
         page.locator(".photo").wait_for()

@@ -27,7 +27,7 @@ from t2i.checkpoint import NETWORKS
 from t2i.models import GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
 from t2i.photo import open_photo, prepare
 from t2i.ui.desk import Desk, in_words
-from t2i.ui.request import COUNT, POINTS
+from t2i.ui.request import COMPARED, COUNT, POINTS
 
 HONEST = {"caption": "a red flower", "seeds": [7], "model": "flowers"}
 WORDS = "Something went wrong on the server"  # what an error that nobody foresaw is answered with
@@ -93,6 +93,7 @@ captions = st.one_of(st.lists(texts, max_size=10), *(st.lists(texts, min_size=n,
 drawings = request(
     caption=texts, seeds=st.lists(numbers, max_size=20), style=st.lists(numbers, max_size=20), scale=numbers
 )
+models = st.lists(st.just("flowers"), max_size=6)
 blends = request(captions=captions, at=st.lists(points, max_size=POINTS + 9), seed=numbers, kind=kinds)
 
 
@@ -125,6 +126,14 @@ def test_any_request_to_draw(desk, asked):
         assert 1 <= len(answer["pictures"]) == len(answer["seeds"]) <= COUNT
         assert all(type(seed) is int and 0 <= seed <= 999_999 for seed in answer["seeds"])
         assert {picture(uri).size for uri in answer["pictures"]} == {(64, 64)}
+
+
+@given(asked=request(caption=texts, seeds=st.lists(numbers, max_size=20), models=models))
+def test_any_request_to_compare(desk, asked):
+    answer = answered(desk, "compare", asked)
+    if "error" not in answer:
+        drawn = [row["pictures"] for row in answer["compared"]]
+        assert 1 <= len(drawn) <= COMPARED and {*map(len, drawn)} == {len(answer["seeds"])}
 
 
 @given(asked=drawings)

@@ -19,6 +19,7 @@ from t2i import checkpoint
 from t2i.checkpoint import MODELS
 from t2i.ui import LOOK, create_demo
 from t2i.ui.desk import WAITING, Busy, Desk, in_words
+from t2i.ui.page import TABS
 from t2i.ui.request import COUNT
 from tests.screen import ask, decode, note, pixels, same, save, seeds, settle
 
@@ -160,10 +161,12 @@ def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-5 ")
 
 
-def test_the_menu_lists_the_registry(page):
+def test_the_menu_lists_the_registry_what_is_compared_last(page):
     options = page.get_by_label("Model", exact=True).locator("option")
     assert [option.get_attribute("value") for option in options.all()] == list(MODELS)
     assert options.all_inner_texts() == [spec.title for spec in MODELS.values()]
+    grouped = page.get_by_label("Model", exact=True).locator("optgroup option")
+    assert grouped.all_inner_texts() == [spec.title for spec in MODELS.values() if spec.objective]
 
 
 def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path, monkeypatch):
@@ -664,7 +667,7 @@ def test_a_phone_shows_all_of_it_and_nothing_jumps(browser, url):
     page.close()
 
 
-@pytest.mark.parametrize("name", ["Draw", "Blend", "Style", "Search", "About"])
+@pytest.mark.parametrize("name", TABS)
 def test_every_tab_fits_a_phone(browser, url, name):
     page = browser.new_page(viewport={"width": 360, "height": 740})
     wrong = []
@@ -676,7 +679,7 @@ def test_every_tab_fits_a_phone(browser, url, name):
     page.close()
 
 
-@pytest.mark.parametrize("function", ["draw", "match", "png", "blend", "film", "restyle", "see"])
+@pytest.mark.parametrize("function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "see"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -719,13 +722,14 @@ def as_uri(picture: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def test_the_api_events_are_the_five_verbs(client):
+def test_the_api_events_are_the_six_verbs(client):
     events = client.view_api(return_format="dict")["named_endpoints"]
-    assert list(events) == ["/draw", "/blend", "/restyle", "/search", "/describe"]
+    assert list(events) == ["/draw", "/blend", "/restyle", "/compare", "/search", "/describe"]
     for event, arguments in (
         ("/draw", ["", [1]]),
         ("/blend", [["one"], [[0.5]]]),
         ("/restyle", ["no photo", [CAPTION]]),
+        ("/compare", [CAPTION, [1], ["roses"]]),
         ("/search", [CAPTION, []]),
         ("/describe", ["no photo"]),
     ):

@@ -97,14 +97,14 @@ def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
 HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
 
 
-@pytest.mark.parametrize("tab", ["draw", "blend", "style", "search"])
+@pytest.mark.parametrize("tab", ["draw", "blend", "style", "compare", "search"])
 def test_hostile_links_execute_nothing(new_page, url, tab):
     names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
     page.locator(".said:visible", has_text="model is not here. This is Flowers.").wait_for()
     settle(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
-    assert page.locator(".t2i-tab script, .t2i-restyle script, img[src=x]").count() == 0
+    assert page.locator(".t2i-tab script, .t2i-restyle script, .t2i-compare script, img[src=x]").count() == 0
     # The fixture looks for dialogs and errors.
 
 

@@ -5,14 +5,16 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 import t2i
-from t2i import files
+from t2i import checkpoint, files
 from t2i.checkpoint import MODELS
+from t2i.engine import Engine
 from t2i.errors import InputError
 from t2i.shared import Gatherer, SharedEngine
 
@@ -27,6 +29,7 @@ from .request import (
     read_blend,
     read_caption,
     read_captions,
+    read_comparison,
     read_drawing,
     read_film,
     read_first,
@@ -61,6 +64,7 @@ class Desk:
         self._gather = Gatherer()
         self._loading = threading.Lock()
         self._studios: dict[str, t2i.Studio] = {}
+        self._readers: dict[Path, Engine] = {}  # by where their text encoder lies
         # Warm-up: the first pass is the slow one.
         self.draw({"caption": MODELS[model].examples[0]})
 
@@ -88,6 +92,16 @@ class Desk:
             return {"matches": matches, "hint": answer.hint(strange, studio.spec.knows)}
 
         return self._run(asked.model, job)
+
+    def compare(self, request: object, kind: str = "JPEG") -> dict:
+        """Draw one caption with several models, each from the same seeds.
+
+        `request`: {"caption": str, "seeds": [int], "models": [str] up to 4}; the models of the paper's four objectives
+        if none are named.
+        """
+        asked = read_comparison(request, self.default)
+        drawn = [self._draw(one.model, lambda studio: _drawn(studio, one), kind) for one in asked]
+        return {"compared": drawn, "seeds": asked[0].seeds, "note": answer.note(asked[0].caption)}
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
@@ -217,12 +231,13 @@ class Desk:
     def _load(self, model: str) -> t2i.Studio:
         try:
             studio = t2i.load(model)
+            reads = checkpoint.home(checkpoint.resolve(model), "text_encoder")
         except InputError as error:
             if model == self.default:  # the page is being built: this is for its owner
                 raise
             LOG.warning("%s", error)  # it names a path, which is no stranger's business
             raise InputError(f"{MODELS[model].title} is not to be had here just now.") from None
-        studio.engine = SharedEngine(studio.engine, self._gather)
+        studio.engine = SharedEngine(studio.engine, self._gather, self._readers.setdefault(reads, studio.engine))
         return studio
 
 

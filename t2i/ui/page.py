@@ -6,6 +6,7 @@ import gradio as gr
 
 from .about import about_tab
 from .blend import blend_tab
+from .compare import compare_tab
 from .desk import Desk
 from .draw import draw_tab
 from .restyle import restyle_tab
@@ -13,7 +14,14 @@ from .search import search_tab
 
 HERE = Path(__file__).parent
 QUEUE = 64  # calls of programs that may wait; the page itself asks past the queue
-TABS = {"Draw": draw_tab, "Blend": blend_tab, "Style": restyle_tab, "Search": search_tab, "About": about_tab}
+TABS = {
+    "Draw": draw_tab,
+    "Blend": blend_tab,
+    "Style": restyle_tab,
+    "Compare": compare_tab,
+    "Search": search_tab,
+    "About": about_tab,
+}
 
 # Fonts of the reader's own machine: nothing is fetched from anywhere else.
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]

@@ -23,6 +23,7 @@ CAPTIONS = 8  # of a restyled photo
 PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
 RANKED = 64  # captions that a photo is described by
+COMPARED = 4  # models that draw the same
 
 Point = tuple[float, float]  # across and down, from 0 to 1
 
@@ -52,6 +53,14 @@ def read_first(request: object, default: str) -> Drawing:
     """The first picture of a drawing."""
     asked = read_drawing(request, default)
     return replace(asked, seeds=asked.seeds[:1], at=asked.at[:1])
+
+
+def read_comparison(request: object, default: str) -> list[Drawing]:
+    """The same drawing by each of several models, those of the paper's objectives if none are named."""
+    asked = read_drawing(request, default)
+    models = request.get("models")
+    models = [name for name, spec in MODELS.items() if spec.objective] if models is None else _list(models, "models")
+    return [replace(asked, model=read_model({"model": model}, default)) for model in models[:COMPARED]]
 
 
 def read_sheet(request: object, default: str) -> list[Drawing]:

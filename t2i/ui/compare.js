@@ -1,0 +1,101 @@
+// The tab "Compare": a column for each objective, the same seeds in each: one picture large, the next ones small.
+
+const caption = find("#t2i-compare-caption");
+const note = find("#t2i-compare-note");
+
+const DIFFERS = {
+  gan: "The discriminator tells drawings from photos. That words belong to a picture, it has to notice by itself.",
+  "gan-cls": "It is also shown photos with wrong words, and must refuse them: so it learns what words mean.",
+  "gan-int": "No wrong words; but the generator also draws what lies halfway between two sentences.",
+  "gan-int-cls": "Both: wrong words for the discriminator, halfway sentences for the generator.",
+};
+
+// ---- the columns
+
+function column({ name, objective, here, figures }) {
+  const title = objective.toUpperCase();
+  const item = make("li");
+  const images = Array.from({ length: props.seeds }, () => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
+  const [large, ...next] = images;
+  const steps = next.map((image, i) => {
+    const step = make("button", { type: "button" });
+    step.append(image);
+    step.addEventListener("click", () => place(seed.read() + i + 1));
+    return step;
+  });
+  const strip = make("div", { class: "strip" });
+  strip.append(...steps);
+  const more = make("button", { type: "button", class: "more", "aria-label": `Draw sixteen with ${title}` }, "Draw sixteen");
+  more.addEventListener("click", () => handOver("Draw", { caption: caption.value, model: name }));
+  const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
+  const measured = make("dl");
+  for (const [label, figure] of Object.entries(figures)) {
+    const row = make("div", { title: props.meanings[label] });
+    row.append(make("dt", {}, label), make("dd", {}, figure));
+    measured.append(row);
+  }
+  item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), make("p", {}, DIFFERS[objective]), measured);
+  if (here) item.append(more);
+  find(".objectives").append(item);
+  return { name, here, title, images, steps };
+}
+
+const columns = props.compared.map(column).filter(({ here }) => here);
+
+for (const [label, meaning] of Object.entries(props.meanings)) {
+  find(".meanings").append(make("dt", {}, label), make("dd", {}, meaning));
+}
+find("details").hidden = !find(".objectives dl div");
+
+// ---- asking
+
+const asking = follow(server.compare, request, show);
+const ask = () => columns.length && asking();
+
+function request() {
+  const seeds = Array.from({ length: props.seeds }, (_, i) => seed.read() + i);
+  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name) };
+}
+
+function show(sent, reply, newest) {
+  complain(note, reply.error, reply.note);
+  caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
+  if (!reply.error) {
+    reply.compared.forEach(({ pictures }, i) => paint(columns[i], pictures, sent));
+    const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
+    find(".status").textContent = `${ms.toFixed(1)} ms a picture`;
+  }
+  if (newest) say(note.textContent || `Seed ${sent.seeds[0]} by ${columns.length} models: ${sent.caption}`);
+}
+
+function paint({ title, images, steps }, pictures, { caption, seeds }) {
+  images.forEach((image, i) => (image.src = pictures[i]));
+  images[0].alt = caption;
+  steps.forEach((step, i) => step.setAttribute("aria-label", `${title}, go to seed ${seeds[i + 1]}`));
+}
+
+// ---- words and seed
+
+const seed = seedBox(props.seedMax - props.seeds, ask);
+
+function place(to) {
+  seed.box.value = clamp(to, 0, seed.box.max);
+  ask();
+}
+
+caption.placeholder = spec(menu.value).placeholder;
+caption.addEventListener("input", ask);
+caption.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter") return;
+  event.preventDefault(); // a caption is one line
+  caption.blur();
+});
+
+// ---- what a link says of this tab
+
+function restore(query) {
+  caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0]);
+  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)));
+}
+
+shareable("compare", () => [["caption", caption.value], ["seed", seed.read()]], restore);
