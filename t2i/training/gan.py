@@ -23,7 +23,7 @@ from ..models import (
     encode,
 )
 from . import data
-from .losses import OBJECTIVES, sameness
+from .losses import OBJECTIVES, mix, sameness
 from .perception import Discriminators, Perception, apart
 from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
 from .styles import STYLES, disobedience, spread
@@ -186,10 +186,12 @@ class Trainer:
         return found
 
     def _style(self, z: Tensor, h: Tensor) -> dict[str, tuple[Tensor, float]]:
-        """What noise has to do, on two pictures of every eighth caption: losses and their weights."""
+        """What noise has to do, on two pictures of every eighth caption that G draws: losses and their weights."""
         config = self.config
         if not (config.diversity or config.information or config.styles):
             return {}
+        if "int" in config.objective:
+            h = torch.cat([h, mix(h)])
         twice = h[::8].repeat(2, 1)
         z = z[: len(twice)]
         pictures = self.generator(z, twice)
