@@ -4,6 +4,8 @@ import os
 import platform
 from pathlib import Path
 
+import torch
+
 GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -30,3 +32,11 @@ def processor() -> str:
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def computes_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware itself computes in bfloat16, and may; emulated, it is far slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    return able and torch.ops.mkldnn._is_mkldnn_bf16_supported()  # ONEDNN_MAX_CPU_ISA may forbid it

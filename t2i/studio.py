@@ -126,7 +126,7 @@ class Studio:
         """
         if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
             raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
-        h = torch.tensor(weights, dtype=torch.float32, device=self.engine.device) @ self._embed(captions)
+        h = torch.tensor(weights, dtype=torch.float32) @ self._embed(captions)
         return self.engine.render(noise(seed).expand(len(h), -1), h)
 
     def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:
@@ -165,7 +165,7 @@ class Studio:
 
     def embed(self, captions: Sequence[str]) -> Tensor:
         """Captions as directions (N, 1024) in the joint space: products with an index's are cosines."""
-        return normalize(self._embed(captions).cpu())
+        return normalize(self._embed(captions))
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""

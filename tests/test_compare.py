@@ -168,7 +168,7 @@ def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model
 def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(here, monkeypatch):
     desk, embedded = Desk("flowers"), []
     forward = TextEncoder.forward
-    monkeypatch.setattr(TextEncoder, "forward", lambda self, x: embedded.append(len(x)) or forward(self, x))
+    monkeypatch.setattr(TextEncoder, "forward", lambda self, x, *how: embedded.append(len(x)) or forward(self, x, *how))
     answer = desk.compare({"caption": CAPTION, "seeds": [7]}, kind="PNG")
     assert embedded == [1]
     for row, name in zip(answer["compared"], NAMES, strict=True):

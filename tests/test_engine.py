@@ -1,6 +1,9 @@
 """The fast core against the plain networks."""
 
 import copy
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import torch
 from torch import nn
 
 from t2i import checkpoint
-from t2i.engine import CHUNK, REMEMBERED, Engine, _as_blocks, _join, _pack
+from t2i.engine import CAPTURE, CAPTURED, CHUNK, MANY, REMEMBERED, Engine, Graphs, _as_blocks, _join, _pack
 from t2i.errors import InputError
 from t2i.models import (
     Generator,
@@ -21,7 +24,8 @@ from t2i.models import (
 )
 
 CAPTIONS = ["a red flower", "this flower is blue; it has many thin petals, a white center and long green leaves", "x"]
-DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+DEVICES = ["cpu", pytest.param("cuda", marks=CUDA)]
 
 
 def noise(count: int) -> torch.Tensor:
@@ -35,6 +39,23 @@ def captions(count: int) -> torch.Tensor:
 def levels(a: np.ndarray, b: np.ndarray) -> int:
     """The largest difference of two pictures in levels of 255."""
     return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+@pytest.fixture
+def replayed(monkeypatch):
+    """Graphs on the CPU: instead of a replay the function is called again, in the same memory. The sizes drawn."""
+    sizes = []
+
+    def capture(function, batches):
+        def again(inputs, made):
+            sizes.append(len(made))
+            made.copy_(function(*inputs))
+
+        made = [function(*inputs) for inputs in batches]
+        return [(inputs, functools.partial(again, inputs, one), one) for inputs, one in zip(batches, made)]
+
+    monkeypatch.setitem(CAPTURE, "cpu", capture)
+    return sizes
 
 
 @torch.inference_mode()
@@ -178,6 +199,174 @@ def test_256_pictures_are_those_of_the_plain_networks(monkeypatch, packs, dtype)
     assert off.max() <= most and off.mean() < mean
     assert levels(engine.render(z[7:8], h[7:8])[0], found[7]) <= 1
     assert levels(engine.render(z[5:26], h[5:26])[2], found[7]) <= 1
+
+
+@pytest.mark.parametrize(
+    "count, drawn, heard",
+    [
+        (1, [1], [1]),
+        (2, [16], [16]),
+        (15, [16], [16]),
+        (16, [16], [16]),
+        (17, [32], [16, 1]),
+        (33, [32, 1], [16, 16, 1]),
+    ],
+)
+def test_graphs_of_a_few_sizes_take_any_number(tiny_networks, monkeypatch, replayed, count, drawn, heard):
+    monkeypatch.setattr("t2i.engine.CAPTURED", (1, 16))
+    monkeypatch.setattr("t2i.engine.MANY", 32)
+    engine, z, h = Engine(tiny_networks, "cpu"), noise(count), captions(count)
+    found = engine.render(z, h)
+    assert replayed == drawn
+    assert found.shape == (count, 64, 64, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
+    assert levels(found, plain(tiny_networks, z, h)) <= (1 if engine.dtype == torch.float32 else 12)
+    alone = np.concatenate([engine.render(*one) for one in zip(z.split(1), h.split(1))])
+    assert levels(alone, found) <= 1
+    replayed.clear()
+    words = [f"flower {number}" * (number % 9 + 1) for number in range(count)]  # short and long
+    with torch.inference_mode():
+        wanted = tiny_networks["text_encoder"](encode(words))
+    torch.testing.assert_close(engine.embed(words), wanted, rtol=0, atol=1e-4)
+    assert replayed == heard
+
+
+def test_graphs_look_at_photos(tiny_networks, replayed):
+    pixels = np.random.default_rng(0).integers(0, 256, (CHUNK + 2, 64, 64, 3), np.uint8)
+    engine = Engine(tiny_networks, "cpu")
+    wanted = tiny_networks["style_encoder"], tiny_networks["image_encoder"]
+    for network, found in zip(wanted, (engine.invert(pixels), engine.embed_photos(pixels))):
+        with torch.inference_mode():
+            seen = network(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1)
+        share = 1e-4 if engine.dtype == torch.float32 else 0.05
+        torch.testing.assert_close(found, seen, rtol=0, atol=share * seen.abs().max().item())
+    assert replayed == [CHUNK, 16] * 2
+
+
+@torch.inference_mode()
+def test_nothing_in_a_graph_waits_for_a_value(tiny_networks):
+    """A tensor without values cannot be asked for one, as little as one in a capture."""
+    engine = Engine(tiny_networks, "meta")
+    codes, pixels = encode(CAPTIONS).to("meta"), torch.zeros(3, 64, 64, 3, dtype=torch.uint8, device="meta")
+    assert engine._text(codes, whole=True).shape == (3, 1024)
+    assert engine._pixels(noise(3).to("meta"), captions(3).to("meta")).shape == (3, 64, 64, 3)
+    for name in ("style_encoder", "image_encoder"):
+        assert len(engine._eyes[name](pixels.permute(0, 3, 1, 2).float())) == 3
+    with pytest.raises(RuntimeError):
+        engine._text(codes)
+
+
+def test_what_lies_behind_a_batch_is_not_seen(tiny_networks, replayed):
+    engine, z, h = Engine(tiny_networks, "cpu"), noise(16), captions(16)
+    first = engine.render(z[:5], h[:5])
+    others = engine.render(z.flip(0), h.flip(0))
+    assert np.array_equal(engine.render(z[:5], h[:5]), first)
+    kept = others.copy()
+    engine.render(z, h)
+    assert np.array_equal(others, kept)  # an answer is nobody else's memory
+
+
+def crowd(engine, people: int, times: int) -> None:
+    """Many threads draw and embed at once, and each gets its own."""
+    z, h = noise(people + 3), captions(people + 3)
+    wanted = [engine.render(z[i : i + 3], h[i : i + 3]) for i in range(people)]
+    heard = [engine.embed([f"{i} flowers"]) for i in range(people)]
+
+    def draw(i: int) -> None:
+        for _ in range(times):
+            assert np.array_equal(engine.render(z[i : i + 3], h[i : i + 3]), wanted[i])
+            codes = encode([f"{i} flowers"], engine._text.config.length)
+            torch.testing.assert_close(engine._hear(codes), heard[i], rtol=0, atol=0)  # not what is remembered
+
+    with ThreadPoolExecutor(people) as threads:
+        list(threads.map(draw, range(people)))
+
+
+def test_many_threads_may_draw_with_graphs(tiny_networks, replayed):
+    crowd(Engine(tiny_networks, "cpu"), people=8, times=20)
+
+
+def test_nothing_is_drawn_beside_a_capture(monkeypatch, replayed):
+    double = Graphs(torch.device("cpu"), lambda x: 2 * x, (2,), torch.zeros(1, 3))
+    begun, gate = threading.Event(), threading.Event()
+    monkeypatch.setitem(CAPTURE, "cpu", lambda *_: begun.set() or gate.wait() and [])
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(Graphs, torch.device("cpu"), lambda x: x, (2,), torch.zeros(1, 3))
+        begun.wait()
+        answer = threads.submit(double, torch.ones(5, 3))
+        try:
+            with pytest.raises(TimeoutError):
+                answer.result(timeout=0.2)
+        finally:
+            gate.set()
+        assert torch.equal(answer.result(), torch.full((5, 3), 2.0)) and replayed == [2, 2, 2]
+
+
+@CUDA
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 33, CHUNK, CHUNK + 1, MANY + 1])
+@torch.inference_mode()
+def test_cuda_graphs_give_what_is_computed_without(tiny_networks, count):
+    engine, z, h = Engine(tiny_networks, "cuda"), noise(count), captions(count)
+    found, again = engine._draw(z, h), engine._draw(z, h)
+    assert found.is_pinned() and torch.equal(found, again)
+    assert levels(found.numpy(), engine._pixels(z.cuda(), h.cuda()).cpu().numpy()) <= 2
+    codes = encode([f"flower {number}" * (number % 9 + 1) for number in range(count)])
+    torch.testing.assert_close(engine._hear(codes), engine._text(codes.cuda()).cpu(), rtol=0, atol=5e-2)
+
+
+@CUDA
+@pytest.mark.parametrize("size", CAPTURED[1:])
+def test_on_cuda_the_others_of_a_batch_change_nothing(tiny_networks, size):
+    engine, z, h = Engine(tiny_networks, "cuda"), noise(2 * size), captions(2 * size)
+    one = engine.render(z[:size], h[:size])
+    z[1:size], h[1:size] = z[size + 1 :], h[size + 1 :]
+    assert np.array_equal(engine.render(z[:size], h[:size])[0], one[0])
+    assert np.array_equal(engine.render(z[: size - 1], h[: size - 1])[0], one[0])
+    assert levels(engine.render(z[:1], h[:1])[0], one[0]) <= 2
+
+
+@CUDA
+def test_on_cuda_calls_take_no_more_memory(tiny_networks):
+    engine, z, h = Engine(tiny_networks, "cuda"), noise(MANY + 1), captions(MANY + 1)
+    engine.render(z, h)
+    before = torch.cuda.memory_allocated()
+    for count in (1, 16, 40, MANY + 1):
+        engine.render(z[:count], h[:count])
+    assert torch.cuda.memory_allocated() <= before  # less, if others' was freed
+
+
+@CUDA
+def test_on_cuda_models_may_be_loaded_while_others_draw(tiny_networks):
+    engine, z, h = Engine(tiny_networks, "cuda"), noise(16), captions(16)
+    wanted, done = engine.render(z, h), threading.Event()
+
+    def draw() -> None:
+        while not done.is_set():
+            assert np.array_equal(engine.render(z, h), wanted)
+
+    with ThreadPoolExecutor(5) as threads:
+        people = [threads.submit(draw) for _ in range(3)]
+        loaded = [threads.submit(Engine, tiny_networks, "cuda") for _ in range(2)]
+        try:
+            pictures = [one.result().render(z, h) for one in loaded]
+        finally:
+            done.set()
+        for one in people:
+            one.result()
+    assert all(np.array_equal(one, wanted) for one in pictures)
+
+
+@CUDA
+def test_many_threads_may_draw_with_cuda_graphs(tiny_networks):
+    crowd(Engine(tiny_networks, "cuda"), people=8, times=100)
+
+
+@CUDA
+def test_256_pictures_on_cuda_are_those_of_the_plain_networks():
+    networks = checkpoint.read(checkpoint.resolve("flowers"), "text_encoder", "generator")
+    engine, z = Engine(networks, "cuda"), noise(256)
+    h = engine.embed(CAPTIONS).repeat(86, 1)[:256]
+    off = np.abs(engine.render(z, h).astype(int) - plain(networks, z, h))
+    assert off.max() <= 4 and off.mean() < 0.1
 
 
 @pytest.mark.parametrize("activation", [None, nn.ReLU(), nn.LeakyReLU(0.2), nn.LeakyReLU(0.0), nn.Tanh()])

@@ -208,12 +208,12 @@ def _style(bench: _Bench) -> dict:
     if "style_encoder" not in bench.networks:
         raise _LeftOut("the model has no style encoder")
     style_encoder, generator = bench.networks["style_encoder"], bench.networks["generator"]
-    seen = (style_encoder, generator, bench.z, bench.h.cpu())
+    seen = (style_encoder, generator, bench.z, bench.h)
     found = {
         "cycle_error": quality.cycle_error(*seen),
         "cycle_error_of_directions": quality.cycle_error(*seen, along=bench.engine.directions),
     }
-    codes, captions = bench.engine.invert(bench.photos).numpy(), bench.h.cpu().numpy()
+    codes, captions = bench.engine.invert(bench.photos).numpy(), bench.h.numpy()
     colours = [disentangling.background(photo, bench.set.boxes[i]) for photo, i in zip(bench.photos, bench.rows)]
     traits = {"background": (np.arange(len(colours)), colours)}
     parts = [bench.set.parts[i] or {} for i in bench.rows]

@@ -42,3 +42,14 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, h: Tensor) -> Tensor:
         return self.draw(torch.cat([z, self.project(h)], 1)[..., None, None])
+
+
+def main_directions(weight: Tensor) -> Tensor:
+    """The four directions of z (4, 100), of length 1, along which the first layer (F, 100) moves most.
+
+    Its first right singular vectors, the closed-form factorisation of Shen & Zhou 2021 (SeFa, section 3.2);
+    the largest entry of each is positive.
+    """
+    found = torch.linalg.svd(weight.double(), full_matrices=False).Vh[:4]
+    largest = found.gather(1, found.abs().argmax(1, keepdim=True))
+    return (found * largest.sign()).float()

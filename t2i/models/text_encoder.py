@@ -51,9 +51,11 @@ class TextEncoder(nn.Module):
         self.project = nn.Linear(config.hidden, config.embedding)
         self.norm = nn.RMSNorm(config.embedding, elementwise_affine=False)
 
-    def forward(self, codes: Tensor) -> Tensor:
+    def forward(self, codes: Tensor, whole: bool = False) -> Tensor:
+        """`whole`: compute the padding too, so that no shape depends on the captions, as CUDA graphs need it."""
         steps = count_steps(codes)
-        codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
+        if not whole:
+            codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
         x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].to(self.project.weight.dtype)
         x = self.convolutions(x.transpose(1, 2).unsqueeze(2))  # a channels-last view: no copy
         states, _ = self.recurrent(x.squeeze(2).transpose(1, 2))  # (B, T, hidden)

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from ..checkpoint import write
-from ..engine import computes_bfloat16
 from ..errors import InputError
+from ..machine import computes_bfloat16
 
 
 def half_precision(device: str) -> torch.autocast:
