@@ -1,7 +1,7 @@
 """The engine against the plain networks in float32, as PyTorch runs them, taking turns in one run.
 
 What is compared is timed in pairs, so that a busy machine slows both; a ratio is the median of the pairs' ratios, with
-its quartiles.
+its quartiles. On CUDA the device's own events keep the time.
 """
 
 import io
@@ -20,16 +20,17 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from .. import checkpoint
-from ..engine import Engine
+from ..engine import CAPTURED, MANY, Engine, Graphs
 from ..machine import processor, usable_cores
 from ..models import encode
 from ..studio import noise
 
-BATCHES = (1, 16, 64, 256)
+BATCHES = {"cpu": (1, 16, 64, 256), "cuda": (*CAPTURED, MANY)}
 EXACT = 256  # pictures compared
 CAPTION = "this flower has pink petals and a yellow center {}"
 SECONDS, WARM_UP, FEWEST = 3.0, 2, 5  # of a comparison; pairs before it; pairs in it
-SIDE = 1024  # of the square matrices whose product is the machine's rate
+SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product is the machine's rate
+REPLAYS = 10  # of a graph, timed together: the first waits for its launch
 STARTS = 3
 
 # Seconds to import torch, t2i after it, to load and to draw; resident memory after that, in MB.
@@ -51,8 +52,8 @@ import json; print(json.dumps([*laps, *memory]))
 """
 
 
-def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = BATCHES) -> dict:
-    """All figures of a model by name, folder or Hub id; `seconds` for each comparison.
+def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> dict:
+    """All figures of a model by name, folder or Hub id; `seconds` for each comparison, in the device's `BATCHES`.
 
     Takes the threads for itself, as an application does.
     """
@@ -60,6 +61,7 @@ def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = BATCHES
     folder = checkpoint.resolve(model)
     networks = checkpoint.read(folder, "text_encoder", "generator")
     engine, plain = Engine(networks), Plain(networks)
+    batches = batches or BATCHES[engine.device.type]
     return {
         "model": Path(model).name,
         "machine": machine(engine),
@@ -83,7 +85,7 @@ class Plain:
 
     @torch.inference_mode()
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
-        pictures = self.generator(z.to(self.device), h)
+        pictures = self.generator(z.to(self.device), h.to(self.device))
         return (pictures * 127.5 + 128).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def operations(self) -> int:
@@ -97,6 +99,7 @@ class Plain:
 
 def machine(engine: Engine) -> dict:
     return {
+        "device": engine.device.type,
         "processor": torch.cuda.get_device_name() if engine.device.type == "cuda" else processor(),
         "cores": usable_cores(),
         "threads": torch.get_num_threads(),
@@ -141,26 +144,29 @@ def comparisons(engine: Engine, plain: Plain, seconds: float, batches: tuple[int
         return [CAPTION.format(next(new)) for _ in range(count)]
 
     for batch in batches:
-        z, h = noise(range(batch)), plain.embed(captions(batch))
+        z, h = noise(range(batch)), engine.embed(captions(batch))
         yield _row("render", batch, lambda it: it.render(z, h), plain, engine, seconds)
         yield _row("embed", batch, lambda it: it.embed(captions(batch)), plain, engine, seconds)
         yield _row("both", batch, lambda it: it.render(z, it.embed(captions(batch))), plain, engine, seconds)
     z = noise(range(16))
-    job = lambda it: [_jpeg(one) for one in it.render(z, it.embed(captions(1)).expand(16, -1))]  # noqa: E731
-    yield _row("a caption to 16 JPEGs", 16, job, plain, engine, seconds)
+    job = lambda it: it.render(z, it.embed(captions(1)).expand(16, -1))  # noqa: E731
+    yield _row("a caption to 16 pictures", 16, job, plain, engine, seconds)
+    yield _row("a caption to 16 JPEGs", 16, lambda it: [_jpeg(one) for one in job(it)], plain, engine, seconds)
 
 
 def roofline(engine: Engine, plain: Plain, batch: int, seconds: float) -> dict:
-    """What share of the rate of a matrix product, in the engine's own precision, its rendering reaches."""
+    """What share of the rate of a matrix product, in the engine's own precision, its drawing reaches."""
     z, h = noise(range(batch)), torch.randn(batch, plain.generator.config.embedding)
-    matrix = torch.randn(SIDE, SIDE, dtype=engine.dtype, device=engine.device)
+    draw, drawn = _drawing(engine, z, h)
+    side = SIDES[engine.device.type]
+    matrix = torch.randn(side, side, dtype=engine.dtype, device=engine.device)
 
-    def product(_) -> float:
+    def product() -> float:
         return float((matrix @ matrix)[0, 0])  # waits for the device
 
-    pair = _pairs([lambda: engine.render(z, h), lambda: product(None)], seconds)
+    pair = _pairs([draw, product], seconds)
     operations = plain.operations()
-    rates = np.array([operations * batch, 2 * SIDE**3]) / pair / 1e9  # 10⁹ operations a second
+    rates = np.array([operations * drawn, 2 * side**3]) / pair / 1e9  # 10⁹ operations a second
     shares = rates[:, 0] / rates[:, 1]
     return {
         "batch": batch,
@@ -169,6 +175,15 @@ def roofline(engine: Engine, plain: Plain, batch: int, seconds: float) -> dict:
         "product_gflops": round(float(np.median(rates[:, 1])), 1),
         "share": _spread(shares),
     }
+
+
+def _drawing(engine: Engine, z: Tensor, h: Tensor) -> tuple[Callable[[], object], int]:
+    """What draws these, and how many pictures that makes: a graph alone if there is one, as copies wait for the bus."""
+    if not isinstance(engine._draw, Graphs):
+        return lambda: engine.render(z, h), len(z)
+    engine.render(z, h)  # the graph will find them where it reads
+    replay, size = next((replay, len(made)) for _, replay, made in engine._draw.captured if len(made) >= len(z))
+    return lambda: [replay() for _ in range(REPLAYS)], REPLAYS * size
 
 
 def table(figures: dict) -> str:
@@ -191,7 +206,8 @@ def table(figures: dict) -> str:
         )
     lines += [
         "",
-        f"{figures['roofline'][0]['operations'] / 1e6:.1f} million operations a picture; of the rate of a product:",
+        f"{figures['roofline'][0]['operations'] / 1e6:.1f} million operations a picture; drawing them, "
+        f"{'without copies, ' if m['device'] == 'cuda' else ''}of the rate of a product:",
     ]
     for row in figures["roofline"]:
         share = _told({key: 100 * value for key, value in row["share"].items()}, 0)
@@ -201,7 +217,7 @@ def table(figures: dict) -> str:
 
 def _row(what: str, batch: int, job: Callable, plain: Plain, engine: Engine, seconds: float) -> dict:
     times = _pairs([lambda: job(plain), lambda: job(engine)], seconds)
-    plain_ms, engine_ms = (round(1000 * float(t), 2) for t in np.median(times, axis=0))
+    plain_ms, engine_ms = (float(f"{1000 * t:.3g}") for t in np.median(times, axis=0))
     ratio = _spread(times[:, 0] / times[:, 1])
     return {"what": what, "batch": batch, "plain_ms": plain_ms, "engine_ms": engine_ms, "ratio": ratio}
 
@@ -215,9 +231,20 @@ def _pairs(jobs: list[Callable[[], object]], seconds: float) -> np.ndarray:
 
 
 def _timed(job: Callable[[], object]) -> float:
+    if torch.cuda.is_available():
+        return _timed_by_device(job)
     start = time.perf_counter()
     job()
     return time.perf_counter() - start
+
+
+def _timed_by_device(job: Callable[[], object]) -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start.record()
+    job()
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / 1000
 
 
 def _spread(values: np.ndarray) -> dict:

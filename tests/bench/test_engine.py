@@ -2,12 +2,14 @@
 
 import functools
 import json
+import time
 
 import pytest
 import torch
 
 from t2i.__main__ import main
 from t2i.bench import engine
+from t2i.engine import CAPTURE, Engine
 
 
 @pytest.fixture
@@ -27,7 +29,8 @@ def test_bench_prints_a_table_and_writes_the_figures(capsys, monkeypatch, tiny_m
     assert engine.table(figures) in told and told.endswith(f"{path}\n")
     done = [(row["what"], row["batch"]) for row in figures["comparisons"]]
     assert done == [(what, n) for n in (1, 16) for what in ("render", "embed", "both")] + [
-        ("a caption to 16 JPEGs", 16)
+        ("a caption to 16 pictures", 16),
+        ("a caption to 16 JPEGs", 16),
     ]
     for row in figures["comparisons"]:
         assert 0 < row["ratio"]["low"] <= row["ratio"]["median"] <= row["ratio"]["high"]
@@ -50,6 +53,41 @@ def test_pairs_take_turns_and_the_first_are_not_counted():
     turns = []
     found = engine._pairs([lambda: turns.append("a"), lambda: turns.append("b")], 0)
     assert turns == ["a", "b"] * (engine.WARM_UP + engine.FEWEST) and found.shape == (engine.FEWEST, 2)
+
+
+def test_a_graph_is_timed_alone_over_and_over(tiny_networks, monkeypatch):
+    sizes = []
+
+    def capture(function, batches):
+        made = [function(*inputs) for inputs in batches]
+        return [(x, lambda one=one: sizes.append(len(one)), one) for x, one in zip(batches, made)]
+
+    monkeypatch.setitem(CAPTURE, "cpu", capture)
+    drawing = Engine(tiny_networks, "cpu")
+    draw, count = engine._drawing(drawing, torch.ones(16, 100), torch.ones(16, 1024))
+    inputs = drawing._draw.captured[1][0]
+    assert all((x == 1).all() for x in inputs) and sizes == [16]
+    draw()
+    assert sizes[1:] == [16] * engine.REPLAYS and count == 16 * engine.REPLAYS
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+def test_what_the_device_does_is_timed_to_its_end():
+    matrix = torch.zeros(4096, 4096, device="cuda")
+
+    def job():
+        for _ in range(20):
+            matrix @ matrix
+
+    def finished():
+        job()
+        torch.cuda.synchronize()
+
+    finished()
+    start = time.perf_counter()
+    finished()
+    wall = time.perf_counter() - start
+    assert wall / 2 < engine._timed(job) < 2 * wall
 
 
 @pytest.mark.parametrize("words, arguments", [("nonsense", ["nonsense"]), ("nowhere", ["--model", "./nowhere"])])
