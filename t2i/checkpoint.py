@@ -81,7 +81,7 @@ MODELS = {
                 ("a blue bird", "A blue flower. Of these words it knows the colour alone."),
                 ("a red car on a street", "Red petals in the grass: no car, no street."),
                 ("three small flowers in a row", "One, and large: number, size and place are lost."),
-                ("a black flower", "Violet and blue. Black it cannot."),
+                ("a black flower", "Violet. Black it cannot."),
             ),
         ),
         ModelSpec(
