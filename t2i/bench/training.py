@@ -30,8 +30,8 @@ def plain(width: int, device: str) -> tuple[Callable[..., None], tuple[Generator
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
         captions = torch.cat([h, mix(h)])
         drawn = g(z, captions)
-        own = torch.cat([h, h[: len(h) // 2]])
-        false = (softplus(d(x, wrong)).mean() + softplus(d(drawn.detach(), own)).mean()) / 2
+        fakes = [d(part, h[: len(part)]) for part in drawn.detach().split(len(h))]
+        false = (softplus(d(x, wrong)).mean() + softplus(torch.cat(fakes)).mean()) / 2
         loss = softplus(-d(x, h)).mean() + false
         adam_d.zero_grad()
         loss.backward()

@@ -30,9 +30,13 @@ def mix(h: Tensor) -> Tensor:
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
-def _own(h: Tensor, fake: Tensor) -> Tensor:
-    """Captions (1.5 B, E) of people, of h (B, E), for pictures of captions h and then of `mix(h)`."""
-    return torch.cat([h, h[: len(fake) - len(h)]])
+def _drawn(d: Discriminator, fake: Tensor, halfway: Tensor, h: Tensor) -> Tensor:
+    """D's scores of pictures of captions h (B, E) and of `mix(h)`, (1.5 B,), for its own turn.
+
+    Two passes, for in one batch norm would mix what D is told of the two, and differently in G's turn: G then fooled
+    D in its turn while D, in its own, still saw through it, and learnt nothing.
+    """
+    return torch.cat([d(fake.detach(), h), d(halfway.detach(), h[: len(halfway)])])
 
 
 def sameness(difference: Tensor, least: float) -> Tensor:
@@ -67,21 +71,19 @@ def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
     shown them with the first of their two captions: no photo has an interpolated one, which would give them away
     unseen, and then D has nothing to teach G.
     """
-    captions = torch.cat([h, mix(h)])
-    fake, n = g(z[: len(captions)], captions), len(h)
-    yield _true(d(x, h)) + _false(d(fake.detach(), _own(h, fake)))
-    score = d(fake, captions)
-    yield _true(score[:n]) + _true(score[n:])
+    between = mix(h)
+    fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
+    yield _true(d(x, h)) + _false(_drawn(d, fake, halfway, h))
+    yield _true(d(fake, h)) + _true(d(halfway, between))
 
 
 def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-INT-CLS: both."""
-    captions = torch.cat([h, mix(h)])
-    fake, n = g(z[: len(captions)], captions), len(h)
+    between = mix(h)
+    fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
     seen = d.look(x)
-    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), _own(h, fake)))) / 2
-    score = d(fake, captions)
-    yield _true(score[:n]) + _true(score[n:])
+    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(_drawn(d, fake, halfway, h))) / 2
+    yield _true(d(fake, h)) + _true(d(halfway, between))
 
 
 OBJECTIVES: dict[str, Callable[..., Iterator[Tensor]]] = {
