@@ -87,14 +87,17 @@ class Studio:
         seeds: int | Iterable[int] = 0,
         style: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
+        like: Sequence[float] | Tensor = (),
     ) -> list[Image.Image]:
         """Draw captions: a picture a seed, or a picture a caption, or one for each pair if both are as many.
 
         `style`: numbers from -1 to 1, one for each of `styles` or fewer; 0 leaves the pictures as they are.
         `at`: how far on from each seed, as `between` says; nothing for the seeds' own pictures.
+        `like`: a photo's noise (100,), as `style` reads it: the pictures are in its style, the seeds add what it leaves
+        open.
         Captions are lower-cased and read up to 201 characters. Pictures are 64×64. `InputError` if one cannot be drawn.
         """
-        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style, at)]
+        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style, at, like)]
 
     def draw_array(
         self,
@@ -102,10 +105,12 @@ class Studio:
         seeds: int | Iterable[int] = 0,
         style: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
+        like: Sequence[float] | Tensor = (),
     ) -> np.ndarray:
         """The same as pixels (N, 64, 64, 3), uint8."""
         h = self._embed([captions] if isinstance(captions, str) else list(captions))
-        z = (between(_whole(seeds), at) if len(at) else noise(seeds)) + self._move(style)
+        z = between(_whole(seeds), at) if len(at) else noise(seeds)
+        z = (_around(like, z) if len(like) else z) + self._move(style)
         if len(h) != len(z) and 1 not in (len(h), len(z)):
             raise InputError(f"{len(h)} captions and {len(z)} seeds: give one of either, or as many of both")
         count = max(len(h), len(z))
@@ -222,6 +227,17 @@ class Studio:
         if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
             raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
         return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+
+
+def _around(like: Sequence[float] | Tensor, z: Tensor) -> Tensor:
+    """Noise (N, 100) around that of a photo (100,): it, and so much of z (N, 100) as makes the deviation 1 again.
+
+    S reads a mean, which is the shorter the less the picture tells; the rest is as good as drawn by chance.
+    """
+    like = torch.as_tensor(like, dtype=torch.float32)
+    if like.shape != z.shape[1:] or not like.isfinite().all():
+        raise InputError(f"like must be {z.shape[1]} finite numbers, as style(photo) reads them")
+    return like + (1 - like.square().mean()).clamp(min=0).sqrt() * z
 
 
 def _squares(photos: Sequence[Image.Image]) -> np.ndarray:

@@ -90,8 +90,13 @@ def request(**fields):
 
 
 captions = st.one_of(st.lists(texts, max_size=10), *(st.lists(texts, min_size=n, max_size=n) for n in (2, 4)))
+likes = st.one_of(st.text("aZ9-_=é\n", min_size=132, max_size=137), st.sampled_from(["", "A" * 134, "_" * 134]))
 drawings = request(
-    caption=texts, seeds=st.lists(numbers, max_size=20), style=st.lists(numbers, max_size=20), scale=numbers
+    caption=texts,
+    seeds=st.lists(numbers, max_size=20),
+    style=st.lists(numbers, max_size=20),
+    like=likes,
+    scale=numbers,
 )
 models = st.lists(st.just("flowers"), max_size=6)
 blends = request(captions=captions, at=st.lists(points, max_size=POINTS + 9), seed=numbers, kind=kinds)
@@ -245,6 +250,7 @@ uris = files.map(lambda data: "data:image/png;base64," + base64.b64encode(data).
 sights = request(
     caption=texts,
     captions=st.one_of(st.just([HONEST["caption"]]), captions),
+    like=likes,
     photo=uris,
     photos=st.lists(uris, max_size=3),
     seeds=st.lists(numbers, max_size=20),
@@ -252,7 +258,7 @@ sights = request(
 )
 
 
-@given(verb=st.sampled_from(["search", "describe", "see", "hear", "match", "gallery"]), asked=sights)
+@given(verb=st.sampled_from(["search", "describe", "see", "hear", "match", "gallery", "style"]), asked=sights)
 def test_any_request_to_see_and_to_hear(desk, verb, asked):
     answered(desk, verb, asked)
 
@@ -277,9 +283,14 @@ few = st.lists(texts, max_size=4)
 seeds = st.one_of(integers, st.lists(integers, max_size=5))
 
 
-@given(words=st.one_of(texts, few), seeds=seeds, style=st.lists(floats, max_size=6))
-def test_any_drawing(studio, words, seeds, style):
-    drawn = only_input_errors(studio.draw_array, words, seeds, style)
+@given(
+    words=st.one_of(texts, few),
+    seeds=seeds,
+    style=st.lists(floats, max_size=6),
+    like=st.one_of(st.just([]), floats.map(lambda number: [number] * 100), st.lists(floats, max_size=101)),
+)
+def test_any_drawing(studio, words, seeds, style, like):
+    drawn = only_input_errors(studio.draw_array, words, seeds, style, (), like)
     assert drawn is None or drawn.shape[1:] == (64, 64, 3) and 1 <= len(drawn) <= 5
 
 

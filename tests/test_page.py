@@ -473,6 +473,79 @@ def test_the_crop_is_chosen_and_a_photo_removed(styles):
     assert painted(styles) == [] and styles.locator(".empty").is_visible()
 
 
+def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
+    """In the tab Draw, with whatever is typed there; link, PNG, favourites and history say so."""
+    plain = pixels(styles)
+    styles.get_by_label("Use in Draw: the style of photo 1").click()
+    styles.locator(".like").wait_for()
+    painted = pixels(styles)
+    assert not same(plain, painted).any()
+    assert styles.locator(".like img").get_attribute("src").startswith("data:image/png")
+    styles.get_by_label("Caption", exact=True).fill(CAPTION)
+    painted = pixels(styles)
+
+    styles.get_by_label("Favourite seed 6", exact=True).click()
+    styles.locator(".picture").nth(5).click()
+    assert styles.locator(".made").inner_text() == "Seed 6 · in the style of a photo · Flowers"
+    with styles.expect_download() as download:
+        styles.get_by_role("button", name="PNG 64 px").click()
+    styles.keyboard.press("Escape")
+    picture = Image.open(download.value.path())
+    made = json.loads(picture.text["t2i"])
+    studio, photo = t2i.load(model), Image.open(io.BytesIO(base64.b64decode(photo_of(styles).split(",")[1])))
+    assert np.abs(np.array(made["like"]) - studio.style(photo).clamp(-4, 3.97).numpy()).max() <= 1 / 64 + 1e-4
+    drawn = studio.draw_array(made["captions"], made["seed"], made["style"], made["at"], made["like"])[0]
+    assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
+    assert np.abs(painted[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
+    expected = studio.match(studio.draw(CAPTION, range(1, 17), like=made["like"]), CAPTION)
+    assert matches(styles) == pytest.approx([100 * match for match in expected], abs=1)
+
+    with styles.expect_download() as download:
+        styles.locator(".favourites .sheet").click()
+    assert json.loads(Image.open(download.value.path()).text["t2i"])["pictures"][0]["like"] == made["like"]
+    lately = styles.locator(".lately .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
+    lately.wait_for()
+
+    styles.get_by_role("button", name="Plain seeds").click()
+    assert not same(painted, pixels(styles)).any() and styles.locator(".like").is_hidden()
+    assert styles.evaluate("document.activeElement.textContent") == "Shuffle"
+    heart = styles.get_by_label("Favourite seed 6", exact=True)
+    assert heart.get_attribute("aria-pressed") == "false"  # another picture
+    lately.click()
+    assert same(painted, pixels(styles)).all() and heart.get_attribute("aria-pressed") == "true"
+    assert styles.locator(".like img").is_visible()
+
+    styles.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
+    styles.locator(".share:visible").click()
+    other = new_page(styles.get_by_label("Link", exact=True).input_value())
+    assert same(painted, pixels(other)).all() and other.locator(".like").is_visible()
+    assert other.locator(".like img").is_hidden()  # the photo stays with its owner
+
+
+def photo_of(page) -> str:
+    return page.evaluate("document.querySelector('.t2i-restyle .photo canvas').toDataURL('image/png')")
+
+
+def test_another_model_draws_with_plain_seeds(styles):
+    styles.get_by_label("Use in Draw: the style of photo 1").click()
+    styles.locator(".like").wait_for()
+    settle(styles)
+    styles.locator("#t2i-model").select_option("flowers-gan")
+    assert styles.locator(".like").is_hidden() and len(pixels(styles)) == COUNT and note(styles) == ""
+    styles.get_by_role("tab", name="Style").click()
+    styles.get_by_label("Use in Draw: the style of photo 1").click()
+    styles.locator(".like").wait_for()
+    settle(styles)
+    assert styles.locator("#t2i-model").input_value() == "flowers"
+
+
+def test_a_style_that_cannot_be_read_is_told(styles):
+    styles.route("**/component_server/**", lambda route: route.abort())
+    styles.get_by_label("Use in Draw: the style of photo 1").click()
+    styles.locator(".t2i-restyle .note.error", has_text="does not answer").wait_for()
+    assert styles.locator(".t2i-restyle").is_visible()
+
+
 def test_a_file_that_is_no_picture_is_told(styles, tmp_path):
     (tmp_path / "<b>text.jpg").write_text("no picture")
     styles.locator(".t2i-restyle input[type=file]").set_input_files(tmp_path / "<b>text.jpg")
@@ -679,7 +752,7 @@ def test_every_tab_fits_a_phone(browser, url, name):
     page.close()
 
 
-@pytest.mark.parametrize("function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "see"])
+@pytest.mark.parametrize("function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "style", "see"])
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -692,6 +765,8 @@ def test_every_tab_fits_a_phone(browser, url, name):
         {"caption": CAPTION, "seeds": []},
         {"caption": CAPTION, "style": {"0": 1}},
         {"caption": CAPTION, "at": "0.5"},
+        {"caption": CAPTION, "like": "A" * 136},
+        {"caption": CAPTION, "like": [0.5] * 100},
         {"caption": CAPTION, "model": "../../etc"},
         {"caption": CAPTION, "model": ["flowers"]},
     ],
@@ -760,6 +835,16 @@ def test_the_event_restyle(client, model):
     painted = t2i.load(model).restyle_array(photo, [CAPTION, "a blue bird"])
     for data, wanted in zip(answer["pictures"], painted, strict=True):
         assert np.abs(decode(data).astype(int) - wanted).max() <= 1
+
+
+def test_a_photos_style_goes_from_restyle_to_draw(client, model):
+    photo = Image.effect_noise((90, 70), 80).convert("RGB")
+    like = client.predict(as_uri(photo), [CAPTION], api_name="/restyle")["like"]
+    answer = client.predict("a blue bird", [7, 8], like=like, api_name="/draw")
+    studio = t2i.load(model)
+    drawn = studio.draw_array("a blue bird", [7, 8], like=studio.style(photo).clamp(-4, 4))
+    for data, wanted in zip(answer["pictures"], drawn, strict=True):
+        assert np.abs(decode(data).astype(int) - wanted).mean() < 2  # 8 bits a number
 
 
 def test_the_events_search_and_describe(client, model):

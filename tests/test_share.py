@@ -99,13 +99,21 @@ HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#ea
 
 @pytest.mark.parametrize("tab", ["draw", "blend", "style", "compare", "search"])
 def test_hostile_links_execute_nothing(new_page, url, tab):
-    names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", HOSTILE)
+    names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", "like", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
     page.locator(".said:visible", has_text="model is not here. This is Flowers.").wait_for()
     settle(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
     assert page.locator(".t2i-tab script, .t2i-restyle script, .t2i-compare script, img[src=x]").count() == 0
     # The fixture looks for dialogs and errors.
+
+
+@pytest.mark.parametrize("like", [HOSTILE, "A" * 133, "A" * 135, "=" * 134, "é" * 134, "A" * 133 + "\n"])
+def test_a_style_that_is_none_is_left_out_of_the_pictures(page, new_page, url, like):
+    plain = pixels(page)
+    caption = page.get_by_label("Caption", exact=True).input_value()
+    other = new_page(query(url, ("tab", "draw"), ("model", "flowers"), ("caption", caption), ("like", like)))
+    assert same(plain, pixels(other)).all() and note(other) == "" and other.locator(".like").is_hidden()
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])

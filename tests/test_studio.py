@@ -13,7 +13,7 @@ from PIL import Image
 
 import t2i
 from t2i import checkpoint, words
-from t2i.studio import STEP, between
+from t2i.studio import STEP, _around, between
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -181,6 +181,27 @@ def test_a_photo_is_restyled_by_the_noise_read_from_it(studio):
     assert near(np.stack([np.asarray(p) for p in pictures]), studio.engine.render(style.expand(2, -1), h))
     assert near(np.asarray(studio.restyle(photo, RED)[0]), np.asarray(pictures[0]))
     assert studio.restyle(Image.new("RGB", (64, 64)), RED)[0].tobytes() != pictures[0].tobytes()
+
+
+def test_seeds_add_to_a_photos_style_what_it_leaves_open(studio):
+    style = studio.style(Image.effect_noise((90, 70), 80).convert("RGB"))
+    style = style * 6 / style.norm()  # as long as real photos' are
+    z = _around(style, t2i.noise(range(200)))
+    assert torch.allclose(z.mean(0), style, atol=0.3) and z.std(0).mean() == pytest.approx(0.8, abs=0.02)
+    assert z.square().mean() == pytest.approx(1, abs=0.03)
+    pictures = studio.draw_array(RED, [5, 6], [1], like=style)
+    moved = studio.engine.render(z[5:7] + studio._move([1]), studio.engine.embed([RED, RED]))
+    assert near(pictures, moved) and far(pictures[0], pictures[1])
+    assert near(studio.draw_array(RED, [5, 6], [1], like=style.tolist()), pictures)
+    assert near(studio.draw_array(RED, [6], at=[(0, 0)], like=style), studio.draw_array(RED, 6, like=style))
+    long = torch.full((100,), 1.5)  # says more than noise can: nothing is added
+    assert near(*studio.draw_array(RED, [5, 6], like=long))
+
+
+@pytest.mark.parametrize("like", [[0.0] * 99, [[0.0] * 100], [float("nan")] * 100, [1e39] * 100])
+def test_a_style_that_is_none_is_told(studio, like):
+    with pytest.raises(t2i.InputError, match="like must be 100 finite numbers"):
+        studio.draw(RED, like=like)
 
 
 def test_a_model_without_a_style_encoder_still_draws(tiny_model):

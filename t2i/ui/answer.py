@@ -10,7 +10,7 @@ from torch import Tensor
 
 from t2i import files
 
-from .request import READ
+from .request import LIKE_STEP, READ
 
 STRANGE = 3  # words of a hint
 
@@ -46,6 +46,12 @@ def name(model: str, seed: int, caption: str) -> str:
 def directions(rows: Tensor) -> dict[str, str]:
     """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
     return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
+
+
+def like(z: Tensor) -> str:
+    """A photo's noise (100,) as a text that fits into a link; `request` reads it."""
+    levels = (z / LIKE_STEP).round().clamp(-128, 127).numpy().astype(np.int8)
+    return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip("=")
 
 
 def ranked(things: list, matches: list[float], key: str) -> list[dict]:

@@ -71,8 +71,9 @@ class Desk:
     def draw(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one picture a seed, each as a data URI; every number is clamped.
 
-        `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "model": str}; `at` is how
-        far on from each seed on their plane, from 0 to 1.
+        `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "like": str,
+        "model": str}; `at` is how far on from each seed on their plane, from 0 to 1, and `like` what `style` tells of a
+        photo.
         """
         asked = read_drawing(request, self.default)
         drawn = self._draw(asked.model, lambda studio: _drawn(studio, asked), kind)
@@ -122,6 +123,11 @@ class Desk:
         captions, photo = read_captions(request), read_photo(request)
         drawn = self._draw(model, lambda studio: studio.restyle_array(photo, cut(captions)), kind)
         return drawn | {"note": answer.note(*captions)}
+
+    def style(self, request: object) -> dict:
+        """The style of a photo, for `draw`; `request`: {"photo": as for `restyle`, "model": str}."""
+        model, photo = read_model(request, self.default), read_photo(request)
+        return {"like": answer.like(self._run(model, lambda studio: studio.style(photo)))}
 
     def search(self, request: object) -> dict:
         """Photos by how well they fit a caption, the best first.
@@ -254,12 +260,13 @@ def in_words(verb: Callable[[], dict]) -> dict:
 
 def _drawn(studio: t2i.Studio, asked: Drawing) -> np.ndarray:
     style = asked.style[: len(studio.styles)]  # models differ in their sliders
-    return studio.draw_array(asked.caption[:READ], asked.seeds, style, asked.at)
+    return studio.draw_array(asked.caption[:READ], asked.seeds, style, asked.at, asked.like)
 
 
 def _made(asked: Drawing) -> dict:
     """How the first picture is made, but for its caption."""
-    return {"seed": asked.seeds[0], "style": asked.style, "at": asked.at[:1], "model": asked.model}
+    like = {"like": asked.like} if asked.like else {}
+    return {"seed": asked.seeds[0], "style": asked.style, "at": asked.at[:1], **like, "model": asked.model}
 
 
 def _matches(studio: t2i.Studio, asked: Drawing) -> list[float]:

@@ -25,6 +25,7 @@ function request() {
     caption: caption.value.slice(0, 1000),
     seeds: [...seeds],
     ...(ats.some(off) && { at: [...ats] }),
+    ...(like && { like }),
     style: sliders.map((slider) => Number(slider.value)),
     model: menu.value,
   };
@@ -48,7 +49,7 @@ function show(sent, reply, newest) {
   grid.setAttribute("aria-busy", "false");
   if (!reply.error) remember(reply.pictures[0]);
   resting = setTimeout(judge, RESTED);
-  say(note.textContent || `Sixteen pictures: ${sent.caption}`);
+  say(note.textContent || `Sixteen pictures${sent.like ? " in the style of a photo" : ""}: ${sent.caption}`);
 }
 
 // ---- the pictures
@@ -70,7 +71,7 @@ const tiles = Array.from({ length: props.count }, (_, i) => {
   picture.addEventListener("focus", () => rove(i));
   lock.addEventListener("focus", () => rove(i));
   heart.addEventListener("focus", () => rove(i));
-  heart.addEventListener("click", () => like(i));
+  heart.addEventListener("click", () => favour(i));
   lock.addEventListener("click", () => hold(i, !locked(i)));
   return { picture, heart, number, match, lock };
 });
@@ -249,6 +250,25 @@ function fit(styles) {
   find(".styles").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
 }
 
+// ---- the style of a photo, from the tab "Style", as the server told it
+
+const LIKE = new RegExp(`^${props.like}$`);
+const photos = new Map(); // by their style: a link has the style alone
+let like = "";
+
+function imitate(style) {
+  like = LIKE.test(style) ? style : "";
+  find(".like").hidden = !like;
+  find(".like img").hidden = !photos.has(like);
+  find(".like img").src = photos.get(like) ?? EMPTY;
+}
+
+find(".plain").addEventListener("click", () => {
+  imitate("");
+  find(".shuffle").focus(); // for the keyboard: this button is gone
+  ask();
+});
+
 // ---- caption, examples, models
 
 caption.addEventListener("input", ask);
@@ -259,6 +279,7 @@ caption.addEventListener("keydown", (event) => {
 });
 
 function dress() {
+  imitate(""); // another model's noise means other things
   fit(spec(menu.value).styles);
   find(".t2i-draw").classList.toggle("sees", spec(menu.value).sees);
   caption.placeholder = spec(menu.value).placeholder;
@@ -274,21 +295,27 @@ function dress() {
   );
 }
 
-menu.addEventListener("change", () => {
+function change() {
   // An untouched example goes with its model; a person's own words stay.
   const untouched = props.models.some((model) => model.examples.includes(caption.value));
   if (untouched) caption.value = spec(menu.value).examples[0];
   dress();
   ask();
-});
+}
 
-// Words from another tab.
+menu.addEventListener("change", change);
+
+// Words from another tab, or a photo's style.
 document.addEventListener("t2i-draw", ({ detail }) => {
   if (menu.value !== detail.model) {
     menu.value = detail.model;
-    dress();
+    change();
   }
-  caption.value = detail.caption;
+  caption.value = detail.caption ?? caption.value;
+  if (detail.like) {
+    photos.set(detail.like, detail.photo);
+    imitate(detail.like);
+  }
   ask();
 });
 
@@ -304,7 +331,8 @@ async function enlarge(i) {
   big.src = tiles[i].picture.firstChild.src;
   big.alt = mine.caption;
   find("#t2i-big-caption").textContent = mine.caption;
-  find(".made").textContent = `Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""} · ${spec(mine.model).title}`;
+  const made = [`Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""}`, mine.like && "in the style of a photo"];
+  find(".made").textContent = [...made, spec(mine.model).title].filter(Boolean).join(" · ");
   dialog.showModal();
   const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
   if (reply.file && held === mine) big.src = reply.file;
@@ -315,8 +343,8 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
-// ---- what a link says of this tab: caption, seed, how far on, styles, which pictures are locked, and each that is
-// not where the seed puts it as "place,seed,across,down"
+// ---- what a link says of this tab: caption, seed, how far on, styles, a photo's style, which pictures are locked, and
+// each that is not where the seed puts it as "place,seed,across,down"
 
 function state() {
   const { caption, style } = request();
@@ -324,7 +352,8 @@ function state() {
   const held = [...seeds.keys()].filter(locked).map((i) => ["lock", i]);
   const strayed = [...seeds.keys()].filter((i) => seeds[i] !== base + i || String(ats[i]) !== String(at));
   const places = strayed.map((i) => ["tile", [i, seeds[i], ats[i]]]);
-  return [["caption", caption], ["seed", base], ["at", at], ["style", style], ...held, ...places];
+  const photo = like ? [["like", like]] : [];
+  return [["caption", caption], ["seed", base], ["at", at], ["style", style], ...photo, ...held, ...places];
 }
 
 const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
@@ -333,6 +362,7 @@ function restore(query) {
   dress();
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
   tiles.forEach((_, i) => hold(i, false));
+  if (query.get("model") === menu.value) imitate(query.get("like"));
   const style = fields(query.get("style"), sliders.length);
   sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
   place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
@@ -354,12 +384,12 @@ const open = (query) => link.go(new URLSearchParams(query));
 const favourites = album(find(".favourites"), "t2i-favourites", props.favourites, open, () => markHearts());
 
 function recipe(i) {
-  const { model, caption, seeds, style, at } = shown;
-  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], style };
+  const { model, caption, seeds, style, at, like } = shown;
+  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], style, ...(like && { like }) };
   return String(new URLSearchParams(Object.entries(pairs)));
 }
 
-function like(i) {
+function favour(i) {
   if (!shown) return;
   if (favourites.has(recipe(i))) favourites.remove(recipe(i));
   else favourites.add(recipe(i), tiles[i].picture.firstChild.src);
@@ -376,6 +406,7 @@ find(".sheet").addEventListener("click", () => {
     seeds: [query.get("seed")],
     at: [fields(query.get("at"), 2)],
     style: fields(query.get("style"), props.count),
+    like: query.get("like"),
   }));
   save(server.sheet, { pictures }, find(".said"));
 });

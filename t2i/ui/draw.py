@@ -2,7 +2,7 @@
 
 from .desk import Desk, in_words
 from .panel import event, panel
-from .request import COUNT, FAVOURITES, SEED_MAX
+from .request import COUNT, FAVOURITES, LIKE, SEED_MAX
 
 
 def draw_tab(desk: Desk) -> None:
@@ -21,7 +21,7 @@ def draw_tab(desk: Desk) -> None:
     def sheet(request):
         return in_words(lambda: desk.sheet(request))
 
-    limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES}
+    limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES, "like": LIKE}
     panel("draw", [draw, match, png, sheet], model=desk.default, **limits)
 
     def draw_event(
@@ -30,6 +30,7 @@ def draw_tab(desk: Desk) -> None:
         style: list[float] | None = None,
         model: str = desk.default,
         at: list[list[float]] | None = None,
+        like: str | None = None,
     ) -> dict:
         """Draw pictures from a caption, one for each seed.
 
@@ -40,13 +41,14 @@ def draw_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
             at: a point [across, down] from 0 to 1 for each seed, how far on from it on the plane of seeds, where they
                 lie in rows of four: 1 across is the next seed, 1 down the fourth next.
+            like: a photo's style, as `restyle` tells it: the seeds then add what it leaves open.
 
         Returns:
             pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
             cannot see), hint (where the caption is far from what the model learnt), seeds, note, ms (a picture), model,
             parameters; or error, in words.
         """
-        request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at}
+        request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at, "like": like}
         return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
 
     event(draw_event, "draw")

@@ -6,6 +6,7 @@ import math
 import re
 from dataclasses import dataclass, replace
 
+import numpy as np
 from PIL import Image
 
 from t2i.checkpoint import MODELS, ModelSpec
@@ -24,18 +25,21 @@ PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
 PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
 RANKED = 64  # captions that a photo is described by
 COMPARED = 4  # models that draw the same
+LIKE = r"[A-Za-z0-9_-]{134}"  # a photo's noise in a link: 100 numbers of 8 bits, base64
+LIKE_STEP = 1 / 32  # of those numbers, which so reach from -4 to 4
 
 Point = tuple[float, float]  # across and down, from 0 to 1
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """Pictures of one caption, one a seed; `at` is empty, or has a point for each seed."""
+    """Pictures of one caption, one a seed; `at` is empty, or has a point for each seed; `like` is a photo's noise."""
 
     caption: str
     seeds: list[int]
     style: list[float]
     at: list[Point]
+    like: list[float]
     model: str
 
 
@@ -46,7 +50,7 @@ def read_drawing(request: object, default: str) -> Drawing:
     style = _numbers(request.get("style"), [0.0], -1, 1)
     at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
     at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
-    return Drawing(caption, [int(seed) for seed in seeds], style, at[: len(seeds)], model)
+    return Drawing(caption, [int(seed) for seed in seeds], style, at[: len(seeds)], _like(request.get("like")), model)
 
 
 def read_first(request: object, default: str) -> Drawing:
@@ -169,6 +173,15 @@ def _photo(value: object) -> Image.Image:
         return Image.fromarray(prepare(photo))  # many may come together
     except InputError:
         raise unreadable from None
+
+
+def _like(value: object) -> list[float]:
+    """A photo's noise, as `answer.like` wrote it; nothing for none."""
+    if value in (None, ""):
+        return []
+    if not isinstance(value, str) or not re.fullmatch(LIKE, value):
+        raise InputError("The style of a photo must be as the server told it: 134 letters, digits, - and _.")
+    return (np.frombuffer(base64.urlsafe_b64decode(f"{value}=="), np.int8) * LIKE_STEP).tolist()
 
 
 def _point(value: object) -> Point:

@@ -38,10 +38,11 @@ function addPhoto(image) {
   if (rows.length >= MOST) return complain(note, `${MOST} photos are the most. Remove one first.`);
   const line = make("tr");
   const head = make("th", { scope: "row" });
-  const open = make("button", { type: "button", class: "photo", "aria-label": `Photo ${rows.length + 1}: choose what is seen` });
+  const open = make("button", { type: "button", class: "photo" });
   const canvas = make("canvas", { width: SEEN, height: SEEN });
+  const use = make("button", { type: "button", class: "use" }, "Use in Draw");
   open.append(canvas);
-  head.append(open);
+  head.append(open, use);
   line.append(head);
   const cells = columns.map(() => {
     const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY });
@@ -52,7 +53,7 @@ function addPhoto(image) {
   });
   table.tBodies[0].append(line);
 
-  const row = { image, line, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
+  const row = { image, line, open, use, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
   row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), ...asked() }), (sent, reply, newest) => {
     complain(note, reply.error, reply.note);
     if (reply.error) return;
@@ -65,12 +66,24 @@ function addPhoto(image) {
     if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
   });
   open.addEventListener("click", () => edit(row));
+  use.addEventListener("click", () => draw(row));
   rows.push(row);
   see(row);
   count();
 }
 
+// The style goes to the tab "Draw", whatever is typed there.
+async function draw({ canvas }) {
+  const [photo, model] = [canvas.toDataURL("image/png"), menu.value];
+  const { like } = await fetched(server.style, { photo, model }, note);
+  if (like) handOver("Draw", { model, like, photo });
+}
+
 function count() {
+  rows.forEach(({ open, use }, i) => {
+    open.setAttribute("aria-label", `Photo ${i + 1}: choose what is seen`);
+    use.setAttribute("aria-label", `Use in Draw: the style of photo ${i + 1}`);
+  });
   find(".empty").hidden = rows.length > 0;
   find(".sheet").disabled = !rows.length;
 }
@@ -148,7 +161,6 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.matches(".remove")) {
     edited.line.remove();
     rows.splice(rows.indexOf(edited), 1);
-    rows.forEach(({ line }, i) => line.querySelector(".photo").setAttribute("aria-label", `Photo ${i + 1}: choose what is seen`));
     count();
   }
   if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop

@@ -14,10 +14,13 @@ def restyle_tab(desk: Desk) -> None:
     def restyle(request):
         return in_words(lambda: desk.restyle(request))
 
+    def style(request):
+        return in_words(lambda: desk.style(request))
+
     def png(request):
         return in_words(lambda: desk.png(request))
 
-    panel("restyle", [restyle, png], model=desk.default, captions=CAPTIONS, seedMax=SEED_MAX)
+    panel("restyle", [restyle, style, png], model=desk.default, captions=CAPTIONS, seedMax=SEED_MAX)
 
     def restyle_event(photo: str, captions: list[str], model: str = desk.default) -> dict:
         """Paint captions in the style of a photo.
@@ -28,8 +31,10 @@ def restyle_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), note, ms (a picture), model, parameters; or error, in words.
+            pictures (PNG data URIs), like (the photo's style, for `draw`), note, ms (a picture), model, parameters; or
+            error, in words.
         """
-        return in_words(lambda: desk.restyle({"photo": photo, "captions": captions, "model": model}, kind="PNG"))
+        request = {"photo": photo, "captions": captions, "model": model}
+        return in_words(lambda: desk.restyle(request, kind="PNG") | desk.style(request))
 
     event(restyle_event, "restyle")
