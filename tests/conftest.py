@@ -30,6 +30,8 @@ from t2i.models import (
 from tests.hub import serve
 from tests.screen import free_port, save, served, settle
 
+CAMERA = "--use-fake-device-for-media-stream"  # Chromium's own moving picture; who may see it is each page's matter
+
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=100, derandomize=True, database=None, **unhurried)
 settings.register_profile("long", max_examples=2000, **unhurried)
@@ -114,7 +116,7 @@ def browser():
     with sync_api.sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
         try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", CAMERA])
         except sync_api.Error as error:
             pytest.skip(f"no Chromium: {error}")
         yield browser

@@ -5,7 +5,7 @@ const MOST = 8; // photos, and captions
 
 const note = find(".note");
 const table = find("table");
-const dialog = find("dialog");
+const dialog = find(".cropping");
 const crop = find(".crop");
 
 // ---- captions: a column each
@@ -104,7 +104,7 @@ function see(row) {
   row.ask();
 }
 
-// ---- getting photos: button, drop, paste, or one that the model draws
+// ---- getting photos: button, drop, paste, camera, or one that the model draws
 
 receive(note, addPhoto);
 
@@ -114,6 +114,52 @@ find(".drawn").addEventListener("click", async () => {
   const request = { caption: examples[rows.length % examples.length], seeds: [seed], model: menu.value };
   const reply = await fetched(server.png, request, note);
   if (reply.file) addPhoto(await createImageBitmap(await (await fetch(reply.file)).blob()));
+});
+
+// ---- the camera, which is on only while its dialog is open
+
+const camera = find(".camera");
+const video = find("video");
+const shoot = find(".shoot");
+const told = find(".camera .note");
+
+const NO_CAMERA = {
+  NotAllowedError: "Your browser does not let this page use the camera. Allow it for this site, then try again.",
+  NotFoundError: "There is no camera here.",
+  NotReadableError: "The camera cannot be used: another program may have it.",
+};
+
+function watch(stream) {
+  video.srcObject?.getTracks().forEach((track) => track.stop());
+  video.srcObject = stream;
+}
+
+find(".take").addEventListener("click", async () => {
+  shoot.disabled = true;
+  complain(told, "", "Waiting for the camera …");
+  camera.showModal();
+  try {
+    watch(await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }));
+    if (!camera.open) watch(null); // closed while the browser asked
+  } catch (error) {
+    complain(told, NO_CAMERA[error.name] ?? "Your browser lends this page no camera."); // none at all without https
+  }
+});
+
+video.addEventListener("loadeddata", () => {
+  complain(told, "", "The middle is seen; another square can be chosen afterwards.");
+  shoot.disabled = false;
+  shoot.focus();
+});
+
+shoot.addEventListener("click", async () => {
+  addPhoto(await createImageBitmap(video));
+  camera.close();
+});
+
+camera.addEventListener("close", () => watch(null));
+camera.addEventListener("click", ({ target }) => {
+  if (target === camera || target.matches(".close")) camera.close(); // `camera` itself is the backdrop
 });
 
 // ---- choosing what is seen: drag, or the sliders
