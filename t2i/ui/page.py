@@ -34,10 +34,23 @@ LOOK = {
 }
 
 
+class Page(gr.Blocks):
+    """Blocks that take and give values as they are.
+
+    Gradio's own would fetch the files and addresses that values name, and keep each session's last request and answer.
+    """
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        return inputs
+
+    async def postprocess_data(self, block_fn, predictions, state):
+        return [predictions]
+
+
 def create_demo(model: str = "flowers") -> gr.Blocks:
     """Build the page without launching it; `model` is loaded and warmed up first."""
     desk = Desk(model)
-    with gr.Blocks(title="t2i · text to image", analytics_enabled=False) as demo:
+    with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
             "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>",
             elem_classes="t2i-head",
