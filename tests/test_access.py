@@ -26,7 +26,7 @@ def fill(page, name: str) -> None:
         page.locator(".failures img:not([alt=''])").nth(3).wait_for()
         page.get_by_role("button", name="The model card").click()
     if name == "Style":
-        page.get_by_role("button", name="Add a drawn picture").click()
+        page.locator(".offered button").first.click()
         page.locator(".photo").wait_for()
 
 

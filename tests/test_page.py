@@ -450,7 +450,7 @@ def test_a_photo_is_painted_under_every_caption(styles):
     after = painted(styles)
     for i in (0, 2, 3, 5):  # drawn in another batch, and a JPEG
         assert np.abs(decode(before[i]).astype(int) - decode(after[i])).mean() < 3
-    styles.get_by_role("button", name="Add a drawn picture").click()
+    styles.locator(".offered button").first.click()
     styles.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 2")
     with styles.expect_download() as download:
         styles.get_by_role("button", name="Save as PNG sheet").click()
@@ -521,6 +521,30 @@ def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     other = new_page(styles.get_by_label("Link", exact=True).input_value())
     assert same(painted, pixels(other)).all() and other.locator(".like").is_visible()
     assert other.locator(".like img").is_hidden()  # the photo stays with its owner
+
+
+def test_what_the_model_draws_is_offered_once_the_tab_is_open(page, model):
+    asked = []
+    page.on("request", lambda request: asked.append(request.post_data or ""))
+    page.get_by_label("Caption", exact=True).fill(CAPTION)
+    settle(page)
+    matches(page)
+    assert asked and not any('"seeds":[6]' in data for data in asked)  # the sixth example's
+    page.get_by_role("tab", name="Style").click()
+    page.locator(".offered button:enabled").nth(5).wait_for()
+    assert any('"seeds":[6]' in data for data in asked)
+    offered = page.locator(".offered img").evaluate_all("images => images.map(image => image.src)")
+    examples = MODELS["flowers"].examples
+    drawn = t2i.load(model).draw_array(examples, range(1, len(examples) + 1))
+    for uri, wanted in zip(offered, drawn, strict=True):
+        assert np.abs(decode(uri).astype(int) - wanted).mean() < 8  # a JPEG of it
+    page.get_by_label(f"Add what is drawn of: {examples[3]}").click()
+    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    assert np.abs(decode(photo_of(page))[..., :3].astype(int) - decode(offered[3])).max() <= 1
+    page.locator("#t2i-restyle-model").select_option("flowers-gan")
+    page.wait_for_selector(".offered button:enabled")
+    assert page.locator(".offered img").first.get_attribute("src") != offered[0]
+    page.locator(".t2i-restyle .note.error", has_text="no style encoder").wait_for()
 
 
 # What the page gets from the camera, to see whether it is off again.

@@ -66,14 +66,14 @@ function addPhoto(image) {
     if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
   });
   open.addEventListener("click", () => edit(row));
-  use.addEventListener("click", () => draw(row));
+  use.addEventListener("click", () => take(row));
   rows.push(row);
   see(row);
   count();
 }
 
 // The style goes to the tab "Draw", whatever is typed there.
-async function draw({ canvas }) {
+async function take({ canvas }) {
   const [photo, model] = [canvas.toDataURL("image/png"), menu.value];
   const { like } = await fetched(server.style, { photo, model }, note);
   if (like) handOver("Draw", { model, like, photo });
@@ -104,17 +104,29 @@ function see(row) {
   row.ask();
 }
 
-// ---- getting photos: button, drop, paste, camera, or one that the model draws
+// ---- getting photos: button, drop, paste, camera, or what the model draws of its examples
 
 receive(note, addPhoto);
 
-find(".drawn").addEventListener("click", async () => {
-  const examples = spec(menu.value).examples;
-  const seed = Math.floor(Math.random() * props.seedMax);
-  const request = { caption: examples[rows.length % examples.length], seeds: [seed], model: menu.value };
-  const reply = await fetched(server.png, request, note);
-  if (reply.file) addPhoto(await createImageBitmap(await (await fetch(reply.file)).blob()));
-});
+function offer() {
+  find(".offered").replaceChildren(find("#t2i-offered"), ...spec(menu.value).examples.map(offered));
+}
+
+function offered(caption, i) {
+  const request = { caption, seeds: [i + 1], model: menu.value };
+  const button = make("button", { type: "button", class: "thumbnail", title: caption, "aria-label": `Add what is drawn of: ${caption}` });
+  const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY });
+  button.disabled = true;
+  button.append(picture);
+  button.addEventListener("click", async () => addPhoto(await createImageBitmap(picture)));
+  follow(server.draw, () => request, (_, reply) => {
+    if (reply.error && !reply.busy) complain(note, reply.error);
+    if (reply.error) return;
+    picture.src = reply.pictures[0];
+    button.disabled = false;
+  })();
+  return button;
+}
 
 // ---- the camera, which is on only while its dialog is open
 
@@ -239,6 +251,7 @@ function dress() {
 }
 
 function refresh() {
+  offer();
   columns.forEach((box) => (box.placeholder = spec(menu.value).placeholder));
   rows.forEach((row) => row.ask());
 }

@@ -2,7 +2,6 @@
 
 from .desk import Desk, in_words
 from .panel import event, panel
-from .request import SEED_MAX
 
 CAPTIONS = 6  # columns
 
@@ -17,10 +16,10 @@ def restyle_tab(desk: Desk) -> None:
     def style(request):
         return in_words(lambda: desk.style(request))
 
-    def png(request):
-        return in_words(lambda: desk.png(request))
+    def draw(request):
+        return in_words(lambda: desk.draw(request))
 
-    panel("restyle", [restyle, style, png], model=desk.default, captions=CAPTIONS, seedMax=SEED_MAX)
+    panel("restyle", [restyle, style, draw], model=desk.default, captions=CAPTIONS)
 
     def restyle_event(photo: str, captions: list[str], model: str = desk.default) -> dict:
         """Paint captions in the style of a photo.
