@@ -27,7 +27,7 @@ def about_tab(desk: Desk) -> None:
     about = panel("about", [draw], model=desk.default)
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
         shown = gr.Markdown(latex_delimiters=[])
-    about.select(show, None, shown, queue=False, show_progress="hidden", api_visibility="private")
+    about.select(show, None, shown, show_progress="hidden", api_visibility="private")
 
 
 def card(model: object) -> str:
