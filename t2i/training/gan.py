@@ -190,7 +190,7 @@ class Trainer:
         config = self.config
         if not (config.diversity or config.information or config.styles):
             return {}
-        if "int" in config.objective:
+        if "int" in config.objective:  # taught at people's captions alone, noise did nothing halfway
             h = torch.cat([h, mix(h)])
         twice = h[::8].repeat(2, 1)
         z = z[: len(twice)]
