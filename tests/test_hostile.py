@@ -9,6 +9,8 @@ import json
 import os
 import re
 import struct
+import subprocess
+import sys
 import tempfile
 import zlib
 from dataclasses import asdict
@@ -219,6 +221,64 @@ def damaged(draw) -> bytes:
     behind = draw(st.sampled_from([b"", b"", b"PK\x03\x04", b"<script>alert(1)</script>", bytes(5000)]))
     end = draw(st.one_of(st.just(len(data)), st.integers(0, len(data))))
     return before + bytes(data[:end]) + behind
+
+
+def whole(side: int, *before: bytes, depth: int = 8, colour: int = 2, pixels: bytes) -> bytes:
+    """A PNG of one compressed stream, with other chunks before it."""
+    start = struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0)
+    chunks = (chunk(b"IHDR", start), *before, chunk(b"IDAT", pixels), chunk(b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def moving(kind: str) -> bytes:
+    first, *others = [Image.new("RGB", (1024, 1024), (i, i, i)) for i in range(30)]
+    buffer = io.BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=others)
+    return buffer.getvalue()
+
+
+def bombs() -> dict[str, bytes]:
+    """Files of a few kilobytes, and at most 2 MB, that want to be hundreds of megabytes."""
+    long, small, black = (zlib.compress(bytes(size), 9) for size in (300_000_000, 1_000_000, 193 * 64))
+    return {
+        "a header of 30,000 pixels a side": header(30_000, 30_000),
+        "a header of 2^31 pixels a side": header(2**31 - 1, 2**31 - 1),
+        "the most pixels, of 16 bits": whole(1024, depth=16, colour=6, pixels=zlib.compress(bytes((8192 + 1) * 1024))),
+        "more pixels than its header says": whole(64, pixels=long),
+        "a colour profile": whole(64, chunk(b"iCCP", b"x\0\0" + long), pixels=black),
+        "a text": whole(64, chunk(b"zTXt", b"x\0\0" + long), pixels=black),
+        "a thousand texts": whole(64, *[chunk(b"zTXt", b"x\0\0" + small)] * 1000, pixels=black),
+        "a moving PNG": moving("PNG"),
+        "a moving WebP": moving("WEBP"),
+    }
+
+
+TAKE = r"""
+import re
+import sys
+from pathlib import Path
+from t2i.errors import InputError
+from t2i.ui.request import read_photo
+
+for file in sys.argv[1:]:
+    try:
+        read_photo({"photo": Path(file).read_text()})
+    except InputError:
+        pass
+    print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the most memory of a process is Linux's to tell")
+def test_bombs_take_little_memory(tmp_path):
+    """The most memory that a process of its own ever held, after each of them, beside that after an honest photo."""
+    small = {"an honest photo": whole(64, pixels=zlib.compress(bytes(193 * 64)))}
+    for number, data in enumerate((small | bombs()).values()):
+        (tmp_path / f"{number:02}").write_text("data:image/png;base64," + base64.b64encode(data).decode())
+    told = subprocess.run([sys.executable, "-c", TAKE, *sorted(tmp_path.iterdir())], capture_output=True, check=True)
+    most = [int(kilobytes) // 1000 for kilobytes in told.stdout.split()]
+    assert len(most) == 1 + len(bombs())
+    assert most[-1] - most[0] < 64, dict(zip(bombs(), most[1:]))
 
 
 sides = st.sampled_from([0, 1, 64, 1024, 1025, 7_000, 30_000, 65_535, 2**31 - 1, 2**32 - 1])

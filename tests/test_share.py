@@ -4,7 +4,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from t2i.ui.page import TABS
 from tests.screen import COUNT, decode, note, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird, 100 % & more + café"
@@ -137,3 +140,27 @@ def test_links_of_any_length_and_kind_are_read(new_page, url):
     for tail in ("tab=nowhere", "%", quote("tab=draw&seed=3")):
         odd = new_page(f"{url}/?{tail}")
         assert len(pixels(odd)) == COUNT and seeds(odd)[0] == 1
+
+
+names = st.sampled_from(["model", "caption", "seed", "lock", "tile", "style", "at", "like"])
+numbers = st.one_of(st.integers(), st.floats(), st.integers(0, 16))
+values = st.one_of(
+    st.text(),
+    st.lists(numbers, max_size=20).map(lambda some: ",".join(map(str, some))),
+    st.sampled_from([HOSTILE, "flowers", "flowers-gan", "true", "length", "__proto__", "4", "A" * 134, "red " * 300]),
+)
+pairs = st.lists(st.tuples(st.one_of(names, names, st.text(max_size=9)), values), max_size=20)
+queries = st.one_of(pairs.map(urlencode), st.text(st.characters(exclude_categories=["Cs", "Cc"])))
+
+
+@settings(max_examples=settings.default.max_examples // 5)
+@given(tab=st.sampled_from(list(TABS)), query=queries)
+def test_any_link(page, url, tab, query):
+    """Whatever a link says, the page opens at its tab, with sixteen pictures, numbers in range and no markup of it."""
+    page.goto(f"{url}/?tab={tab.lower()}&{query}")
+    page.get_by_role("tab", name=tab, selected=True).wait_for()
+    rest(page)
+    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(pixels(page)) == COUNT
+    sliders = "all => all.every(one => +one.min <= +one.value && +one.value <= +one.max)"
+    assert page.locator("input[type=range]").evaluate_all(sliders)
+    assert page.locator(".gradio-container script, img[src=x]").count() == 0
