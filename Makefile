@@ -9,6 +9,7 @@ demo: .venv/demo.stamp
 
 test: .venv/dev.stamp
 	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
 	$(VENV)/python -m pytest
 
 .venv/bin/python:
