@@ -45,6 +45,7 @@ from .request import (
 WAITING = 32  # requests at the desk, those being drawn included; Gradio has 40 threads to bring them
 FRAMES = 33  # of a film
 DRAWN = range(1, 4)  # the seeds of each caption in the gallery
+BROKEN = "Something went wrong on the server. It has been logged."
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
@@ -255,7 +256,7 @@ def in_words(verb: Callable[[], dict]) -> dict:
         return {"error": str(error), "busy": isinstance(error, Busy)}
     except Exception:
         LOG.exception("a request failed")
-        return {"error": "Something went wrong on the server. It has been logged."}
+        return {"error": BROKEN, "busy": False}
 
 
 def _drawn(studio: t2i.Studio, asked: Drawing) -> np.ndarray:
