@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from ..models import (
 from . import data
 from .losses import OBJECTIVES, mix, sameness
 from .perception import Discriminators, Perception, apart
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .run import Average, half_precision, keep_memory, kept, load_state, log, random, save_state, shown
 from .styles import STYLES, disobedience, spread
 from .text_encoder import embed
 
@@ -119,8 +120,9 @@ def load_corpus(config: GanTraining, text: TextEncoder, device: str) -> tuple[Co
 
 
 def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
-    """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; computed once a run."""
-    if not file.exists():
+    """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; kept in a file."""
+
+    def made() -> Tensor:
         found = torch.zeros(len(captions), max(map(len, captions)), text.config.embedding, dtype=torch.float16)
         for start in tqdm(range(0, len(captions), 32), desc="captions", unit="batch"):
             part = captions[start : start + 32]
@@ -128,8 +130,12 @@ def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], de
             rows = embed(text, codes.to(device)).half().cpu().split([len(one) for one in part])
             for place, row in enumerate(rows, start):
                 found[place, : len(row)] = row
-        checkpoint.write(file, lambda p: torch.save(found, p))
-    return torch.load(file, weights_only=True)
+        return found
+
+    source = sha256(repr(captions).encode())
+    for weight in text.state_dict().values():
+        source.update(weight.cpu().numpy())
+    return kept(file, source.hexdigest(), made)
 
 
 def mean_captions(embeddings: Tensor, counts: Tensor, rows: Tensor, most: int, g: torch.Generator) -> Tensor:

@@ -3,11 +3,12 @@
 import ctypes
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoint import write
 from ..errors import InputError
@@ -74,6 +75,19 @@ def load_state(file: Path, config: dict, free: tuple[str, ...]) -> tuple[int, di
         told = "; ".join(f"{k} was {old.get(k)!r}, now {config.get(k)!r}" for k in differ)
         raise InputError(f"{file.parent}: holds a run with another configuration ({told}); choose another --out")
     return step, parts
+
+
+def kept(file: Path, source: str, make: Callable[[], Tensor]) -> Tensor:
+    """`make()`, kept in a run's folder; made anew if what is there was made of another source, or is broken."""
+    try:
+        found = torch.load(file, weights_only=True)
+        if found["source"] == source:
+            return found["made"]
+    except Exception:  # torch names no common base for what a broken file raises
+        pass
+    made = make()
+    write(file, lambda p: torch.save({"source": source, "made": made}, p))
+    return made
 
 
 def shown(config) -> dict:

@@ -6,8 +6,10 @@ caption and picture of one class score higher than any other pairing, by a hinge
 
 import json
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -18,7 +20,7 @@ from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from ..words import common
 from . import data, features
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .run import Average, half_precision, keep_memory, kept, load_state, log, random, save_state, shown
 
 VIEWS = ((0.0, 0.0, 1.0, False), (0.1, 0.1, 0.8, True))  # whole; mirrored centre
 
@@ -141,11 +143,9 @@ def train(config: TextTraining) -> Path:
 
 def view_features(out: Path, corpus: data.Captioned) -> Tensor:
     """Features (views, N, 1280) float16 of all pictures, kept in `features.pt` in this folder."""
-    file = out / "features.pt"
-    if not file.exists():
-        found = torch.stack([features.features(corpus.images, view) for view in VIEWS]).half()
-        checkpoint.write(file, lambda p: torch.save(found, p))
-    return torch.load(file, weights_only=True)
+    source = sha256(np.ascontiguousarray(corpus.images)).hexdigest()
+    views = (features.features(corpus.images, view) for view in VIEWS)
+    return kept(out / "features.pt", source, lambda: torch.stack([*views]).half())
 
 
 @torch.inference_mode()
