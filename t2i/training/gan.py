@@ -244,6 +244,8 @@ def train(config: GanTraining) -> Path:
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
     free = ("data", "text", "out", "epochs", "diversity", "information", "styles")
     first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
+    started = _record(config.start, "gan") if config.start else None
+    before = state.get("before") if state else started
     corpus, held_out = load_corpus(config, text, device)
     trainer = Trainer(config, text.config.embedding, device, corpus.pairs())
     if state:
@@ -264,14 +266,17 @@ def train(config: GanTraining) -> Path:
             epoch = (step + 1) // per_epoch
             log(out, epoch=epoch, **losses)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                save_state(out / "state.pt", asdict(config), step + 1, trainer.state())
-                _export(out, config, trainer, text, epoch)
+                save_state(out / "state.pt", asdict(config), step + 1, trainer.state() | {"before": before})
+                _export(out, config, trainer, text, epoch, before)
                 sheet = _sheet(trainer.averaged(), held_out)
                 checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))
     return out
 
 
-def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int) -> None:
+def _export(
+    out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, before: dict | None
+) -> None:
+    """Write the checkpoint; `before` is how the weights were trained that this run began with, as they then were."""
     networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
     shared = {}
     if config.text in checkpoint.MODELS:
@@ -284,8 +289,8 @@ def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder,
         described["styles"] = STYLES
     history = {"text_encoder": _record(config.text, "text_encoder")}
     run = shown(config) | {"epochs_done": epoch}
-    if config.start:
-        run["before"] = _record(config.start, "gan")
+    if before:
+        run["before"] = before
     checkpoint.save(out, networks, described | {"training": history | {"gan": run}})
 
 

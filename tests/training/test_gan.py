@@ -96,8 +96,11 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     old, new = (load_file(folder / "discriminator.safetensors") for folder in (first, second))
     learnt = [name for name in old if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(old[name], new[name]) for name in learnt)  # at rate 0 it only reads
-    record = json.loads((second / "config.json").read_text())["training"]["gan"]
-    assert record["start"] == "out" and record["epochs_done"] == 1 and record["before"]["epochs_done"] == 2
+    gan.train(replace(config, epochs=3))  # and it remembers what it began with, whatever became of that
+    for done in (1, 2):
+        gan.train(replace(start, epochs=done))
+        record = json.loads((second / "config.json").read_text())["training"]["gan"]
+        assert record["start"] == "out" and record["epochs_done"] == done and record["before"]["epochs_done"] == 2
 
 
 def test_a_registered_models_text_encoder_is_shared_not_copied(config, text, monkeypatch):
