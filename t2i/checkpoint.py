@@ -86,7 +86,7 @@ MODELS = {
         ),
         ModelSpec(
             name="birds",
-            title="Birds (early)",
+            title="Birds",
             knows="birds",
             placeholder="this bird is black with a thick black bill",
             examples=(
@@ -94,11 +94,10 @@ MODELS = {
                 "a bright red bird with black wings and a short beak",
                 "this bird is blue with black wings",
                 "a bird with a yellow breast and belly and black wings",
-                "this small bird is yellow with a black head",
+                "this bird has a bright yellow belly and a grey back",
                 "the bird has a blue crown and brown wings",
             ),
             more=(
-                "this bird has a bright yellow belly and a grey back",
                 "a large black bird with a long hooked bill",
                 "a small brown bird with a speckled white breast",
                 "a white bird with grey wings and a yellow beak",
@@ -107,9 +106,39 @@ MODELS = {
             ),
             failures=(
                 ("a brown bird with a speckled breast", "Specks all over, and the bird is lost among them."),
-                ("a bird in flight with its wings spread", "Something dark among leaves: no wings, no flight."),
+                ("this small bird is yellow with a black head", "Mush, whatever the seed; its neighbours do well."),
                 ("two birds on a branch", "At best one, and no branch."),
                 ("a pink flower with a yellow center", "Yellow streaks, as if on a bird; nothing pink."),
+            ),
+        ),
+        ModelSpec(
+            name="scenes",
+            title="Everyday scenes (early)",
+            knows="everyday scenes",
+            placeholder="a brown dog runs through the green grass",
+            examples=(
+                "a brown dog runs through the green grass",
+                "a man rides a wave on a surfboard in the blue ocean",
+                "two people stand on a snowy mountain",
+                "a soccer player kicks the ball on a green field",
+                "a group of people walk down a busy street",
+                "people sit around a fire at night",
+            ),
+            more=(
+                "a boat on the water under a blue sky",
+                "a child in a red shirt plays on the beach",
+                "a black dog swims in the water",
+                "two white dogs play in the snow",
+                "a baseball player swings the bat",
+                "a boy slides down a red slide",
+                "a man climbs a rock wall",
+                "a girl in a pink dress stands in a garden",
+            ),
+            failures=(
+                ("a herd of sheep in a field", "A grey texture, whatever the seed: some captions have no scene."),
+                ("a train on the tracks", "Bright green ground: no train, no tracks."),
+                ("a large green bus", "Something like a red hut: neither green nor a bus."),
+                ("a cat sleeps on a bed", "Brown and white shapes, as of fur and sheets, and no cat."),
             ),
         ),
     )
