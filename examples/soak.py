@@ -52,12 +52,13 @@ class Visitor:
 
     def __init__(self, port: int, drawn: dict[str, np.ndarray], seed: int):
         self.url, self.drawn, self.random = f"http://127.0.0.1:{port}", drawn, random.Random(seed)
+        self.session = f"soak{seed}"
         with urllib.request.urlopen(f"{self.url}/config") as answer:
             components = json.load(answer)["components"]
         self.doors = {f: c["id"] for c in components for f in c["props"].get("server_fns") or []}
 
     def call(self, function: str, data: object) -> dict:
-        asked = {"data": data, "component_id": self.doors[function], "fn_name": function, "session_hash": "soak"}
+        asked = {"data": data, "component_id": self.doors[function], "fn_name": function, "session_hash": self.session}
         request = urllib.request.Request(
             f"{self.url}/gradio_api/component_server/", json.dumps(asked).encode(), {"Content-Type": "application/json"}
         )
@@ -175,6 +176,8 @@ def main(seconds: float = 120, clients: int = 16) -> None:
         finally:
             server.kill()
             server.wait()
+    if wrong := [told for told in came if told[:5] in ("WRONG", "NO AN", "REFUS")]:
+        sys.exit(f"not as promised: {', '.join(wrong)}")
 
 
 if __name__ == "__main__":

@@ -55,6 +55,13 @@ def test_the_last_pictures_come_back_after_a_reload(page):
     assert page.get_by_label(f"Return to: {CAPTION}").count() == 0
 
 
+def test_a_picture_is_kept_with_its_own_words(page):
+    draw(page, CAPTION)
+    draw(page, "")  # which draws nothing
+    kept(page, "lately", CAPTION)
+    assert page.get_by_label("Return to: no words").count() == 0
+
+
 def test_a_blend_comes_back_too(page):
     page.get_by_role("tab", name="Blend").click()
     page.get_by_label("Four sentences").check()

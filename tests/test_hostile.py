@@ -96,6 +96,7 @@ drawings = request(
     caption=texts,
     seeds=st.lists(numbers, max_size=20),
     style=st.lists(numbers, max_size=20),
+    at=st.lists(points, max_size=20),
     like=likes,
     scale=numbers,
 )
@@ -148,6 +149,14 @@ def test_any_request_for_a_png(desk, asked):
     if "error" not in answer:
         assert picture(answer["file"]).size in ((64, 64), (256, 256)) or 64 <= picture(answer["file"]).width <= 256
         assert re.fullmatch(r"flowers-\d+-[a-z0-9-]*\.png", answer["name"])
+
+
+@dear
+@given(asked=request(pictures=st.lists(drawings, max_size=4)))
+def test_any_request_for_a_sheet(desk, asked):
+    answer = answered(desk, "sheet", asked)
+    if "error" not in answer:
+        assert picture(answer["file"]).format == "PNG"
 
 
 @given(asked=blends)

@@ -208,6 +208,12 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     assert same(others, pixels(page)).all()
     assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
     assert box.input_value() == CAPTION  # … and a person's own words stay
+    page.get_by_role("tab", name="Blend").click()
+    blend = page.locator(".t2i-blend")
+    blend.get_by_label("Second sentence").fill(CAPTION)
+    blend.get_by_label("Model", exact=True).select_option("other")
+    assert blend.get_by_label("First sentence").input_value() == "the other example"
+    assert blend.get_by_label("Second sentence").input_value() == CAPTION
     page.close()
     demo.close()
 
@@ -300,6 +306,17 @@ def test_sorting_is_on_demand_and_locked_seeds_keep_their_pictures(page, model):
     assert [i for i, (old, new) in enumerate(zip(kept, seeds(page))) if old == new] == [place]
     page.locator(".picture").nth(place).click()
     assert page.locator(".made").inner_text().startswith("Seed 3 ")
+
+
+def test_pictures_keep_their_seeds_where_what_was_asked_since_has_failed(page):
+    matches(page)
+    page.get_by_label("Caption", exact=True).fill("")
+    page.get_by_role("button", name="Shuffle").click()
+    before = pixels(page)
+    page.get_by_role("button", name="Sort by match").click()
+    assert same(before, pixels(page)).all() and seeds(page)[0] != 1
+    page.locator(".picture").first.click()
+    assert page.locator(".made").inner_text().startswith("Seed 1 ")
 
 
 def test_sorting_waits_for_the_matches(page):

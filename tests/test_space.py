@@ -1,5 +1,6 @@
 """The page as a Space runs it, from the files that a Space gets, and what strangers may ask of it over the wire."""
 
+import asyncio
 import contextlib
 import http.client
 import json
@@ -20,6 +21,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from t2i import publish
+from t2i.ui import guard
 from t2i.ui.guard import HEADERS, MOST_BYTES, MOST_NAME, UNREAD
 from t2i.ui.page import QUEUE
 from tests.test_hostile import junk
@@ -156,6 +158,38 @@ def test_a_body_is_bounded_and_must_say_its_length(ask):
     assert ask(door, b"2\r\n{}\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
     for length in ("-1", "1e9", "٣"):
         assert ask(door, b"{}", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
+
+
+def test_bodies_are_bounded_together(monkeypatch):
+    monkeypatch.setattr(guard, "MOST_AT_ONCE", 10)
+    stands = guard.Guard(None)
+    headers = [(b"content-length", b"8"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/gradio_api/cancel", "headers": headers}
+
+    async def post(*parts: bytes | asyncio.Event) -> int:
+        left, told = list(parts), []
+
+        async def receive():
+            if isinstance(part := left.pop(0), asyncio.Event):
+                await part.wait()
+                part = b""
+            return {"type": "http.request", "body": part, "more_body": bool(left)}
+
+        async def send(message):
+            told.append(message)
+
+        await stands(scope, receive, send)
+        return told[0]["status"]
+
+    async def crowd() -> list[int]:
+        end = asyncio.Event()
+        slow = asyncio.create_task(post(b"12345678", end))
+        await asyncio.sleep(0)
+        between = await post(b"12345678")
+        end.set()
+        return [between, await slow, await post(b"12345678")]
+
+    assert asyncio.run(crowd()) == [503, 422, 422] and stands.held == 0  # 422: a number is no request
 
 
 DRAW = {"data": [CAPTION, [1], None, "flowers", None, None], "fn_index": 0, "session_hash": "x"}

@@ -76,7 +76,8 @@ function recall(tab, { query, go }) {
   const lately = album(find(".lately"), `t2i-lately-${tab}`, LATELY, (old) => go(new URLSearchParams(old)));
   let still;
   return (picture) => {
+    const drawn = query(); // by then the page may ask for what cannot be drawn
     clearTimeout(still);
-    still = setTimeout(() => lately.add(query(), picture), STILL);
+    still = setTimeout(() => lately.add(drawn, picture), STILL);
   };
 }

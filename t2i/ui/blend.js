@@ -156,7 +156,11 @@ function arrange() {
 
 const seed = seedBox(props.seedMax, ask);
 find(".modes").addEventListener("change", arrange);
-menu.addEventListener("change", arrange);
+menu.addEventListener("change", () => {
+  const { examples } = spec(menu.value);
+  boxes.forEach((box, i) => isExample(box.value) && (box.value = examples[i % examples.length]));
+  arrange();
+});
 find(".actions").addEventListener("click", ({ target }) => {
   if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".said"));
 });

@@ -15,6 +15,24 @@ const PATIENCE = 4000; // ms without an answer before a newer request may go out
 const RETRY = 1000; // ms
 const SETTLED = 700; // ms of quiet before the page speaks
 
+// An untouched example goes with its model; a person's own words stay.
+const isExample = (words) => props.models.some((model) => model.examples.includes(words));
+
+// A hand that drags over a node: `move` is told how far it went, across and down, in the page's pixels.
+function dragged(node, move) {
+  let last;
+  node.addEventListener("pointerdown", (event) => {
+    node.setPointerCapture(event.pointerId);
+    last = event;
+  });
+  node.addEventListener("pointermove", (event) => {
+    if (!node.hasPointerCapture(event.pointerId)) return;
+    const [across, down] = [event.clientX - last.clientX, event.clientY - last.clientY];
+    last = event;
+    move(across, down);
+  });
+}
+
 // While an answer is awaited the tab says so: common.css makes a bar of it after a second.
 let awaitedNow = 0;
 async function awaited(answer) {

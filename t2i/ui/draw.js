@@ -143,6 +143,7 @@ function settle(base, point) {
   at = inside ? [across, down].map((part) => Number((part - Math.floor(part)).toFixed(4))) : [0, 0];
   plane.style.setProperty("--x", `${-PITCH * at[0]}px`);
   plane.style.setProperty("--y", `${-PITCH * at[1]}px`);
+  plane.setAttribute("aria-valuemax", seed.box.max);
   plane.setAttribute("aria-valuenow", seed.box.value);
   plane.setAttribute("aria-valuetext", `Seed ${seed.box.value}` + (off(at) ? `, ${onward(at)}` : ""));
   find(".snap").disabled = !off(at);
@@ -152,10 +153,7 @@ function settle(base, point) {
 const move = (across, down) => settle(seed.read(), [at[0] + across, at[1] + down]);
 
 // The plane follows the hand, so the window goes against it.
-plane.addEventListener("pointerdown", (event) => plane.setPointerCapture(event.pointerId));
-plane.addEventListener("pointermove", (event) => {
-  if (plane.hasPointerCapture(event.pointerId)) move(-event.movementX / PITCH, -event.movementY / PITCH);
-});
+dragged(plane, (across, down) => move(-across / PITCH, -down / PITCH));
 plane.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
   if (!step) return;
@@ -177,10 +175,10 @@ let resting;
 async function judge() {
   const mine = shown;
   if (!mine) return;
-  const reply = await server.match(mine);
+  const reply = (await server.match(mine)) || SILENCE;
   if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
-  if (reply?.busy) resting = setTimeout(judge, RETRY);
-  if (!reply?.matches) return;
+  if (reply.busy) resting = setTimeout(judge, RETRY);
+  if (!reply.matches) return;
   if (!note.textContent && reply.hint) say((note.textContent = reply.hint));
   if (!reply.matches.length) return; // the model cannot see
   judged(reply.matches);
@@ -200,6 +198,8 @@ function judged(found) {
 function sort() {
   sorting = !matches || grid.getAttribute("aria-busy") === "true";
   if (sorting) return; // until the matches are there
+  const next = request();
+  if (String([next.seeds, next.at]) !== String([shown.seeds, shown.at])) return; // what was asked since has failed
   const order = seeds.map((_, i) => i).sort((a, b) => matches[b] - matches[a]);
   const was = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
   order.forEach((from, to) => {
@@ -296,9 +296,7 @@ function dress() {
 }
 
 function change() {
-  // An untouched example goes with its model; a person's own words stay.
-  const untouched = props.models.some((model) => model.examples.includes(caption.value));
-  if (untouched) caption.value = spec(menu.value).examples[0];
+  if (isExample(caption.value)) caption.value = spec(menu.value).examples[0];
   dress();
   ask();
 }

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import AsyncIterator
 
 from gradio import Blocks
 from gradio.queueing import Queue
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .request import PHOTOS_BYTES
 
 MOST_BYTES = 2 * PHOTOS_BYTES  # of a body; what is a little too much is told in words, by the desk
+MOST_AT_ONCE = 16 * MOST_BYTES  # of all bodies under way: read, they lie in memory until they are answered
 MOST_VALUES = 100_000  # of a body: an empty list of two bytes takes a hundred once it is read
 MOST_NAME = 64  # characters of a session's name, which Gradio keeps
 SESSIONS = 500  # whose components Gradio keeps, 42 kB each; it makes them anew for a page that comes back
@@ -37,10 +39,27 @@ class Guard:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self.held = 0  # bytes of the bodies under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        refusal, body = _refusal(scope), b""
+        try:
+            if not refusal and scope["method"] == "POST":
+                async for part in _parts(receive):  # what a request says of its length may be idle talk
+                    body += part
+                    self.held += len(part)
+                    if self.held > MOST_AT_ONCE:
+                        refusal = PlainTextResponse("The server is busy. Try again in a moment.", 503)
+                        break
+                else:
+                    refusal, receive = await _admit(scope, body), _first(body, receive)
+            await self._answer(scope, receive, send, refusal)
+        finally:
+            self.held -= len(body)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, refusal: PlainTextResponse | None) -> None:
         begun = False
 
         async def send_with_headers(message: Message) -> None:
@@ -50,10 +69,6 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        refusal = _refusal(scope)
-        if not refusal and scope["method"] == "POST":
-            body = await _read(receive)
-            refusal, receive = await _admit(scope, body), _first(body, receive)
         try:
             await (refusal or self.app)(scope, receive, send_with_headers)
         except NONSENSE as error:  # of Gradio's; what goes wrong in our own functions is logged and told by the desk
@@ -86,14 +101,13 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
     return None
 
 
-async def _read(receive: Receive) -> bytes:
-    """The whole body, no longer than its Content-Length."""
-    parts, more = [], True
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    """A body's parts, together no longer than its Content-Length."""
+    more = True
     while more:
         message = await receive()
-        parts.append(message.get("body", b""))
+        yield message.get("body", b"")
         more = message.get("more_body", False)  # none follow where the sender has gone
-    return b"".join(parts)
 
 
 def _first(body: bytes, receive: Receive) -> Receive:

@@ -206,14 +206,12 @@ function edit(row) {
   move({});
 }
 
-crop.addEventListener("pointerdown", (event) => crop.setPointerCapture(event.pointerId));
-crop.addEventListener("pointermove", (event) => {
-  if (!crop.hasPointerCapture(event.pointerId)) return;
+dragged(crop, (across, down) => {
   const { image, x, y } = edited;
   const side = square(edited)[2];
   const scale = side / crop.clientWidth; // the picture follows the hand, so the window goes against it
   const by = (pixels, space) => (space > 0 ? (pixels * scale) / space : 0);
-  move({ x: x - by(event.movementX, image.width - side), y: y - by(event.movementY, image.height - side) });
+  move({ x: x - by(across, image.width - side), y: y - by(down, image.height - side) });
 });
 dialog.addEventListener("click", ({ target }) => {
   if (target.matches(".remove")) {
@@ -222,6 +220,7 @@ dialog.addEventListener("click", ({ target }) => {
     count();
   }
   if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop
+  if (target.matches(".remove")) find(".add").focus(); // the button that opened it is gone
 });
 
 // ---- the sheet, made from what is on the page
@@ -244,8 +243,7 @@ menu.addEventListener("change", dress);
 
 function dress() {
   columns.forEach((box, i) => {
-    const untouched = !box.value || props.models.some((model) => model.examples.includes(box.value));
-    if (untouched) box.value = spec(menu.value).examples[i] || "";
+    if (!box.value || isExample(box.value)) box.value = spec(menu.value).examples[i] || "";
   });
   refresh();
 }

@@ -193,15 +193,21 @@ async function see(following = 0) {
   progress.hidden = !following;
 }
 
-// An answer, however long it takes; what is already said beside the pictures stays, once it comes.
+// An answer, however long it takes; what was said beside the pictures is said again, once all that wait have theirs.
+let waiting = 0;
+let said = "";
 async function patient(verb, request) {
+  let waits = false;
   for (;;) {
-    const reply = (await verb(request)) || SILENCE;
-    if (!reply.busy) return reply;
-    const said = hint.textContent;
+    const reply = (await awaited(verb(request))) || SILENCE;
+    if (!reply.busy) {
+      if (waits && !--waiting) complain(hint, said);
+      return reply;
+    }
+    if (!waits && !waiting++) said = hint.textContent;
+    waits = true;
     complain(hint, reply.error);
     await new Promise((resolve) => setTimeout(resolve, RETRY));
-    complain(hint, said);
   }
 }
 
@@ -237,8 +243,7 @@ words.addEventListener("keydown", (event) => {
 own.addEventListener("input", learn);
 find(".where").addEventListener("change", arrange);
 menu.addEventListener("change", () => {
-  const untouched = !words.value || props.models.some((model) => model.examples.includes(words.value));
-  if (untouched) words.value = spec(menu.value).examples[0] || "";
+  if (!words.value || isExample(words.value)) words.value = spec(menu.value).examples[0] || "";
   dress();
 });
 receive(hint, addPhoto, () => see());
