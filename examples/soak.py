@@ -171,7 +171,8 @@ def main(seconds: float = 120, clients: int = 16) -> None:
             came, states = crowd(port, drawn, clients, seconds, lambda: state(server, folder))
             print(f"{sum(came.values())} requests of {clients} clients in {seconds:.0f} s: {dict(came.most_common())}")
             for name, values in zip(("memory, MB", "open files", "temporary files"), zip(*states)):
-                print(f"{name}: {values[0]} at the start, {max(values)} at most, {values[-1]} at the end")
+                way = ", ".join(str(values[len(values) * tenth // 10]) for tenth in range(10))
+                print(f"{name}, at each tenth of the time: {way}, and at the end {values[-1]}; at most {max(values)}")
             print("killed in mid-request and started again:", killed(server, port, folder, drawn))
         finally:
             server.kill()

@@ -261,6 +261,8 @@ def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> No
 def record(folder: str | Path) -> None:
     """Record the SHA-256 of the weights as they lie in a folder, for a checkpoint written before `save` did so."""
     found = {name: path for name in STORED if (path := Path(folder) / f"{name}.safetensors").is_file()}
+    if not found:
+        raise InputError(f"{folder}: holds no weights to record")
     config = _merged(Path(folder), {"sha256": {name: sha256(_bytes(path)).hexdigest() for name, path in found.items()}})
     write(Path(folder) / "config.json", lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8"))
 
@@ -279,8 +281,9 @@ def _merged(folder: Path, config: dict) -> dict:
 def read_config(folder: str | Path) -> dict:
     """The folder's `config.json`: a key a network, `styles`, `training`, and `sha256` of the files by network."""
     path = Path(folder) / "config.json"
+    text = _bytes(path, LARGEST_CONFIG)
     try:
-        config = json.loads(_bytes(path, LARGEST_CONFIG))
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise _broken(path, "is no JSON" if isinstance(error, RecursionError) else error) from None
     if not isinstance(config, dict):

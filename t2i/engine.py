@@ -68,7 +68,7 @@ class Engine:
     def embed(self, captions: list[str]) -> Tensor:
         """Embeddings h (B, 1024) of captions, on the CPU; new ones are computed together and remembered."""
         keys = [caption.lower()[: self._text.config.length] for caption in captions]
-        found = {key: self._remembered.pop(key, None) for key in keys}
+        found = {key: self._remembered.pop(key, None) for key in dict.fromkeys(keys)}
         new = [key for key, h in found.items() if h is None]
         if new:
             found |= zip(new, self._hear(encode(new, self._text.config.length)).split(1))

@@ -105,6 +105,8 @@ def test_weights_can_be_recorded_by_a_command(folder, capsys):
     (folder / "config.json").write_text(json.dumps(described))
     assert main(["record", str(folder)]) == 0
     assert checkpoint.read_config(folder)["sha256"] == recorded
+    assert main(["record", str(folder / "typo")]) != 0 and not (folder / "typo").exists()
+    assert "holds no weights" in capsys.readouterr().err
 
 
 def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):

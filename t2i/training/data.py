@@ -42,6 +42,7 @@ def read(path: str | Path, size: int) -> Captioned:
     Decoding happens once: the pixels are kept under `$XDG_CACHE_HOME/t2i` and mapped from there.
     In place of `metadata.jsonl`, MS-COCO's own layout will do: `annotations/captions_<folder>.json` with the folder
     of images beside `annotations`; `train…` is the training and `val…` the test split, and there are no classes.
+    Captions whose folder is not there are left out.
     Raises `InputError` that names the line, or the image id, of a broken or missing picture, an empty caption list
     or an unknown split.
     """
@@ -53,7 +54,7 @@ def read(path: str | Path, size: int) -> Captioned:
     return Captioned(
         images=_pixels(path, size, records, opener),
         captions=tuple(tuple(r["captions"]) for r in records),
-        classes=np.array([r.get("class_id", i) for i, r in enumerate(records)], dtype=np.int64),
+        classes=np.array([r.get("class_id", -1 - i) for i, r in enumerate(records)], dtype=np.int64),
         class_names={r["class_id"]: r["class_name"] for r in records if "class_id" in r and "class_name" in r},
         splits=np.array([r["split"] for r in records]),
         boxes=tuple(tuple(r["box"]) if "box" in r else None for r in records),
@@ -99,9 +100,11 @@ def _records(path: Path, opener: Callable[[str], bytes]) -> Iterator[dict]:
 
 
 def _coco_records(path: Path, opener: Callable[[str], bytes]) -> list[dict]:
-    """What `captions_*.json` say of their pictures; none if there is no such file."""
-    records = []
-    for folder, split in COCO.items():
+    """What `captions_*.json` say of the pictures that are there; none if there is no such file."""
+    records, here = [], [folder for folder in COCO if _holds(path, folder)]
+    if len({folder[-4:] for folder in here}) > 1:
+        raise InputError(f"{path}: holds {', '.join(here)}, of which the years share pictures: leave one year")
+    for folder in here:
         try:
             told = json.loads(opener(f"annotations/captions_{folder}.json"))
         except (KeyError, FileNotFoundError):
@@ -121,8 +124,14 @@ def _coco_records(path: Path, opener: Callable[[str], bytes]) -> list[dict]:
             where = f"{path}/annotations/captions_{folder}.json, image {number}"
             if not captions[number]:
                 raise InputError(f"{where}: has no caption")
-            records.append({"file_name": name, "captions": captions[number], "split": split, "where": where})
+            records.append({"file_name": name, "captions": captions[number], "split": COCO[folder], "where": where})
     return records
+
+
+def _holds(path: Path, folder: str) -> bool:
+    if path.is_dir():
+        return (path / folder).is_dir()
+    return any(name.startswith(f"{folder}/") for name in zipfile.ZipFile(path).namelist())
 
 
 def _record(where: str, line: str) -> dict:
@@ -139,8 +148,8 @@ def _record(where: str, line: str) -> dict:
         raise InputError(f"{where}: has an empty caption")
     if record.get("split") not in SPLITS:
         raise InputError(f"{where}: unknown split {record.get('split')!r}; allowed: {', '.join(SPLITS)}")
-    if type(record.get("class_id", 0)) is not int:
-        raise InputError(f"{where}: class_id must be a whole number, not {record['class_id']!r}")
+    if type(number := record.get("class_id", 0)) is not int or not 0 <= number < 2**31:
+        raise InputError(f"{where}: class_id must be a whole number from 0 to 2,147,483,647, not {number!r}")
     if "box" in record and not _numbers(record["box"], 4):
         raise InputError(f"{where}: box must be four numbers, not {record['box']!r}")
     parts = record.get("parts", {})
@@ -182,6 +191,8 @@ def _decode(where: str, name: str, opener: Callable[[str], bytes], size: int) ->
         data = opener(name)
     except (KeyError, OSError):
         raise InputError(f"{where}: {name} is missing") from None
+    except zipfile.BadZipFile:
+        raise InputError(f"{where}: {name} is damaged in the zip") from None
     try:
         return prepare(open_photo(io.BytesIO(data)), size)
     except InputError as error:

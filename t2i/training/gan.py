@@ -1,7 +1,7 @@
 """Train generator and discriminator on captioned pictures (section 4, Algorithm 1, section 5)."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,7 +39,7 @@ READ, BLUR = 0.5, 0.1  # noise read this well is left alone; deviation of what i
 
 @dataclass(frozen=True)
 class GanTraining:
-    """Everything that decides a run of `train gan`; the defaults are the paper's, but for `width`."""
+    """Everything that decides a run of `train gan`; where a default is not the paper's, its comment says so."""
 
     data: str
     text: str  # a folder with a trained text encoder, which is copied; or a registered model, whose own is shared
@@ -56,7 +56,7 @@ class GanTraining:
     diversity: float = 0.7  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
     information: float = 1.0  # how strongly G is held to noise that can be read from its pictures; paper: 0
     styles: float = 0.0  # how strongly the first coordinates of z are taught their names; paper: 0
-    decay: float = 0.999  # of the averaged weights
+    decay: float = 0.999  # of the averaged weights, which are those that are kept; paper: none
     seed: int = 0
 
 
@@ -244,10 +244,12 @@ def train(config: GanTraining) -> Path:
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
     free = ("data", "text", "out", "epochs", "diversity", "information", "styles")
     first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
-    started = _record(config.start, "gan") if config.start else None
-    before = state.get("before") if state else started
+    if state:  # it has all that the run began with, wherever that is now
+        start, before = "", state.get("before")
+    else:
+        start, before = config.start, _record(config.start, "gan") if config.start else None
     corpus, held_out = load_corpus(config, text, device)
-    trainer = Trainer(config, text.config.embedding, device, corpus.pairs())
+    trainer = Trainer(replace(config, start=start), text.config.embedding, device, corpus.pairs())
     if state:
         trainer.load(state)
     per_epoch = len(corpus.images) // config.batch
@@ -266,10 +268,10 @@ def train(config: GanTraining) -> Path:
             epoch = (step + 1) // per_epoch
             log(out, epoch=epoch, **losses)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                save_state(out / "state.pt", asdict(config), step + 1, trainer.state() | {"before": before})
                 _export(out, config, trainer, text, epoch, before)
                 sheet = _sheet(trainer.averaged(), held_out)
                 checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))
+                save_state(out / "state.pt", asdict(config), step + 1, trainer.state() | {"before": before})
     return out
 
 

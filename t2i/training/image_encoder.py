@@ -84,10 +84,10 @@ def train(config: ImageTraining) -> Path:
         bar.set_postfix(loss=f"{loss.item():.3f}")
         epoch, place = divmod(step + 1, per_epoch)
         if place == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
-            parts = {name: part.state_dict() for name, part in learning.items()}
-            save_state(out / "image-state.pt", asdict(config), step + 1, parts | {"average": average.state})
             figures = _export(config, average.state, images, taught, text, corpus)
             log(out, epoch=epoch, loss=loss.item(), **figures)
+            parts = {name: part.state_dict() for name, part in learning.items()}
+            save_state(out / "image-state.pt", asdict(config), step + 1, parts | {"average": average.state})
             bar.write(f"epoch {epoch}: {figures}")
     return out
 

@@ -76,10 +76,10 @@ def train(config: StyleTraining) -> Path:
         average.update(network, step)
         bar.set_postfix(error=f"{loss.item():.3f}")
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
-            parts = {name: part.state_dict() for name, part in learning.items()}
-            save_state(out / "style-state.pt", asdict(config), step + 1, parts | {"average": average.state})
             error = _export(config, average.state, generator, held_out)
             log(out, step=step + 1, loss=loss.item(), cycle_error=error)
+            parts = {name: part.state_dict() for name, part in learning.items()}
+            save_state(out / "style-state.pt", asdict(config), step + 1, parts | {"average": average.state})
             bar.write(f"step {step + 1}: cycle error {error:.3f} on captions held out")
     return out
 

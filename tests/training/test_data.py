@@ -52,6 +52,13 @@ def test_without_classes_every_picture_is_its_own(corpus):
     assert len(set(data.read(corpus, 12).classes)) == 32
 
 
+def test_one_without_a_class_is_in_nobody_elses(corpus):
+    edit(corpus, 2, class_id=None)
+    edit(corpus, 3, class_id=1)
+    one, *others = data.read(corpus, 12).classes[[1, 0, *range(2, 32)]]
+    assert one not in others
+
+
 def test_turns_pictures_by_their_exif_orientation(corpus):
     pixels = np.zeros((24, 24, 3), dtype=np.uint8)
     pixels[:12] = 255
@@ -183,6 +190,22 @@ def test_reads_ms_coco(tmp_path, zipped):
 def test_what_is_wrong_with_ms_coco_is_told(tmp_path, changes, told):
     with pytest.raises(InputError, match=told):
         data.read(write_coco(tmp_path / "coco", **changes), 12)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_ms_coco_without_its_test_pictures_is_all_for_training(tmp_path, zipped):
+    path = write_coco(tmp_path / "coco")
+    shutil.rmtree(path / "val2014")
+    if zipped:
+        path = shutil.make_archive(str(path), "zip", path)
+    assert data.read(path, 12).splits.tolist() == ["train", "train"]
+
+
+def test_two_years_of_ms_coco_are_refused(tmp_path):
+    folder = write_coco(tmp_path / "coco")
+    (folder / "val2017").mkdir()
+    with pytest.raises(InputError, match="the years share pictures"):
+        data.read(folder, 12)
 
 
 def test_a_missing_picture_of_ms_coco_is_named(tmp_path):

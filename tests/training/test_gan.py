@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -96,9 +97,9 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     old, new = (load_file(folder / "discriminator.safetensors") for folder in (first, second))
     learnt = [name for name in old if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(old[name], new[name]) for name in learnt)  # at rate 0 it only reads
-    gan.train(replace(config, epochs=3))  # and it remembers what it began with, whatever became of that
     for done in (1, 2):
         gan.train(replace(start, epochs=done))
+        shutil.rmtree(first, ignore_errors=True)  # a resumed run remembers what it began with
         record = json.loads((second / "config.json").read_text())["training"]["gan"]
         assert record["start"] == "out" and record["epochs_done"] == done and record["before"]["epochs_done"] == 2
 
