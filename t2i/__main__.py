@@ -17,6 +17,8 @@ from .photo import open_photo, prepare
 
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
+LARGEST = 2**31 - 1  # number of a training, a seed or a size
+LEAST = {"seed": 0, "batch": 4}  # else 1; four pictures are two pairs of captions to interpolate
 BENCHES = ("engine", "crowd", "screen", "training")
 
 
@@ -75,7 +77,7 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a name, a folder or a Hub id")
     evaluate.add_argument("--data", help="a zip or folder with a test split")
     evaluate.add_argument("--judge", default="", help="a text encoder of another seed (default: the model's `judge`)")
-    evaluate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    evaluate.add_argument("--seed", type=_number(int, 0), default=0, help="(default: %(default)s)")
     evaluate.add_argument("--json", type=Path, help="write the figures here (one model)")
     evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
     evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
@@ -267,7 +269,7 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
             if field.type is bool:
                 kind = {"action": argparse.BooleanOptionalAction}
             else:
-                kind = {"type": _number(field.type, 0 if field.name == "seed" else 1) if field.type is not str else str}
+                kind = {"type": _number(field.type, LEAST.get(field.name, 1)) if field.type is not str else str}
             parser.add_argument(
                 f"--{field.name}",
                 **kind,
@@ -280,15 +282,15 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
 
 
 def _number(kind: type, least: int) -> Callable[[str], int | float]:
-    """A parser of whole numbers from `least`, or of fractions from 0 to 1: rates and decays."""
+    """A parser of whole numbers from `least` to `LARGEST`, or of fractions from 0 to 1: rates and decays."""
 
     def parse(text: str) -> int | float:
         value = kind(text)
-        if not (value >= least if kind is int else 0 <= value <= 1):
+        if not (least <= value <= LARGEST if kind is int else 0 <= value <= 1):
             raise argparse.ArgumentTypeError(f"must be {allowed}, not {text}")
         return value
 
-    allowed = f"from {least}" if kind is int else "from 0 to 1"
+    allowed = f"from {least} to {LARGEST}" if kind is int else "from 0 to 1"
     parse.__name__ = kind.__name__  # argparse tells it
     return parse
 

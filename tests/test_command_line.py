@@ -237,8 +237,10 @@ def test_a_dry_run_prints_the_configuration(capsys):
     "words, arguments",
     [
         ("no such zip or folder", []),
-        ("--epochs: must be from 1, not 0", ["--epochs", "0"]),
-        ("--seed: must be from 0, not -1", ["--seed", "-1"]),
+        ("--epochs: must be from 1 to 2147483647, not 0", ["--epochs", "0"]),
+        ("--seed: must be from 0 to 2147483647, not -1", ["--seed", "-1"]),
+        ("--seed: must be from 0 to 2147483647, not 1000000000000000", ["--seed", str(10**15)]),
+        ("--batch: must be from 4 to", ["--batch", "3"]),
         ("--rate: must be from 0 to 1, not nan", ["--rate", "nan"]),
         ("--batch: invalid int", ["--batch", "1.5"]),
     ],
