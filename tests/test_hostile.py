@@ -351,14 +351,24 @@ few = st.lists(texts, max_size=4)
 seeds = st.one_of(integers, st.lists(integers, max_size=5))
 
 
+@given(seeds=seeds)
+def test_any_noise(seeds):
+    z = only_input_errors(t2i.noise, seeds)
+    assert z is None or z.shape[1:] == (100,)
+
+
+spots = st.one_of(st.just([]), st.lists(st.lists(floats, max_size=3), max_size=5))
+
+
 @given(
     words=st.one_of(texts, few),
     seeds=seeds,
     style=st.lists(floats, max_size=6),
+    at=spots,
     like=st.one_of(st.just([]), floats.map(lambda number: [number] * 100), st.lists(floats, max_size=101)),
 )
-def test_any_drawing(studio, words, seeds, style, like):
-    drawn = only_input_errors(studio.draw_array, words, seeds, style, (), like)
+def test_any_drawing(studio, words, seeds, style, at, like):
+    drawn = only_input_errors(studio.draw_array, words, seeds, style, at, like)
     assert drawn is None or drawn.shape[1:] == (64, 64, 3) and 1 <= len(drawn) <= 5
 
 
@@ -391,6 +401,10 @@ def test_any_photo_and_captions(studio, photo, words, count):
         assert found is None or len(found) == min(count, len(words))
     told = only_input_errors(studio.describe, photo, words)
     assert told is None or len(told) == len(words) and all(-1.001 <= score <= 1.001 for _, score in told)
+    z = only_input_errors(studio.style, photo)
+    assert z is None or z.shape == (100,)
+    matched = only_input_errors(studio.match, [photo] * (count % 4), words)
+    assert matched is None or all(0 <= one <= 1 for one in matched)
     painted = only_input_errors(studio.restyle, photo, words)
     assert painted is None or len(painted) == len(words)
 

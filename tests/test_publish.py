@@ -120,6 +120,15 @@ def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
     assert sum(map(len, sent.values())) < 20_000_000 * len(MODELS)
 
 
+def test_a_dry_run_lists_exactly_the_files_of_the_space(capsys):
+    assert main(["publish", "--space", "owner/page", "--dry-run"]) == 0
+    told = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    files = publish.space_files().items()
+    sizes = {name: len(f) if isinstance(f, bytes) else f.stat().st_size for name, f in files}
+    assert {name: int(size.replace(",", "")) for size, name in told if name in sizes} == sizes
+    assert len(told) - len(sizes) <= 1  # a line for the sum
+
+
 def test_the_cards_of_this_repository_can_be_published():
     for name in filter(checkpoint.is_here, MODELS):
         data = ModelCard(publish.card(WEIGHTS / name).decode()).data
