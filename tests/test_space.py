@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import http.client
+import importlib.metadata
 import json
 import os
 import re
@@ -24,10 +25,31 @@ from t2i import publish
 from t2i.ui import guard
 from t2i.ui.guard import HEADERS, MOST_BYTES, MOST_NAME, UNREAD
 from t2i.ui.page import QUEUE
+from tests.screen import ROOT
 from tests.test_hostile import junk
 
 CAPTION = "a flower with pink petals"
 OPEN = ("component_server", "component_server/", "queue/join", "call/v2/draw", "cancel", "reset")
+
+
+WITHOUT = """
+import sys
+
+class Without:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"a Space has no {{name}}", name=name)
+
+sys.meta_path.insert(0, Without())
+"""
+
+
+def strangers() -> set[str]:
+    """The modules here that `requirements.txt` alone would not bring."""
+    locked = {*re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.M), "torch"}
+    names = {name.lower().replace("_", "-") for name in locked}
+    owned = importlib.metadata.packages_distributions().items()
+    return {module for module, owners in owned if not names & {one.lower().replace("_", "-") for one in owners}}
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +63,8 @@ def home(tmp_path_factory) -> Path:
     for path in (home / "app", *(home / "app").rglob("*")):
         path.chmod(0o555 if path.is_dir() else 0o444)
     (home / "tmp").mkdir()
+    (home / "without").mkdir()
+    (home / "without" / "sitecustomize.py").write_text(WITHOUT.format(names=strangers()))
     yield home
     for path in (home / "app").rglob("*"):
         path.chmod(0o755)
@@ -57,6 +81,7 @@ def running(home: Path, port: int):
         "PORT": str(port),
         "HF_HUB_OFFLINE": "1",
         "GRADIO_ANALYTICS_ENABLED": "False",
+        "PYTHONPATH": str(home / "without"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONUNBUFFERED": "1",
     }
