@@ -218,6 +218,18 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     demo.close()
 
 
+def test_two_pages_at_once_do_not_mix(page, new_page, url, model):
+    words = ("a red flower", "a blue bird")
+    boxes = [one.get_by_label("Caption", exact=True) for one in (page, new_page(url))]
+    for length in range(1, 13):
+        for box, text in zip(boxes, words):
+            box.fill(text[:length])
+    drawn = [t2i.load(model).draw_array(text, range(1, 17)).astype(int) for text in words]
+    for own, box in enumerate(boxes):
+        distances = [np.abs(pixels(box.page) - pictures).mean((1, 2, 3)) for pictures in drawn]
+        assert (distances[own] < distances[1 - own]).all()  # its own are but a JPEG apart
+
+
 def test_a_late_answer_is_dropped(page):
     held = []
 
