@@ -50,8 +50,8 @@ def start(port: int, folder: Path) -> subprocess.Popen:
 class Visitor:
     """What a page does, and a stranger may."""
 
-    def __init__(self, port: int, drawn: dict[str, np.ndarray], seed: int):
-        self.url, self.drawn, self.random = f"http://127.0.0.1:{port}", drawn, random.Random(seed)
+    def __init__(self, port: int, made: dict[tuple[str, str], np.ndarray], seed: int):
+        self.url, self.made, self.random = f"http://127.0.0.1:{port}", made, random.Random(seed)
         self.session = f"soak{seed}"
         with urllib.request.urlopen(f"{self.url}/config") as answer:
             components = json.load(answer)["components"]
@@ -84,17 +84,19 @@ class Visitor:
             return {"caption": caption, "seeds": seeds}
         if verb == "blend":  # at its ends, where it is a drawing
             return {"captions": [caption, CAPTIONS[0]], "at": [[0, 0]], "seed": seeds[0]}
-        noisy = np.random.default_rng(seeds[0]).integers(0, 255, (64, 64, 3), np.uint8)
         buffer = io.BytesIO()
-        Image.fromarray(noisy).save(buffer, "PNG")
+        photo(seeds[0]).save(buffer, "PNG")
         return {"photo": f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}", "captions": [caption]}
 
     def right(self, verb: str, caption: str, seeds: list[int], answer: dict) -> bool:
         pictures = [decode(uri) for uri in answer.get("pictures", [answer.get("file")])]
-        if verb == "restyle":
-            return [picture.shape for picture in pictures] == [(64, 64, 3)]
-        wanted = self.drawn[caption][[seed - 1 for seed in (seeds if verb == "draw" else seeds[:1])]]
+        made = self.made["restyled" if verb == "restyle" else "drawn", caption]
+        wanted = made[[seed - 1 for seed in (seeds if verb == "draw" else seeds[:1])]]
         return np.shape(pictures) == wanted.shape and np.abs(np.subtract(pictures, wanted)).mean((1, 2, 3)).max() < FAR
+
+
+def photo(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 255, (64, 64, 3), np.uint8))
 
 
 def decode(uri: str) -> np.ndarray:
@@ -108,12 +110,12 @@ def state(server: subprocess.Popen, folder: Path) -> tuple[int, int, int]:
     return pages * os.sysconf("SC_PAGE_SIZE") // 10**6, len(os.listdir(f"/proc/{server.pid}/fd")), files
 
 
-def crowd(port: int, drawn: dict, clients: int, seconds: float, watch) -> tuple[Counter, list[tuple]]:
+def crowd(port: int, made: dict, clients: int, seconds: float, watch) -> tuple[Counter, list[tuple]]:
     """Let clients visit for a time; what came of it, and the server's states meanwhile."""
     came, end, states = Counter(), time.monotonic() + seconds, [watch()]
 
     def client(seed: int) -> None:
-        visitor = Visitor(port, drawn, seed)
+        visitor = Visitor(port, made, seed)
         while time.monotonic() < end:
             try:
                 came[visitor.visit()] += 1
@@ -131,9 +133,9 @@ def crowd(port: int, drawn: dict, clients: int, seconds: float, watch) -> tuple[
     return came, [*states, watch()]
 
 
-def killed(server: subprocess.Popen, port: int, folder: Path, drawn: dict) -> str:
+def killed(server: subprocess.Popen, port: int, folder: Path, made: dict) -> str:
     """Kill the server while it draws, start it again, and ask it the same."""
-    visitor = Visitor(port, drawn, 0)
+    visitor = Visitor(port, made, 0)
     film = {"captions": CAPTIONS, "kind": "gif"}
     hanging = threading.Thread(target=lambda: unanswered(lambda: visitor.call("film", film)))
     hanging.start()
@@ -158,7 +160,9 @@ def unanswered(job) -> None:
 
 def main(seconds: float = 120, clients: int = 16) -> None:
     studio = t2i.load("flowers")
-    drawn = {caption: studio.draw_array(caption, SEEDS).astype(int) for caption in CAPTIONS}
+    made = {("drawn", caption): studio.draw_array(caption, SEEDS).astype(int) for caption in CAPTIONS}
+    restyled = np.stack([studio.restyle_array(photo(seed), CAPTIONS) for seed in SEEDS]).astype(int)
+    made |= {("restyled", caption): restyled[:, i] for i, caption in enumerate(CAPTIONS)}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -167,13 +171,13 @@ def main(seconds: float = 120, clients: int = 16) -> None:
         folder.mkdir()
         server = start(port, folder)
         try:
-            crowd(port, drawn, clients, min(seconds / 4, 10), lambda: state(server, folder))  # its pools fill up first
-            came, states = crowd(port, drawn, clients, seconds, lambda: state(server, folder))
+            crowd(port, made, clients, min(seconds / 4, 10), lambda: state(server, folder))  # its pools fill up first
+            came, states = crowd(port, made, clients, seconds, lambda: state(server, folder))
             print(f"{sum(came.values())} requests of {clients} clients in {seconds:.0f} s: {dict(came.most_common())}")
             for name, values in zip(("memory, MB", "open files", "temporary files"), zip(*states)):
                 way = ", ".join(str(values[len(values) * tenth // 10]) for tenth in range(10))
                 print(f"{name}, at each tenth of the time: {way}, and at the end {values[-1]}; at most {max(values)}")
-            print("killed in mid-request and started again:", killed(server, port, folder, drawn))
+            print("killed in mid-request and started again:", killed(server, port, folder, made))
         finally:
             server.kill()
             server.wait()
