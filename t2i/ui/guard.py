@@ -44,7 +44,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        refusal, body = _refusal(scope), b""
+        refusal, body = _refusal(scope), bytearray()  # which grows without being copied for each part
         try:
             if not refusal and scope["method"] == "POST":
                 async for part in _parts(receive):  # what a request says of its length may be idle talk
@@ -54,7 +54,7 @@ class Guard:
                         refusal = PlainTextResponse("The server is busy. Try again in a moment.", 503)
                         break
                 else:
-                    refusal, receive = await _admit(scope, body), _first(body, receive)
+                    refusal, receive = await _admit(scope, body), _first(bytes(body), receive)
             await self._answer(scope, receive, send, refusal)
         finally:
             self.held -= len(body)
@@ -120,7 +120,7 @@ def _first(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-async def _admit(scope: Scope, body: bytes) -> PlainTextResponse | None:
+async def _admit(scope: Scope, body: bytearray) -> PlainTextResponse | None:
     """The answer to a body that is too much or makes no sense; None for one that may pass."""
     if sum(map(body.count, (b",", b"[", b"{"))) > MOST_VALUES:
         return PlainTextResponse(f"The request holds more than {MOST_VALUES:,} values, the most allowed.", 413)
