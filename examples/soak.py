@@ -76,7 +76,7 @@ class Visitor:
         else:
             answer = self.call(verb, self.request(verb, caption, seeds))
         if "error" in answer:
-            return "busy" if answer["busy"] else f"REFUSED: {answer['error']}"
+            return f"REFUSED: {answer['error']}"
         return "right" if self.right(verb, caption, seeds, answer) else "WRONG"
 
     def request(self, verb: str, caption: str, seeds: list[int]) -> dict:
@@ -120,7 +120,8 @@ def crowd(port: int, made: dict, clients: int, seconds: float, watch) -> tuple[C
             try:
                 came[visitor.visit()] += 1
             except OSError as error:
-                came[f"NO ANSWER: {error}"] += 1
+                busy = isinstance(error, urllib.error.HTTPError) and error.code == 503
+                came["busy" if busy else f"NO ANSWER: {error}"] += 1
 
     threads = [threading.Thread(target=client, args=(seed,)) for seed in range(clients)]
     for thread in threads:

@@ -15,7 +15,7 @@ def test_a_drag_outlives_its_server(new_page, model):
     last = page.locator(".blended").get_attribute("src")
     for _ in range(20):
         way.press("ArrowRight")
-    page.wait_for_function("document.querySelector('#t2i-blend-note').textContent.includes('does not answer')")
+    page.wait_for_function("document.querySelector('#t2i-blend-note').textContent.includes('busy or away')")
     assert note.get_attribute("class") == "note error"
     assert page.locator(".blended").get_attribute("src") == last  # the last good picture stays
     with served(model, port):

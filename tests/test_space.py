@@ -14,16 +14,20 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio_client
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
+from starlette.responses import PlainTextResponse
 
 from t2i import publish
 from t2i.ui import guard
-from t2i.ui.guard import HEADERS, MOST_BYTES, MOST_NAME, UNREAD
+from t2i.ui.guard import HEADERS, MOST_BYTES, MOST_NAME, THREADS, UNREAD
 from t2i.ui.page import QUEUE
 from tests.screen import ROOT
 from tests.test_hostile import junk
@@ -217,6 +221,55 @@ def test_bodies_are_bounded_together(monkeypatch):
     assert asyncio.run(crowd()) == [503, 422, 422] and stands.held == 0  # 422: a number is no request
 
 
+def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
+    monkeypatch.setattr(guard, "WAITING", 2)
+
+    async def crowd() -> list[int]:
+        gate, told = asyncio.Event(), []
+
+        async def app(scope, receive, send):
+            await gate.wait()
+            await PlainTextResponse("drawn")(scope, receive, send)
+
+        async def post() -> None:
+            async def receive():
+                return {"type": "http.request", "body": b"{}"}
+
+            async def send(message):
+                told.extend([message["status"]] if "status" in message else [])
+
+            await stands(scope, receive, send)
+
+        stands = guard.Guard(app)
+        headers = [(b"content-length", b"2"), (b"content-type", b"application/json")]
+        queue = SimpleNamespace(pending_event_ids_session={})
+        blocks = SimpleNamespace(get_blocks=lambda: SimpleNamespace(_queue=queue))
+        scope = {"type": "http", "method": "POST", "path": "/gradio_api/cancel", "headers": headers, "app": blocks}
+        first = [asyncio.create_task(post()) for _ in range(2)]
+        await asyncio.sleep(0)
+        await post()
+        gate.set()
+        await asyncio.gather(*first)
+        await post()
+        assert stands.waiting == 0
+        return told
+
+    assert asyncio.run(crowd()) == [503, 200, 200, 200]
+
+
+def test_a_crowd_is_served_in_turn(ask):
+    """Four times as many as the server has threads: nobody is refused, and nobody waits for those who ask again."""
+    served, end = Counter(), time.monotonic() + 4
+
+    def person(number: int) -> None:
+        while time.monotonic() < end:
+            served[number] += len(call(ask, "draw", {"caption": CAPTION, "seeds": [number]})["pictures"])
+
+    with ThreadPoolExecutor(4 * THREADS) as crowd:
+        list(crowd.map(person, range(4 * THREADS)))
+    assert len(served) == 4 * THREADS and max(served.values()) <= 2 * min(served.values()) + 2
+
+
 DRAW = {"data": [CAPTION, [1], None, "flowers", None, None], "fn_index": 0, "session_hash": "x"}
 CALL = {"data": {"caption": CAPTION}, "component_id": 4, "fn_name": "draw", "session_hash": "x"}
 WRONG = [
@@ -350,7 +403,7 @@ def test_the_page_recovers_from_a_server_killed_in_mid_request(app, home, port, 
     app.kill()
     app.wait()
     page.get_by_label("Caption", exact=True).fill("a white flower")
-    silent = "document.querySelector('#t2i-note').textContent.includes('does not answer')"
+    silent = "document.querySelector('#t2i-note').textContent.includes('busy or away')"
     page.wait_for_function(silent, timeout=60_000)
     with running(home, port):
         page.wait_for_selector(f"{first}[alt='a white flower']", timeout=90_000)

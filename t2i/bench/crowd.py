@@ -128,13 +128,15 @@ class App:
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
-    def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict:
-        """What the page would get for this caption."""
+    def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict | None:
+        """What the page would get for this caption; None where the server is busy."""
         request = {"caption": caption, "seeds": seeds, "style": [0], "model": "flowers"}
         body = {"data": request, "component_id": self.component, "fn_name": "draw", "session_hash": session}
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/gradio_api/component_server/", json.dumps(body), headers)
-        return json.load(connection.getresponse())
+        reply = connection.getresponse()
+        answer = reply.read()
+        return None if reply.status == 503 else json.loads(answer)
 
 
 @dataclass
@@ -158,7 +160,7 @@ class _Person:
                 time.sleep(max(0.0, start + typed * KEY - now))
                 continue
             answer = self.app.draw(connection, text[:typed], seeds, f"person{self.number}")
-            if answer.get("busy"):
+            if answer is None:
                 self.refused += 1
                 time.sleep(RETRY)
                 continue

@@ -60,7 +60,7 @@ function follow(verb, request, show) {
       pump();
     };
     const timer = setTimeout(release, PATIENCE);
-    const silence = { error: "The server does not answer. These are the last pictures.", busy: true };
+    const silence = { error: "The server is busy or away. These are the last pictures.", busy: true };
     const reply = (await awaited(verb(sent))) || silence;
     clearTimeout(timer);
     if (stamp > shown) {
@@ -95,7 +95,7 @@ const spec = (name) => props.models.find((model) => model.name === name);
 const speed = (reply) =>
   `${reply.ms.toFixed(1)} ms a picture · ${reply.model} · ${(reply.parameters / 1e6).toFixed(1)} M parameters`;
 
-const SILENCE = { error: "The server does not answer.", busy: true };
+const SILENCE = { error: "The server is busy or away.", busy: true };
 const percent = (share) => `${Math.round(100 * share)} %`;
 
 // What the server made, with the reason beside the control if it made nothing.

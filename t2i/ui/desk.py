@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -42,17 +41,11 @@ from .request import (
     read_sheet,
 )
 
-WAITING = 32  # requests at the desk, those being drawn included; Gradio has 40 threads to bring them
 FRAMES = 33  # of a film
 DRAWN = range(1, 4)  # the seeds of each caption in the gallery
 BROKEN = "Something went wrong on the server. It has been logged."
 
-T = TypeVar("T")
 LOG = logging.getLogger(__name__)
-
-
-class Busy(InputError):
-    """Too many requests at the desk; the same one may be asked again."""
 
 
 class Desk:
@@ -61,7 +54,6 @@ class Desk:
     def __init__(self, model: str) -> None:
         self.default = model
         self._galleries: dict[str, dict] = {}
-        self._places = threading.BoundedSemaphore(WAITING)
         self._gather = Gatherer()
         self._loading = threading.Lock()
         self._studios: dict[str, t2i.Studio] = {}
@@ -87,13 +79,9 @@ class Desk:
         once the typing rests.
         """
         asked = read_drawing(request, self.default)
-
-        def job(studio: t2i.Studio) -> dict:
-            strange = studio.strange(asked.caption[:READ])
-            matches = _matches(studio, asked) if studio.sees else []
-            return {"matches": matches, "hint": answer.hint(strange, studio.spec.knows)}
-
-        return self._run(asked.model, job)
+        studio = self._studio(asked.model)
+        hint = answer.hint(studio.strange(asked.caption[:READ]), studio.spec.knows)
+        return {"matches": _matches(studio, asked) if studio.sees else [], "hint": hint}
 
     def compare(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one caption with several models, each from the same seeds.
@@ -128,7 +116,7 @@ class Desk:
     def style(self, request: object) -> dict:
         """The style of a photo, for `draw`; `request`: {"photo": as for `restyle`, "model": str}."""
         model, photo = read_model(request, self.default), read_photo(request)
-        return {"like": answer.like(self._run(model, lambda studio: studio.style(photo)))}
+        return {"like": answer.like(self._studio(model).style(photo))}
 
     def search(self, request: object) -> dict:
         """Photos by how well they fit a caption, the best first.
@@ -137,7 +125,7 @@ class Desk:
         """
         model = read_model(request, self.default)
         caption, photos = read_caption(request), read_photos(request)
-        matches = self._run(model, lambda studio: studio.match(photos, caption[:READ]))
+        matches = self._studio(model).match(photos, caption[:READ])
         found = answer.ranked([*range(len(photos))], matches, "photo")
         return {"found": found, "note": answer.note(caption), "model": MODELS[model].title}
 
@@ -149,7 +137,7 @@ class Desk:
         """
         model = read_model(request, self.default)
         captions, photo = read_ranked(request, model), read_photo(request)
-        matches = self._run(model, lambda studio: studio.match([photo], cut(captions)))
+        matches = self._studio(model).match([photo], cut(captions))
         found = answer.ranked(captions, matches, "caption")
         return {"found": found, "note": answer.note(*captions), "model": MODELS[model].title}
 
@@ -159,26 +147,27 @@ class Desk:
         `request`: {"photos": as for `search`, "model": str}.
         """
         model, photos = read_model(request, self.default), read_photos(request)
-        return self._run(model, lambda studio: answer.directions(studio.index(photos)) | {"fit": studio.fit})
+        studio = self._studio(model)
+        return answer.directions(studio.index(photos)) | {"fit": studio.fit}
 
     def hear(self, request: object) -> dict:
         """Captions as directions; `request`: {"captions": as for `describe`, "model": str}."""
         model = read_model(request, self.default)
         captions = read_ranked(request, model)
-        heard = self._run(model, lambda studio: answer.directions(studio.embed(cut(captions))))
+        heard = answer.directions(self._studio(model).embed(cut(captions)))
         return heard | {"captions": captions, "note": answer.note(*captions)}
 
     def gallery(self, request: object) -> dict:
         """Pictures that the model draws of its own captions, to be searched, as `see` would see them."""
         model = read_model(request, self.default)
         if model not in self._galleries:
-            self._galleries[model] = self._run(model, _gallery)
+            self._galleries[model] = _gallery(self._studio(model))
         return self._galleries[model]
 
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
         asked, scale = read_first(request, self.default), read_scale(request)
-        picture = Image.fromarray(self._run(asked.model, lambda studio: _drawn(studio, asked))[0])
+        picture = Image.fromarray(_drawn(self._studio(asked.model), asked)[0])
         if scale == SCALES[1]:
             size = (picture.width * scale, picture.height * scale)
             picture = picture.resize(size, Image.Resampling.BICUBIC)
@@ -191,7 +180,7 @@ class Desk:
         `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
         """
         asked = read_sheet(request, self.default)
-        drawn = [self._run(one.model, lambda studio: _drawn(studio, one))[0] for one in asked]
+        drawn = [_drawn(self._studio(one.model), one)[0] for one in asked]
         made = [{"caption": one.caption[:READ]} | _made(one) for one in asked]
         captions = list(dict.fromkeys(one["caption"] for one in made))
         pixels = files.sheet(files.square(np.stack(drawn)))
@@ -205,28 +194,22 @@ class Desk:
         captions, seed, model = read_blend(request, self.default)
         kind = read_film(request)
         weights = [_corners(len(captions), *point) for point in _way(len(captions))]
-        frames = self._run(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
+        frames = self._studio(model).mix_array(cut(captions), weights, seed)
         made = {"captions": cut(captions), "seed": seed, "steps": len(frames), "model": model}
         return answer.film(frames, kind, made, answer.name(model, seed, captions[0]))
 
     def _draw(self, model: str, job: Callable[[t2i.Studio], np.ndarray], kind: str) -> dict:
         """The pictures of a job, with what the status line says of them."""
-        studio, seconds, pixels = self._run(model, lambda studio: (studio, *_timed(lambda: job(studio))))
+        studio = self._studio(model)
+        start = time.perf_counter()
+        pixels = job(studio)
+        seconds = time.perf_counter() - start
         return {
             "pictures": answer.pictures([Image.fromarray(one) for one in pixels], kind),
             "ms": round(1000 * seconds / len(pixels), 2),
             "model": MODELS[model].title,
             "parameters": studio.parameters,
         }
-
-    def _run(self, model: str, job: Callable[[t2i.Studio], T]) -> T:
-        """Run a job, or refuse it when too many are at the desk."""
-        if not self._places.acquire(blocking=False):
-            raise Busy("Many people are drawing just now. Your pictures will follow.")
-        try:
-            return job(self._studio(model))
-        finally:
-            self._places.release()
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:
@@ -253,10 +236,10 @@ def in_words(verb: Callable[[], dict]) -> dict:
     try:
         return verb()
     except InputError as error:
-        return {"error": str(error), "busy": isinstance(error, Busy)}
+        return {"error": str(error)}
     except Exception:
         LOG.exception("a request failed")
-        return {"error": BROKEN, "busy": False}
+        return {"error": BROKEN}
 
 
 def _drawn(studio: t2i.Studio, asked: Drawing) -> np.ndarray:
@@ -280,12 +263,6 @@ def _gallery(studio: t2i.Studio) -> dict:
     pictures = studio.draw(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
     drawn = {"pictures": answer.pictures(pictures, "JPEG"), "captions": captions}
     return drawn | answer.directions(studio.index(pictures)) | {"fit": studio.fit}
-
-
-def _timed(job: Callable[[], T]) -> tuple[float, T]:
-    start = time.perf_counter()
-    done = job()
-    return time.perf_counter() - start, done
 
 
 def _corners(count: int, across: float, down: float) -> list[float]:

@@ -16,6 +16,8 @@ from .request import PHOTOS_BYTES
 
 MOST_BYTES = 2 * PHOTOS_BYTES  # of a body; what is a little too much is told in words, by the desk
 MOST_AT_ONCE = 16 * MOST_BYTES  # of all bodies under way: read, they lie in memory until they are answered
+WAITING = 256  # requests to be answered, in turn; if all are for 16 pictures the last waits two seconds on two cores
+THREADS = 16  # that answer them
 MOST_VALUES = 100_000  # of a body: an empty list of two bytes takes a hundred once it is read
 MOST_NAME = 64  # characters of a session's name, which Gradio keeps
 SESSIONS = 500  # whose components Gradio keeps, 42 kB each; it makes them anew for a page that comes back
@@ -40,6 +42,7 @@ class Guard:
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
         self.held = 0  # bytes of the bodies under way
+        self.waiting = 0  # requests read and not yet answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -51,7 +54,7 @@ class Guard:
                     body += part
                     self.held += len(part)
                     if self.held > MOST_AT_ONCE:
-                        refusal = PlainTextResponse("The server is busy. Try again in a moment.", 503)
+                        refusal = _busy()
                         break
                 else:
                     refusal, receive = await _admit(scope, body), _first(bytes(body), receive)
@@ -60,12 +63,21 @@ class Guard:
             self.held -= len(body)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, refusal: PlainTextResponse | None) -> None:
-        begun = False
+        begun, waits = False, not refusal and scope["method"] == "POST"
+        if waits and self.waiting >= WAITING:
+            refusal, waits = _busy(), False
+        self.waiting += waits
+
+        def leave() -> None:  # once: a slow reader of the answer is nobody's matter
+            nonlocal waits
+            self.waiting -= waits
+            waits = False
 
         async def send_with_headers(message: Message) -> None:
             nonlocal begun
             if message["type"] == "http.response.start":
                 begun = True
+                leave()
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
@@ -81,6 +93,8 @@ class Guard:
             if not isinstance(error.__cause__, HTTPException):
                 raise
             await send({"type": "http.response.body"})  # a stream for nobody, which says so before it breaks
+        finally:
+            leave()
 
 
 def _refusal(scope: Scope) -> PlainTextResponse | None:
@@ -99,6 +113,10 @@ def _refusal(scope: Scope) -> PlainTextResponse | None:
     if posts and not headers.get("Content-Type", "").startswith("application/json"):
         return PlainTextResponse("Send JSON: Content-Type: application/json.", 415)
     return None
+
+
+def _busy() -> PlainTextResponse:
+    return PlainTextResponse("The server is busy. Try again in a moment.", 503)
 
 
 async def _parts(receive: Receive) -> AsyncIterator[bytes]:
@@ -160,5 +178,6 @@ async def _forget_unread(queue: Queue, session: object) -> None:
 GUARD = {
     "app_kwargs": {"middleware": [Middleware(Guard)]},
     "enable_monitoring": False,
+    "max_threads": THREADS,
     "state_session_capacity": SESSIONS,
 }

@@ -62,7 +62,7 @@ def test_a_refused_person_waits_and_asks_again_for_the_newest(monkeypatch):
 
     def draw(connection, caption, seeds, session):
         asked.append(caption)
-        return {"error": "Many people", "busy": True} if len(asked) == 1 else {"pictures": [""] * len(seeds)}
+        return None if len(asked) == 1 else {"pictures": [""] * len(seeds)}
 
     app = SimpleNamespace(connect=lambda: SimpleNamespace(close=lambda: None), draw=draw)
     person = crowd._Person(app, 0)
