@@ -1,9 +1,15 @@
-"""Which words a text encoder knows, and which captions are strange to it."""
+"""Which words a text encoder knows, which captions are strange to it, and how every tab says so."""
+
+import io
 
 import pytest
+from PIL import Image
 
 from t2i.words import OFTEN, common, strange
+from tests.screen import free_port, rest, save, served
 
+STRANGE = "the stock market fell"
+HINT = "This model knows flowers. It has hardly met “stock”, “market”, “fell”."
 KNOWN = frozenset("a red flower with the petals of this is on tip and".split())
 
 
@@ -35,3 +41,53 @@ def test_words_are_common_by_the_captions_they_stand_in():
 )
 def test_a_caption_is_strange_from_a_quarter_of_unknown_words_on(caption, expected):
     assert strange(caption, KNOWN) == expected
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_networks, compared, tmp_path_factory):
+    """The address of a page whose model has recorded which words it knows."""
+    folder = save(tiny_networks, tmp_path_factory.mktemp("learned") / "tiny", words="a blue bird of the")
+    with served(folder, free_port(), **compared) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    "tab, words",
+    [
+        ("draw", "#t2i-caption"),
+        ("blend", "#t2i-blend-2"),
+        ("style", ".t2i-restyle th textarea >> nth=1"),
+        ("compare", "#t2i-compare-caption"),
+        ("search", "#t2i-words"),
+    ],
+)
+def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned, tab, words):
+    page = new_page(f"{learned}/?tab={tab}&caption=a+bird&caption=a+blue+bird")
+    box = page.locator(words)
+    box.wait_for()
+    if tab == "style":
+        photo = io.BytesIO()
+        Image.new("RGB", (90, 70), "red").save(photo, "PNG")
+        files = [{"name": "red.png", "mimeType": "image/png", "buffer": photo.getvalue()}]
+        page.locator(".t2i-restyle input[type=file]").set_input_files(files)
+    rest(page)
+    note = page.locator(".note:visible:not(.hint)").first
+    assert note.inner_text() == ""
+    box.fill(STRANGE)
+    page.locator(".note:visible", has_text=HINT).wait_for()
+    assert note.get_attribute("class").split()[0] == "note" and "error" not in note.get_attribute("class")
+    page.locator(".live:visible", has_text=HINT).wait_for()
+    top = box.bounding_box()
+    if tab == "blend":  # while the hand moves, the words stay
+        page.evaluate(
+            "note => { window.gone = 0; new MutationObserver(() => (window.gone += !note.textContent))"
+            ".observe(note, { childList: true, characterData: true, subtree: true }) }",
+            note.element_handle(),
+        )
+        for _ in range(5):
+            page.get_by_label("Way", exact=True).press("ArrowRight")
+            rest(page)
+        assert note.inner_text() == HINT and page.evaluate("window.gone") == 0
+    box.fill("a blue bird")
+    page.wait_for_function("note => note.textContent === ''", arg=note.element_handle())
+    assert box.bounding_box() == top  # nothing jumps

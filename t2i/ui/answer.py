@@ -66,7 +66,7 @@ def note(*captions: str) -> str:
 
 
 def hint(strange: list[str], knows: str) -> str:
-    """What to say of a caption far from all that the model learnt, by the words strange to it; else nothing."""
+    """What to say of captions far from all that the model learnt, by the words strange to it; else nothing."""
     if not strange:
         return ""
     listed = ", ".join(f"“{word}”" for word in strange[:STRANGE])

@@ -32,7 +32,7 @@ function request() {
 }
 
 function show({ at, ...asked }, reply, newest) {
-  complain(note, reply.error, reply.note);
+  remark(note, reply);
   if (!reply.error) {
     big.src = reply.pictures[0];
     big.alt = asked.captions.join(" · ");

@@ -27,7 +27,8 @@ def blend_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), note, ms (a picture), model, parameters; or error, in words.
+            pictures (PNG data URIs), note, hint (where a sentence is far from what the model learnt), ms (a picture),
+            model, parameters; or error, in words.
         """
         request = {"captions": captions, "at": at, "seed": seed, "model": model}
         return in_words(lambda: desk.blend(request, kind="PNG"))

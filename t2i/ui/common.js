@@ -13,6 +13,7 @@ const make = (tag, attributes = {}, text = "") => {
 const EMPTY = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";
 const PATIENCE = 4000; // ms without an answer before a newer request may go out
 const RETRY = 1000; // ms
+const RESTED = 300; // ms of quiet before the page asks or says more of what was typed
 const SETTLED = 700; // ms of quiet before the page speaks
 
 // An untouched example goes with its model; a person's own words stay.
@@ -82,6 +83,17 @@ function follow(verb, request, show) {
 function complain(note, error, hint = "") {
   note.textContent = error || hint;
   note.classList.toggle("error", Boolean(error));
+}
+
+// What an answer says of the captions: an error or a note at once; that they are strange, once the typing rests. It stays
+// while the same is said again.
+let resting;
+function remark(note, { error, note: words, hint }) {
+  clearTimeout(resting);
+  const strange = !error && !words && hint;
+  if (strange && note.textContent === hint) return;
+  complain(note, error, words);
+  if (strange) resting = setTimeout(() => say((note.textContent = hint)), RESTED);
 }
 
 // The line for screen readers speaks when things have settled.

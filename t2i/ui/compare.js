@@ -58,7 +58,7 @@ function request() {
 }
 
 function show(sent, reply, newest) {
-  complain(note, reply.error, reply.note);
+  remark(note, reply);
   caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
     reply.compared.forEach(({ pictures }, i) => paint(columns[i], pictures, sent));

@@ -63,8 +63,8 @@ def compare_tab(desk: Desk) -> None:
             models: up to 4 names of models, else those of the paper's four objectives.
 
         Returns:
-            compared (for each model: pictures, PNG data URIs; ms, a picture; model; parameters), seeds, note; or error,
-            in words.
+            compared (for each model: pictures, PNG data URIs; ms, a picture; model; parameters), seeds, note, hint
+            (where the caption is far from what the first model learnt); or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "models": models}
         return in_words(lambda: desk.compare(request, kind="PNG"))

@@ -70,18 +70,16 @@ class Desk:
         """
         asked = read_drawing(request, self.default)
         drawn = self._draw(asked.model, lambda studio: _drawn(studio, asked), kind)
-        return drawn | {"seeds": asked.seeds, "note": answer.note(asked.caption)}
+        return drawn | {"seeds": asked.seeds} | self._remarks(asked.model, asked.caption)
 
     def match(self, request: object) -> dict:
-        """How well each picture of `draw` fits its caption, from 0 to 1, and a hint where the caption is a strange one.
+        """How well each picture of `draw` fits its caption, from 0 to 1; no matches if the model cannot see.
 
-        No matches if the model cannot see. A request of its own, for it costs a quarter of the drawing: the page asks
-        once the typing rests.
+        A request of its own, for it costs a quarter of the drawing: the page asks once the typing rests.
         """
         asked = read_drawing(request, self.default)
         studio = self._studio(asked.model)
-        hint = answer.hint(studio.strange(asked.caption[:READ]), studio.spec.knows)
-        return {"matches": _matches(studio, asked) if studio.sees else [], "hint": hint}
+        return {"matches": _matches(studio, asked) if studio.sees else []}
 
     def compare(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one caption with several models, each from the same seeds.
@@ -91,7 +89,7 @@ class Desk:
         """
         asked = read_comparison(request, self.default)
         drawn = [self._draw(one.model, lambda studio: _drawn(studio, one), kind) for one in asked]
-        return {"compared": drawn, "seeds": asked[0].seeds, "note": answer.note(asked[0].caption)}
+        return {"compared": drawn, "seeds": asked[0].seeds} | self._remarks(asked[0].model, asked[0].caption)
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
@@ -101,7 +99,7 @@ class Desk:
         captions, seed, model = read_blend(request, self.default)
         weights = [_corners(len(captions), *point) for point in read_points(request)]
         drawn = self._draw(model, lambda studio: studio.mix_array(cut(captions), weights, seed), kind)
-        return drawn | {"note": answer.note(*captions)}
+        return drawn | self._remarks(model, *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict:
         """Draw captions in the style of a photo, each as a data URI.
@@ -111,7 +109,7 @@ class Desk:
         model = read_model(request, self.default)
         captions, photo = read_captions(request), read_photo(request)
         drawn = self._draw(model, lambda studio: studio.restyle_array(photo, cut(captions)), kind)
-        return drawn | {"note": answer.note(*captions)}
+        return drawn | self._remarks(model, *captions)
 
     def style(self, request: object) -> dict:
         """The style of a photo, for `draw`; `request`: {"photo": as for `restyle`, "model": str}."""
@@ -155,7 +153,7 @@ class Desk:
         model = read_model(request, self.default)
         captions = read_ranked(request, model)
         heard = answer.directions(self._studio(model).embed(cut(captions)))
-        return heard | {"captions": captions, "note": answer.note(*captions)}
+        return heard | {"captions": captions} | self._remarks(model, *captions)
 
     def gallery(self, request: object) -> dict:
         """Pictures that the model draws of its own captions, to be searched, as `see` would see them."""
@@ -210,6 +208,12 @@ class Desk:
             "model": MODELS[model].title,
             "parameters": studio.parameters,
         }
+
+    def _remarks(self, model: str, *captions: str) -> dict[str, str]:
+        """What to say of captions beside their pictures: a note on their length, and a hint where they are strange."""
+        studio = self._studio(model)
+        strange = dict.fromkeys(word for caption in captions for word in studio.strange(caption))
+        return {"note": answer.note(*captions), "hint": answer.hint([*strange], studio.spec.knows)}
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:

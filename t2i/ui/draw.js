@@ -32,7 +32,7 @@ function request() {
 }
 
 function show(sent, reply, newest) {
-  complain(note, reply.error, reply.note);
+  remark(note, reply);
   caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
     shown = sent;
@@ -48,7 +48,7 @@ function show(sent, reply, newest) {
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
   if (!reply.error) remember(reply.pictures[0]);
-  resting = setTimeout(judge, RESTED);
+  judging = setTimeout(judge, RESTED);
   say(note.textContent || `Sixteen pictures${sent.like ? " in the style of a photo" : ""}: ${sent.caption}`);
 }
 
@@ -163,30 +163,25 @@ plane.addEventListener("keydown", (event) => {
 find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
 find(".back").addEventListener("click", () => place(start));
 
-// ---- does it match, and does the model know such words? The server is asked when nothing has changed for a while;
-// the grid is sorted when the person says so.
-
-const RESTED = 300; // ms
+// ---- does it match? The server is asked when nothing has changed for a while; the grid is sorted when the person says so.
 
 let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
 let sorting = false; // asked for, and waiting for the matches
-let resting;
+let judging;
 
 async function judge() {
   const mine = shown;
   if (!mine) return;
   const reply = (await server.match(mine)) || SILENCE;
   if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
-  if (reply.busy) resting = setTimeout(judge, RETRY);
-  if (!reply.matches) return;
-  if (!note.textContent && reply.hint) say((note.textContent = reply.hint));
-  if (!reply.matches.length) return; // the model cannot see
+  if (reply.busy) judging = setTimeout(judge, RETRY);
+  if (!reply.matches?.length) return; // refused, or the model cannot see
   judged(reply.matches);
   if (sorting) sort();
 }
 
 function judged(found) {
-  clearTimeout(resting);
+  clearTimeout(judging);
   matches = found;
   tiles.forEach(({ match }, i) => {
     match.parentNode.style.setProperty("--match", found ? found[i] : 0);

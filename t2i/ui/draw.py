@@ -45,7 +45,7 @@ def draw_tab(desk: Desk) -> None:
 
         Returns:
             pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
-            cannot see), hint (where the caption is far from what the model learnt), seeds, note, ms (a picture), model,
+            cannot see), seeds, note, hint (where the caption is far from what the model learnt), ms (a picture), model,
             parameters; or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at, "like": like}

@@ -55,7 +55,7 @@ function addPhoto(image) {
 
   const row = { image, line, open, use, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
   row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), ...asked() }), (sent, reply, newest) => {
-    complain(note, reply.error, reply.note);
+    remark(note, reply);
     if (reply.error) return;
     cells.forEach((cell, i) => {
       const place = sent.places.indexOf(i);

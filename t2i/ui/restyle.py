@@ -30,8 +30,8 @@ def restyle_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), like (the photo's style, for `draw`), note, ms (a picture), model, parameters; or
-            error, in words.
+            pictures (PNG data URIs), like (the photo's style, for `draw`), note, hint (where a caption is far from
+            what the model learnt), ms (a picture), model, parameters; or error, in words.
         """
         request = {"photo": photo, "captions": captions, "model": model}
         return in_words(lambda: desk.restyle(request, kind="PNG") | desk.style(request))

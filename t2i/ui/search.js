@@ -42,7 +42,7 @@ const ranked = (things, direction) =>
 
 const asking = () => ({ captions: [words.value.slice(0, 1000)], model: menu.value });
 const ask = follow(server.hear, asking, (sent, reply, newest) => {
-  complain(note, reply.error, reply.note);
+  remark(note, reply);
   words.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (reply.error) return;
   [wanted] = directions(reply.directions);
