@@ -343,15 +343,26 @@ def home(folder: str | Path, name: str) -> Path:
     """The folder that holds a network of this checkpoint: its own, or that of the model it shares a text encoder with.
 
     Sharing is a registered model's name in place of the configuration; a path or a Hub id there is refused, for a
-    checkpoint may come from a stranger.
+    checkpoint may come from a stranger. With the text encoder comes the image encoder that learnt beside it, for a
+    checkpoint that has none.
     """
-    described = read_config(folder).get(name)
-    if not isinstance(described, str):
-        return Path(folder)
-    if name != "text_encoder" or described not in MODELS:
-        told = f"{name} must be described, or for the text encoder be one of {', '.join(MODELS)}; not {described!r}"
-        raise _broken(Path(folder) / "config.json", told)
-    return resolve(described)
+    for _ in MODELS:
+        config = read_config(folder)
+        described = config.get(name)
+        if name == "image_encoder" and described is None and isinstance(config.get("text_encoder"), str):
+            described = config["text_encoder"]
+        if not isinstance(described, str):
+            return Path(folder)
+        if name not in ("text_encoder", "image_encoder") or described not in MODELS:
+            told = f"{name} must be described, or for an encoder be one of {', '.join(MODELS)}; not {described!r}"
+            raise _broken(Path(folder) / "config.json", told)
+        folder = resolve(described)
+    raise _broken(Path(folder) / "config.json", f"{name}: is shared in a circle")
+
+
+def has(folder: str | Path, name: str) -> bool:
+    """Whether a checkpoint has a network, its own or a shared one."""
+    return name in read_config(home(folder, name))
 
 
 def _read_network(folder: Path, name: str) -> nn.Module:

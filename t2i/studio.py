@@ -30,7 +30,7 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     folder = checkpoint.resolve(name)
     name = str(name)
     spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
-    eyes = [name for name in EYES if name in checkpoint.read_config(folder)]
+    eyes = [name for name in EYES if checkpoint.has(folder, name)]
     networks = checkpoint.read(folder, *NETWORKS, *eyes)
     return Studio(networks, spec, device, checkpoint.read_styles(folder), checkpoint.read_words(folder))
 

@@ -320,13 +320,28 @@ def test_a_text_encoder_is_shared_by_a_registered_name(tiny_model, tiny_networks
 
 @pytest.mark.parametrize("reference", ["roses", "../tiny", "/etc", "owner/repo"])
 def test_a_shared_text_encoder_must_be_a_registered_one(tiny_model, reference):
-    with pytest.raises(InputError, match="must be described, or for the text encoder be one of flowers"):
+    with pytest.raises(InputError, match="must be described, or for an encoder be one of flowers"):
         checkpoint.read(shares(tiny_model, reference), "text_encoder")
 
 
-def test_sharing_has_no_chains_and_is_for_text_encoders_alone(tiny_model, tmp_path, monkeypatch):
+def test_with_a_shared_text_encoder_comes_its_image_encoder(tiny_model, tiny_networks, tmp_path, monkeypatch):
+    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+    generator = {"generator": tiny_networks["generator"]}
+    described = {"generator": asdict(tiny_networks["generator"].config)}
+    checkpoint.save(tmp_path / "blind", generator, described | {"text_encoder": "flowers"})
+    monkeypatch.setenv("T2I_FLOWERS_GAN", str(tmp_path / "blind"))
+    checkpoint.save(tmp_path / "chained", generator, described | {"text_encoder": "flowers-gan"})
+    for folder in (tmp_path / "blind", tmp_path / "chained"):
+        assert checkpoint.home(folder, "text_encoder") == checkpoint.home(folder, "image_encoder") == tiny_model
+        assert t2i.load(folder).sees and not checkpoint.has(folder, "style_encoder")
+    own = {"image_encoder": tiny_networks["image_encoder"]}
+    checkpoint.save(tmp_path / "blind", own, {"image_encoder": asdict(own["image_encoder"].config)})
+    assert checkpoint.home(tmp_path / "blind", "image_encoder") == tmp_path / "blind"
+
+
+def test_sharing_goes_in_no_circle_and_is_for_encoders_alone(tiny_model, monkeypatch):
     monkeypatch.setenv("T2I_FLOWERS", str(shares(tiny_model, "flowers")))
-    with pytest.raises(InputError, match="does not describe text_encoder"):
+    with pytest.raises(InputError, match="text_encoder: is shared in a circle"):
         checkpoint.read(tiny_model, "text_encoder")
     described = json.loads((tiny_model / "config.json").read_text())
     (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))

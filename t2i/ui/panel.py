@@ -49,7 +49,7 @@ def _known(model: str) -> dict:
     """A model's style sliders, and whether it sees pictures, known without loading it."""
     try:
         folder = checkpoint.resolve(model)
-        named, sees = checkpoint.read_styles(folder), "image_encoder" in checkpoint.read_config(folder)
+        named, sees = checkpoint.read_styles(folder), checkpoint.has(folder, "image_encoder")
     except InputError:  # a main model that is not to be had is told when somebody chooses it
         named, sees = None, False
     return {"styles": [asdict(style) for style in named or checkpoint.UNNAMED], "sees": sees}
