@@ -1,0 +1,65 @@
+"""Two copies of the page behind nginx, by the configuration in `examples/`."""
+
+import shutil
+import subprocess
+import time
+import urllib.request
+from contextlib import ExitStack
+
+import gradio_client
+import pytest
+
+from tests.screen import ROOT, free_port, note, pixels, same, served
+
+NGINX = shutil.which("nginx")
+
+
+@pytest.fixture
+def copies(model, tmp_path):
+    """The address of nginx, and the two copies behind it, each of which stops when it is closed."""
+    if not NGINX:
+        pytest.skip("no nginx")
+    ports = {"7860": free_port(), "7861": free_port(), "7862": free_port()}
+    text = (ROOT / "examples" / "nginx.conf").read_text()
+    for written, free in ports.items():
+        text = text.replace(written, str(free))
+    places = "".join(
+        f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; daemon off; " + text.replace("http {", f"http {{ access_log off; {places}")
+    )
+    with ExitStack() as one, ExitStack() as other:
+        one.enter_context(served(model, ports["7861"]))
+        other.enter_context(served(model, ports["7862"]))
+        with subprocess.Popen([NGINX, "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]) as nginx:
+            try:
+                address = f"http://127.0.0.1:{ports['7860']}"
+                wait(address)
+                yield address, (one, other)
+            finally:
+                nginx.terminate()
+
+
+def wait(address: str) -> None:
+    end = time.monotonic() + 10
+    while True:
+        try:
+            urllib.request.urlopen(address).close()
+            return
+        except OSError:
+            assert time.monotonic() < end
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("stopped", [0, 1])
+def test_the_page_and_programs_are_served_when_either_copy_stops(copies, new_page, stopped):
+    address, running = copies
+    page = new_page(address)
+    before = pixels(page)
+    ask = {"caption": "a red flower", "seeds": [7], "api_name": "/draw"}
+    drawn = gradio_client.Client(address, verbose=False).predict(**ask)["pictures"]
+    running[stopped].close()
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    assert not same(before, pixels(page)).any() and note(page) == ""
+    assert gradio_client.Client(address, verbose=False).predict(**ask)["pictures"] == drawn
