@@ -233,6 +233,12 @@ def test_a_dry_run_prints_the_configuration(capsys):
     assert (code, err, json.loads(out)) == (0, "", asdict(GanTraining("d", "t", "o", objective="gan")))
 
 
+def test_a_dry_run_tells_mistakes_too(capsys):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    gan = ["--data", "d", "--text", "t", "--out", "o", "--objective", "wgan", "--dry-run"]
+    assert_told(capsys, "unknown objective 'wgan'; allowed: gan, gan-cls", "train", "gan", *gan)
+
+
 @pytest.mark.parametrize(
     "words, arguments",
     [

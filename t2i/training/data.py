@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..photo import open_photo, prepare
+from .run import digest
 
 SPLITS = ("train", "val", "test")
 COCO = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017": "test"}
@@ -23,10 +24,10 @@ COCO = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017"
 class Captioned:
     """Decoded pictures with their captions; row i of every field is picture i."""
 
+    name: str  # of its zip or folder, as given
     images: np.ndarray  # (N, size, size, 3) uint8
     captions: tuple[tuple[str, ...], ...]
     classes: np.ndarray  # (N,) int64; without `class_id` each picture is a class of its own
-    class_names: dict[int, str]
     splits: np.ndarray  # (N,) of SPLITS
     boxes: tuple[tuple[float, ...] | None, ...]  # (x0, y0, x1, y1) of the subject, fractions, where known
     parts: tuple[dict[str, tuple[float, float]] | None, ...]  # its key points (x, y), fractions, where known
@@ -34,6 +35,17 @@ class Captioned:
     def rows(self, *splits: str) -> np.ndarray:
         """Indices (M,) of the pictures in these splits."""
         return np.flatnonzero(np.isin(self.splits, splits))
+
+    def training(self, least: int) -> np.ndarray:
+        """Indices (M,) of the pictures to train on; `InputError` if there are fewer than `least`."""
+        rows = self.rows("train", "val")
+        if len(rows) < least:
+            raise InputError(f"{self.name}: has {len(rows)} training pictures, and {least} are the fewest")
+        return rows
+
+    def digest(self) -> str:
+        """Of all that a training picks pictures by; not of the pixels, which differ with size and decoder."""
+        return digest(self.captions, self.classes.tolist(), self.splits.tolist())
 
 
 def read(path: str | Path, size: int) -> Captioned:
@@ -52,10 +64,10 @@ def read(path: str | Path, size: int) -> Captioned:
     opener = _open_folder(path) if path.is_dir() else _open_zip(path)
     records = list(_coco_records(path, opener) or _records(path, opener))
     return Captioned(
+        name=str(path),
         images=_pixels(path, size, records, opener),
         captions=tuple(tuple(r["captions"]) for r in records),
         classes=np.array([r.get("class_id", -1 - i) for i, r in enumerate(records)], dtype=np.int64),
-        class_names={r["class_id"]: r["class_name"] for r in records if "class_id" in r and "class_name" in r},
         splits=np.array([r["split"] for r in records]),
         boxes=tuple(tuple(r["box"]) if "box" in r else None for r in records),
         parts=tuple(r.get("parts") for r in records),

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from ..models import (
 from . import data
 from .losses import OBJECTIVES, mix, sameness
 from .perception import Discriminators, Perception, apart
-from .run import Average, half_precision, keep_memory, kept, load_state, log, random, save_state, shown
+from .run import Average, State, digest, half_precision, keep_memory, kept, log, random, shown
 from .styles import STYLES, disobedience, spread
 from .text_encoder import embed
 
@@ -34,6 +33,7 @@ SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
 PUSH, TEACH, TELL = 5.0, 4.0, 5.0  # weights of `sameness`, `disobedience` and of unread noise in G's loss
 READ_RATE = 1e-3  # of the reader, which must follow what G does
+TUNED = ("diversity", "information", "styles")  # what may change in the midst of a run
 READ, BLUR = 0.5, 0.1  # noise read this well is left alone; deviation of what is laid over a picture that is read
 
 
@@ -58,6 +58,10 @@ class GanTraining:
     styles: float = 0.0  # how strongly the first coordinates of z are taught their names; paper: 0
     decay: float = 0.999  # of the averaged weights, which are those that are kept; paper: none
     seed: int = 0
+
+    def __post_init__(self):
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"unknown objective {self.objective!r}; allowed: {', '.join(OBJECTIVES)}")
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,11 @@ def crops(images: Tensor, rows: Tensor, g: torch.Generator) -> Tensor:
 
 
 @torch.inference_mode()
-def load_corpus(config: GanTraining, text: TextEncoder, device: str) -> tuple[Corpus, Tensor]:
+def load_corpus(
+    config: GanTraining, captioned: data.Captioned, text: TextEncoder, device: str
+) -> tuple[Corpus, Tensor]:
     """The training part of the data set, and embeddings (8, 1024) of captions held out for the sample grid."""
-    captioned = data.read(config.data, SCALED)
-    rows = captioned.rows("train", "val")
-    if len(rows) < config.batch:
-        raise InputError(f"{config.data}: has {len(rows)} training pictures, fewer than one batch of {config.batch}")
+    rows = captioned.training(least=config.batch)
     classes = torch.from_numpy(captioned.classes[rows])
     if len(classes.unique()) < 2:
         raise InputError(f"{config.data}: needs training pictures of at least two classes for mismatching captions")
@@ -132,10 +135,7 @@ def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], de
                 found[place, : len(row)] = row
         return found
 
-    source = sha256(repr(captions).encode())
-    for weight in text.state_dict().values():
-        source.update(weight.cpu().numpy())
-    return kept(file, source.hexdigest(), made)
+    return kept(file, digest(captions, text), made)
 
 
 def mean_captions(embeddings: Tensor, counts: Tensor, rows: Tensor, most: int, g: torch.Generator) -> Tensor:
@@ -222,8 +222,7 @@ class Trainer:
         self.generator.load_state_dict(state["generator"])
         self.discriminator.load_state_dict(state["discriminator"])
         self.reader.load_state_dict(state["reader"])
-        for name, value in self.average.state.items():
-            value.copy_(state["average"][name])
+        self.average.load(state["average"])
         self.optimizers[0].load_state_dict(state["adam_d"])
         self.optimizers[1].load_state_dict(state["adam_g"])
 
@@ -236,24 +235,21 @@ class Trainer:
 
 def train(config: GanTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, a checkpoint that `t2i.load` takes."""
-    if config.objective not in OBJECTIVES:
-        raise InputError(f"unknown objective {config.objective!r}; allowed: {', '.join(OBJECTIVES)}")
     out = Path(config.out)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    free = ("data", "text", "out", "epochs", "diversity", "information", "styles")
-    first, state = load_state(out / "state.pt", asdict(config), free) or (0, None)
-    if state:  # it has all that the run began with, wherever that is now
-        start, before = "", state.get("before")
-    else:
-        start, before = config.start, _record(config.start, "gan") if config.start else None
-    corpus, held_out = load_corpus(config, text, device)
-    trainer = Trainer(replace(config, start=start), text.config.embedding, device, corpus.pairs())
-    if state:
-        trainer.load(state)
+    captioned = data.read(config.data, SCALED)
+    sources = {"data": captioned.digest(), "text": digest(text)}
+    state = State(out / "state.pt", asdict(config), sources, ("data", "text", "out", "epochs", *TUNED))
+    corpus, held_out = load_corpus(config, captioned, text, device)
     per_epoch = len(corpus.images) // config.batch
-    total = config.epochs * per_epoch
+    first, total = state.step, config.epochs * per_epoch
+    history = _history(config, state, first // per_epoch)
+    start = "" if state.parts else config.start  # a state has all that the run began with, wherever that is now
+    trainer = Trainer(replace(config, start=start), text.config.embedding, device, corpus.pairs())
+    if state.parts:
+        trainer.load(state.parts)
 
     bar = tqdm(range(first, total), desc=config.objective, unit="step", initial=first, total=total)
     for step in bar:
@@ -268,17 +264,30 @@ def train(config: GanTraining) -> Path:
             epoch = (step + 1) // per_epoch
             log(out, epoch=epoch, **losses)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                _export(out, config, trainer, text, epoch, before)
+                _export(out, config, trainer, text, epoch, history)
                 sheet = _sheet(trainer.averaged(), held_out)
                 checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))
-                save_state(out / "state.pt", asdict(config), step + 1, trainer.state() | {"before": before})
+                state.save(step + 1, trainer.state() | history)
     return out
 
 
+def _history(config: GanTraining, state: State, epoch: int) -> dict[str, object]:
+    """What went before this epoch, where anything did.
+
+    `before`: how the weights were trained that the run began with. `earlier`: what settings of this run were until
+    which epoch, those alone that were changed then.
+    """
+    before = state.parts.get("before") if state.parts else config.start and _record(config.start, "gan")
+    now, earlier = asdict(config), state.parts.get("earlier", [])
+    if changed := {name: state.old[name] for name in TUNED if state.old.get(name, now[name]) != now[name]}:
+        earlier = [*earlier, {"until_epoch": epoch} | changed]
+    return {name: told for name, told in (("before", before), ("earlier", earlier)) if told}
+
+
 def _export(
-    out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, before: dict | None
+    out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, history: dict[str, object]
 ) -> None:
-    """Write the checkpoint; `before` is how the weights were trained that this run began with, as they then were."""
+    """Write the checkpoint, with what went before in the training's record."""
     networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
     shared = {}
     if config.text in checkpoint.MODELS:
@@ -289,11 +298,9 @@ def _export(
     described = shared | {name: asdict(network.config) for name, network in networks.items()}
     if config.styles:
         described["styles"] = STYLES
-    history = {"text_encoder": _record(config.text, "text_encoder")}
-    run = shown(config) | {"epochs_done": epoch}
-    if before:
-        run["before"] = before
-    checkpoint.save(out, networks, described | {"training": history | {"gan": run}})
+    run = shown(config) | {"epochs_done": epoch} | history
+    training = {"text_encoder": _record(config.text, "text_encoder"), "gan": run}
+    checkpoint.save(out, networks, described | {"training": training})
 
 
 def _record(model: str, training: str) -> dict | None:

@@ -19,7 +19,7 @@ from ..evaluation.retrieval import retrieval
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SCALED, SIZE, crops
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .run import Learning, State, digest, half_precision, keep_memory, log, random, shown
 from .text_encoder import embed, read_projection, view_features
 
 SAVE_EVERY = 5  # epochs
@@ -47,27 +47,22 @@ def train(config: ImageTraining) -> Path:
     out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     folder = checkpoint.home(checkpoint.resolve(config.text), "text_encoder")
-    text = checkpoint.read(folder, "text_encoder")["text_encoder"]
-    first, state = load_state(out / "image-state.pt", asdict(config), ("data", "text", "out")) or (0, None)
+    text, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)
     corpus = data.read(config.data, SCALED)
+    rows = torch.from_numpy(corpus.training(least=2))
+    sources = {"data": corpus.digest(), "text": digest(text, projection)}
+    state = State(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
     images = torch.from_numpy(np.array(corpus.images)).to(device)
     with torch.inference_mode():
         views = view_features(out, data.read(config.data, config.size)).float()
-        taught = read_projection(folder)(views).mean(0).to(device)  # (N, 1024)
-    rows = torch.from_numpy(corpus.rows("train", "val"))
+        taught = projection(views).mean(0).to(device)  # (N, 1024)
 
     torch.manual_seed(config.seed)
     network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(device, memory_format=torch.channels_last)
-    average = Average(network, config.decay)
     optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-2, fused=True)
     per_epoch = max(1, len(rows) // config.batch)
-    total = config.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total, pct_start=0.1)
-    learning = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    if state:
-        for name, part in learning.items():
-            part.load_state_dict(state[name])
-        average.state = {k: v.to(device) for k, v in state["average"].items()}
+    first, total = state.step, config.epochs * per_epoch
+    learning = Learning(network, optimizer, total, config.decay, state.parts)
 
     bar = tqdm(range(first, total), desc="image encoder", unit="step", initial=first, total=total)
     for step in bar:
@@ -76,18 +71,13 @@ def train(config: ImageTraining) -> Path:
         with half_precision(device):
             seen = network(crops(images, picked, g))
         loss = (1 - cosine_similarity(seen.float(), taught[picked])).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        average.update(network, step)
+        learning.step(loss, step)
         bar.set_postfix(loss=f"{loss.item():.3f}")
         epoch, place = divmod(step + 1, per_epoch)
         if place == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
-            figures = _export(config, average.state, images, taught, text, corpus)
+            figures = _export(config, learning.average.state, images, taught, text, corpus)
             log(out, epoch=epoch, loss=loss.item(), **figures)
-            parts = {name: part.state_dict() for name, part in learning.items()}
-            save_state(out / "image-state.pt", asdict(config), step + 1, parts | {"average": average.state})
+            state.save(step + 1, learning.parts())
             bar.write(f"epoch {epoch}: {figures}")
     return out
 

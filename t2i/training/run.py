@@ -1,14 +1,17 @@
-"""What both trainings share: precision, the folder of a run, resuming, averaged weights."""
+"""What the trainings share: precision, the folder of a run, resuming, averaged weights."""
 
 import ctypes
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import OneCycleLR
 
 from ..checkpoint import write
 from ..errors import InputError
@@ -52,29 +55,89 @@ class Average:
             else:
                 self.state[name].copy_(value)
 
+    def load(self, state: dict[str, Tensor]) -> None:
+        for name, value in self.state.items():
+            value.copy_(state[name])
 
-def save_state(file: Path, config: dict, step: int, parts: dict[str, dict]) -> None:
-    """Write everything a run needs to go on, tensors and plain values only."""
-    write(file, lambda p: torch.save({"config": config, "step": step, "parts": parts}, p))
 
+class Learning:
+    """A network with its optimizer, a rate that rises and falls once in so many steps, and averaged weights.
 
-def load_state(file: Path, config: dict, free: tuple[str, ...]) -> tuple[int, dict[str, dict]] | None:
-    """The step and parts of an earlier run, or None.
-
-    Raises `InputError` that names the fields, but for the `free` ones, in which its configuration differs.
+    Goes on from the `parts` of an earlier run, if there are any.
     """
-    if not file.exists():
-        return None
-    try:
-        state = torch.load(file, map_location="cpu", weights_only=True)
-        old, step, parts = state["config"], state["step"], state["parts"]
-    except Exception as error:  # torch names no common base for what a broken file raises
-        raise InputError(f"{file}: cannot be read ({error}); delete it to start again") from None
-    differ = [k for k in sorted(old.keys() | config.keys()) if k not in free and old.get(k) != config.get(k)]
-    if differ:
-        told = "; ".join(f"{k} was {old.get(k)!r}, now {config.get(k)!r}" for k in differ)
-        raise InputError(f"{file.parent}: holds a run with another configuration ({told}); choose another --out")
-    return step, parts
+
+    def __init__(self, network: nn.Module, optimizer: Optimizer, steps: int, decay: float, parts: dict[str, dict]):
+        self.network, self.optimizer, self.average = network, optimizer, Average(network, decay)
+        warm = 0.1 if steps > 10 else 0.0  # no step of so few to warm up in, and of ten torch divides by zero
+        self.schedule = OneCycleLR(optimizer, optimizer.defaults["lr"], steps, pct_start=warm)
+        if parts:
+            network.load_state_dict(parts.get("network") or parts["model"])  # as `train text` called it once
+            optimizer.load_state_dict(parts["optimizer"])
+            self.schedule.load_state_dict(parts["schedule"])
+            self.average.load(parts["average"])
+
+    def step(self, loss: Tensor, step: int, longest: float | None = None) -> None:
+        """Follow the gradient of a loss, cut to the length `longest`."""
+        self.optimizer.zero_grad()
+        loss.backward()
+        if longest:
+            nn.utils.clip_grad_norm_(self.network.parameters(), longest)
+        self.optimizer.step()
+        self.schedule.step()
+        self.average.update(self.network, step)
+
+    def parts(self) -> dict[str, dict]:
+        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
+        return {name: part.state_dict() for name, part in parts.items()} | {"average": self.average.state}
+
+
+class State:
+    """The file that a run goes on from, tensors and plain values only.
+
+    `step` and `parts` are those of the earlier run, and `old` its configuration; 0 and empty where there was none.
+    `sources` holds the digest of what is learnt from, by the option that names it: its place may change, but not what
+    it holds. `InputError` names the fields, but for the `free` ones, in which the configurations differ, or the source.
+    """
+
+    def __init__(self, file: Path, config: dict, sources: dict[str, str], free: tuple[str, ...]):
+        self.file, self.config, self.sources = file, config, sources
+        self.old, self.step, self.parts = {}, 0, {}
+        if file.exists():
+            self._read(free)
+
+    def _read(self, free: tuple[str, ...]) -> None:
+        try:
+            state = torch.load(self.file, map_location="cpu", weights_only=True)
+            self.old, self.step, self.parts = state["config"], state["step"], state["parts"]
+        except Exception as error:  # torch names no common base for what a broken file raises
+            raise InputError(f"{self.file}: cannot be read ({error}); delete it to start again") from None
+        old, new = self.old, self.config
+        differ = [k for k in sorted(old.keys() | new.keys()) if k not in free and old.get(k) != new.get(k)]
+        if differ:
+            told = "; ".join(f"{k} was {old.get(k)!r}, now {new.get(k)!r}" for k in differ)
+            place = self.file.parent
+            raise InputError(f"{place}: holds a run with another configuration ({told}); choose another --out")
+        before = state.get("sources", {})  # none of a run from before they were kept
+        if changed := [k for k, digest in self.sources.items() if before.get(k, digest) != digest]:
+            told = " and ".join(f"--{k} {new[k]}" for k in changed)
+            raise InputError(f"{told}: is not what this run began with; restore it, or start again without {self.file}")
+
+    def save(self, step: int, parts: dict) -> None:
+        """Write everything the run needs to go on."""
+        state = {"config": self.config, "sources": self.sources, "step": step, "parts": parts}
+        write(self.file, lambda p: torch.save(state, p))
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 of what these hold: networks by their weights, anything else as Python writes it."""
+    found = sha256()
+    for part in parts:
+        if isinstance(part, nn.Module):
+            for weight in part.state_dict().values():
+                found.update(weight.cpu().contiguous().numpy())
+        else:
+            found.update(repr(part).encode())
+    return found.hexdigest()
 
 
 def kept(file: Path, source: str, make: Callable[[], Tensor]) -> Tensor:

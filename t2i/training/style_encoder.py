@@ -8,13 +8,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .. import checkpoint
-from ..errors import InputError
 from ..evaluation.quality import cycle_error
 from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SIZE, embed_all, mean_captions
 from .losses import mix
-from .run import Average, half_precision, keep_memory, load_state, log, random, save_state, shown
+from .run import Learning, State, digest, half_precision, keep_memory, log, random, shown
 from .text_encoder import embed
 
 SAVE_EVERY = 500  # steps
@@ -43,22 +42,19 @@ def train(config: StyleTraining) -> Path:
     keep_memory()
     networks = checkpoint.read(checkpoint.resolve(config.model), "text_encoder", "generator")
     text, generator = (network.to(device).requires_grad_(False) for network in networks.values())
-    first, state = load_state(out / "style-state.pt", asdict(config), ("data", "model", "out")) or (0, None)
-    embeddings, counts, held_out = _captions(config, text, device)
+    captioned = data.read(config.data, SIZE)
+    sources = {"data": captioned.digest(), "model": digest(text, generator)}
+    state = State(out / "style-state.pt", asdict(config), sources, ("data", "model", "out"))
+    embeddings, counts, held_out = _captions(config, captioned, text, device)
 
     torch.manual_seed(config.seed)
     layout = {"device": device, "memory_format": torch.channels_last}
     network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(**layout)
-    average = Average(network, config.decay)
     optimizer = torch.optim.Adam(network.parameters(), config.rate, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, config.steps, pct_start=0.1)
-    learning = {"network": network, "optimizer": optimizer, "schedule": schedule}
-    if state:
-        for name, part in learning.items():
-            part.load_state_dict(state[name])
-        average.state = {k: v.to(device) for k, v in state["average"].items()}
+    learning = Learning(network, optimizer, config.steps, config.decay, state.parts)
 
-    bar = tqdm(range(first, config.steps), desc="style encoder", unit="step", initial=first, total=config.steps)
+    first, total = state.step, config.steps
+    bar = tqdm(range(first, total), desc="style encoder", unit="step", initial=first, total=total)
     for step in bar:
         g = random(config.seed, step)
         rows = torch.randint(len(counts), (config.batch,), generator=g)
@@ -69,28 +65,22 @@ def train(config: StyleTraining) -> Path:
             with torch.no_grad():
                 pictures = generator(z, h)
             loss = (network(pictures) - z).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        average.update(network, step)
+        learning.step(loss, step)
         bar.set_postfix(error=f"{loss.item():.3f}")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
-            error = _export(config, average.state, generator, held_out)
+        if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
+            error = _export(config, learning.average.state, generator, held_out)
             log(out, step=step + 1, loss=loss.item(), cycle_error=error)
-            parts = {name: part.state_dict() for name, part in learning.items()}
-            save_state(out / "style-state.pt", asdict(config), step + 1, parts | {"average": average.state})
+            state.save(step + 1, learning.parts())
             bar.write(f"step {step + 1}: cycle error {error:.3f} on captions held out")
     return out
 
 
 @torch.inference_mode()
-def _captions(config: StyleTraining, text: TextEncoder, device: str) -> tuple[Tensor, Tensor, Tensor]:
+def _captions(
+    config: StyleTraining, captioned: data.Captioned, text: TextEncoder, device: str
+) -> tuple[Tensor, Tensor, Tensor]:
     """Embeddings of the training captions, how many each picture has, and embeddings (≤ 512, 1024) of held-out ones."""
-    captioned = data.read(config.data, SIZE)
-    rows = captioned.rows("train", "val")
-    if len(rows) < 2:
-        raise InputError(f"{config.data}: has {len(rows)} training pictures, and two are the fewest")
+    rows = captioned.training(least=2)
     counts = torch.tensor([len(captioned.captions[i]) for i in rows])
     known = [captioned.captions[i] for i in rows]
     embeddings = embed_all(Path(config.out) / "embeddings.pt", text, known, device).to(device)

@@ -20,7 +20,7 @@ from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from ..words import common
 from . import data, features
-from .run import Average, half_precision, keep_memory, kept, load_state, log, random, save_state, shown
+from .run import Learning, State, half_precision, keep_memory, kept, log, random, shown
 
 VIEWS = ((0.0, 0.0, 1.0, False), (0.1, 0.1, 0.8, True))  # whole; mirrored centre
 
@@ -92,24 +92,18 @@ def train(config: TextTraining) -> Path:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     keep_memory()
     corpus = data.read(config.data, config.size)
+    rows = torch.from_numpy(corpus.training(least=2))
+    state = State(out / "state.pt", asdict(config), {"data": corpus.digest()}, ("data", "out"))
     views = view_features(out, corpus).to(device)
     codes = [encode(list(captions)) for captions in corpus.captions]
     classes = torch.from_numpy(corpus.classes)
-    rows = torch.from_numpy(corpus.rows("train", "val"))
 
     torch.manual_seed(config.seed)
     model = JointEmbedding(config.dropout).to(device)
-    average = Average(model, config.decay)
     optimizer = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=1e-2)
     per_epoch = max(1, len(rows) // config.batch)
-    total = config.epochs * per_epoch
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.rate, total, pct_start=0.1)
-    first, parts = load_state(out / "state.pt", asdict(config), ("data", "out")) or (0, None)
-    if parts:
-        model.load_state_dict(parts["model"])
-        average.state = {k: v.to(device) for k, v in parts["average"].items()}
-        optimizer.load_state_dict(parts["optimizer"])
-        schedule.load_state_dict(parts["schedule"])
+    first, total = state.step, config.epochs * per_epoch
+    learning = Learning(model, optimizer, total, config.decay, state.parts)
 
     bar = tqdm(range(first, total), desc="text encoder", unit="step", initial=first, total=total)
     for step in bar:
@@ -123,21 +117,14 @@ def train(config: TextTraining) -> Path:
         with half_precision(device):
             scores = model(caption.to(device), views[view, picked].float())
         loss = contrastive_loss(scores.float(), classes[picked].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        average.update(model, step)
+        learning.step(loss, step, longest=1.0)
         bar.set_postfix(loss=f"{loss.item():.3f}")
         if place == per_epoch - 1:
-            parts = {"model": model.state_dict(), "average": average.state,
-                     "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}  # fmt: skip
-            save_state(out / "state.pt", asdict(config), step + 1, parts)
-            figures = _measure(config, average.state, codes, corpus, views, device)
+            state.save(step + 1, learning.parts())
+            figures = _measure(config, learning.average.state, codes, corpus, views, device)
             log(out, epoch=epoch + 1, loss=loss.item(), **figures)
             bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | figures))
-    _export(config, average.state, common(caption for i in rows for caption in corpus.captions[i]))
+    _export(config, learning.average.state, common(caption for i in rows for caption in corpus.captions[i]))
     return out
 
 

@@ -23,9 +23,24 @@ def test_reads_pictures_captions_classes_and_splits(corpus):
     found = data.read(corpus, 12)
     assert found.images.shape == (32, 12, 12, 3) and found.images.dtype == np.uint8
     assert found.captions[0] == ("a red square", "this is red, all of it")
-    assert found.class_names == {1: "red", 2: "green", 3: "blue", 4: "white"}
     assert len(found.rows("train")) == 24 and len(found.rows("test")) == 8
     assert np.abs(found.images[0].mean((0, 1)) - (220, 30, 30)).max() < 15
+
+
+def test_the_digest_is_of_what_is_picked_by_and_not_of_the_place_or_the_size(corpus, tmp_path):
+    first = data.read(corpus, 12).digest()
+    assert data.read(shutil.copytree(corpus, tmp_path / "moved"), 16).digest() == first
+    for change in ({"captions": ["another"]}, {"class_id": 9}, {"split": "val"}):
+        edit(corpus, 1, **change)
+        before, first = first, data.read(corpus, 12).digest()
+        assert first != before
+
+
+def test_too_few_training_pictures_are_told(corpus):
+    found = data.read(corpus, 12)
+    assert len(found.training(least=24)) == 24
+    with pytest.raises(InputError, match="squares: has 24 training pictures, and 25 are the fewest"):
+        found.training(least=25)
 
 
 def test_a_zip_reads_like_its_folder(corpus, tmp_path):

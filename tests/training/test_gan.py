@@ -10,7 +10,7 @@ import t2i
 from t2i import checkpoint
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
-from t2i.training import gan, styles
+from t2i.training import data, gan, styles
 from t2i.training.run import random
 
 
@@ -90,6 +90,42 @@ def test_a_run_can_be_prolonged_but_not_changed(config):
         gan.train(replace(config, epochs=3, rate=0.1))
 
 
+def test_what_was_set_otherwise_is_remembered(config):
+    def train(**settings):
+        out = gan.train(replace(config, **settings))
+        return json.loads((out / "config.json").read_text())["training"]["gan"]
+
+    assert "earlier" not in train(epochs=1, diversity=0.5, information=0.4)
+    first = {"until_epoch": 1, "information": 0.4}
+    assert train(epochs=2, diversity=0.5)["earlier"] == [first]
+    assert train(epochs=3, diversity=0.5)["earlier"] == [first]  # nothing was changed
+    told = train(epochs=4, diversity=0.2, styles=1.0)
+    assert told["earlier"] == [first, {"until_epoch": 3, "diversity": 0.5, "styles": 0.0}]
+    assert (told["information"], told["diversity"], told["styles"]) == (1.0, 0.2, 1.0)
+
+
+def test_a_state_from_before_sources_and_changes_were_kept_is_resumed(config):
+    out = gan.train(config)
+    state = torch.load(out / "state.pt", weights_only=True)
+    torch.save({name: state[name] for name in ("config", "step", "parts")}, out / "state.pt")
+    gan.train(replace(config, epochs=3))
+    assert torch.load(out / "state.pt", weights_only=True)["sources"] == state["sources"]  # from now on
+
+
+def test_what_a_run_learns_from_may_move_but_not_change(config, corpus, text, tmp_path):
+    gan.train(config)
+    moved = {"data": str(corpus.rename(tmp_path / "there")), "text": str(text.rename(tmp_path / "phi"))}
+    gan.train(replace(config, epochs=3, **moved))
+    other = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
+    checkpoint.save(tmp_path / "phi", {"text_encoder": other}, {})
+    with pytest.raises(InputError, match="--text .*phi: is not what this run began with"):
+        gan.train(replace(config, epochs=4, **moved))
+    lines = (tmp_path / "there" / "metadata.jsonl").read_text().splitlines()
+    (tmp_path / "there" / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(InputError, match="--data .*there and --text .*phi: is not"):
+        gan.train(replace(config, epochs=4, **moved))
+
+
 def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     first = gan.train(config)
     start = replace(config, start=str(first), out=str(tmp_path / "second"), rate=0.0, epochs=1)
@@ -129,34 +165,34 @@ def test_a_broken_state_is_told(config):
 
 def test_an_unknown_objective_is_told(config):
     with pytest.raises(InputError, match="unknown objective 'wgan'; allowed: gan, gan-cls, gan-int, gan-int-cls"):
-        gan.train(replace(config, objective="wgan"))
+        replace(config, objective="wgan")
 
 
 def test_too_few_pictures_are_told(config):
-    with pytest.raises(InputError, match="has 24 training pictures, fewer than one batch of 64"):
+    with pytest.raises(InputError, match="has 24 training pictures, and 64 are the fewest"):
         gan.train(replace(config, batch=64))
 
 
-def test_wrong_captions_come_from_other_classes(config):
+def test_wrong_captions_come_from_other_classes(config, corpus):
     text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
-    corpus, _ = gan.load_corpus(config, text, "cpu")
-    marked = torch.zeros_like(corpus.embeddings)
-    marked[..., 0] = corpus.classes[:, None]
-    corpus = replace(corpus, embeddings=marked)
+    loaded, _ = gan.load_corpus(config, data.read(corpus, gan.SCALED), text, "cpu")
+    marked = torch.zeros_like(loaded.embeddings)
+    marked[..., 0] = loaded.classes[:, None]
+    loaded = replace(loaded, embeddings=marked)
     for step in range(20):
-        x, h, wrong = corpus.batch(8, 4, random(0, step))
+        x, h, wrong = loaded.batch(8, 4, random(0, step))
         assert x.shape == (8, 3, 64, 64) and x.min() >= -1 and x.max() <= 1
         assert (h[:, 0] != wrong[:, 0]).all()
         channel = x.mean((2, 3)).argmax(1) + 1  # red 1, green 2, blue 3: the picture fits its caption
         assert torch.equal(channel.float(), h[:, 0].round())
 
 
-def test_pairs_of_photos_are_of_one_class(config):
+def test_pairs_of_photos_are_of_one_class(config, corpus):
     """Squares of one colour differ by their noise alone: far less than squares of two colours."""
     text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
-    corpus, _ = gan.load_corpus(config, text, "cpu")
-    alone = replace(corpus, classes=torch.arange(len(corpus.classes)))
-    near, far = ((one - other).abs().mean() for one, other in (corpus.pairs(100), alone.pairs(100)))
+    loaded, _ = gan.load_corpus(config, data.read(corpus, gan.SCALED), text, "cpu")
+    alone = replace(loaded, classes=torch.arange(len(loaded.classes)))
+    near, far = ((one - other).abs().mean() for one, other in (loaded.pairs(100), alone.pairs(100)))
     assert 0 < near < 0.5 * far
 
 

@@ -60,6 +60,18 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
+def test_exactly_ten_steps_will_do(config):
+    out = image_encoder.train(replace(config, epochs=10, batch=24))
+    assert [json.loads(line)["epoch"] for line in (out / "log.jsonl").read_text().splitlines()] == [5, 10]
+
+
+def test_another_teacher_is_told(config):
+    image_encoder.train(config)
+    checkpoint.save(config.text, {"image_projection": text_encoder.image_projection()}, {})
+    with pytest.raises(InputError, match="--text .*text: is not what this run began with; .*image-state.pt"):
+        image_encoder.train(config)
+
+
 def test_a_folder_without_a_projection_is_told(config):
     path = f"{config.text}/image_projection.safetensors"
     checkpoint.write(checkpoint.Path(path), lambda p: p.write_bytes(b"broken"))

@@ -66,6 +66,19 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+def test_any_number_of_steps_will_do(config, steps):
+    out = style_encoder.train(replace(config, steps=steps))
+    assert json.loads((out / "log.jsonl").read_text())["step"] == steps
+
+
+def test_a_model_that_went_on_learning_is_told(config):
+    style_encoder.train(config)
+    checkpoint.save(config.model, {"generator": Generator(GeneratorConfig(width=8))}, {})
+    with pytest.raises(InputError, match="--model .*model: is not what this run began with; .*style-state.pt"):
+        style_encoder.train(config)
+
+
 def test_a_run_with_another_configuration_is_told(config):
     style_encoder.train(config)
     with pytest.raises(InputError, match="width was 8, now 16"):

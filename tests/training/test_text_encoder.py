@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from t2i.errors import InputError
 from t2i.training import features, text_encoder
 from t2i.training.text_encoder import JointEmbedding, TextTraining, contrastive_loss, embed
 
@@ -53,7 +54,8 @@ def test_the_loss_on_a_fixed_batch_falls():
     assert losses[-1] < 0.7 * losses[0]
 
 
-def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("written", ["now", "once"])
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch, written):
     whole = text_encoder.train(config)
     broken = replace(config, out=str(tmp_path / "broken"))
 
@@ -64,9 +66,31 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
         patch.setattr(text_encoder, "log", failing)  # after the first epoch was saved
         with pytest.raises(KeyboardInterrupt):
             text_encoder.train(broken)
+    if written == "once":
+        state = torch.load(tmp_path / "broken" / "state.pt", weights_only=True)
+        state["parts"]["model"] = state["parts"].pop("network")
+        del state["sources"]
+        torch.save(state, tmp_path / "broken" / "state.pt")
     resumed = text_encoder.train(broken)
     one, other = (load_file(folder / "text_encoder.safetensors") for folder in (whole, resumed))
     assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_data_set_without_training_pictures_is_told(config, corpus):
+    lines = (corpus / "metadata.jsonl").read_text()
+    (corpus / "metadata.jsonl").write_text(lines.replace('"train"', '"test"'))
+    with pytest.raises(InputError, match="squares: has 0 training pictures, and 2 are the fewest"):
+        text_encoder.train(config)
+
+
+def test_a_run_whose_data_have_grown_is_told(config, corpus):
+    out = text_encoder.train(config)
+    lines = (corpus / "metadata.jsonl").read_text().splitlines()
+    (corpus / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(InputError, match="--data .*squares: is not what this run began with; .*state.pt"):
+        text_encoder.train(config)
+    (out / "state.pt").unlink()
+    text_encoder.train(config)
 
 
 def test_captions_of_one_class_are_all_right():
