@@ -154,6 +154,40 @@ def test_storage_is_read_as_anybodys_words(page):
     assert page.locator("img[src=x]").count() == 0 and len(pixels(page)) == 16
 
 
+def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(page):
+    heart(page, 2).click()
+    queries = [
+        "model=gone&caption=a+bird&seed=1&at=0,0&style=0",
+        "model=flowers&caption=%F0%9F%8C%B8&seed=1&at=0,0&style=0",
+    ]
+    entries = [{"query": query, "picture": PICTURE} for query in queries]
+    page.evaluate(
+        "more => localStorage.setItem('t2i-favourites',"
+        " JSON.stringify([...more, ...JSON.parse(localStorage.getItem('t2i-favourites'))]))",
+        entries,
+    )
+    page.reload()
+    drawn = pixels(page)[1]
+    busy = []
+
+    def refuse_the_first(route):
+        if busy or '"sheet"' not in route.request.post_data:
+            return route.continue_()
+        busy.append(route.request.url)
+        route.fulfill(status=503, body="The server is busy. Try again in a moment.")
+
+    page.route("**/component_server/**", refuse_the_first)
+    said = page.locator(".t2i-draw .said")
+    with page.expect_download() as download:
+        page.locator(".favourites .sheet").click()
+        page.locator(".t2i-draw .said.error", has_text="busy").wait_for()
+    sheet = Image.open(download.value.path())
+    assert sheet.size == (66 + 2, 66 + 2) and len(json.loads(sheet.text["t2i"])["pictures"]) == 1 == len(busy)
+    assert np.abs(drawn - np.asarray(sheet.crop((2, 2, 66, 66)), int)).mean() < 8  # a JPEG of the same
+    assert said.inner_text().startswith("2 pictures are left out. No such model. There are: flowers")
+    assert "one letter" in said.inner_text() and said.get_attribute("class") == "note said"
+
+
 @pytest.mark.parametrize("pictures", [None, [], "all", {}, [None], [{}], [{"caption": "red", "model": "../"}]])
 def test_a_sheet_of_garbage_is_refused_in_words(url, pictures):
     answer = ask(url, "sheet", {"pictures": pictures})

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from t2i.ui.page import TABS
 from tests.screen import COUNT, decode, note, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird, 100 % & more + café"
+HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
 BLENDED = "document.querySelector('.blended')?.src.startsWith('data:image/jpeg')"
 
 
@@ -89,15 +91,77 @@ def test_a_link_to_search_brings_its_words(new_page, url):
     assert ("caption", CAPTION) in parse_qsl(link_of(page).partition("?")[2])
 
 
+def described(page) -> list[str]:
+    """What Search says of the chosen picture: its name, and its captions, the best first."""
+    rest(page)
+    page.locator(".captions .text").first.wait_for()
+    return page.locator(".which, .captions .text").all_inner_texts()
+
+
+def test_a_link_to_search_brings_ones_own_captions_and_the_choice(new_page, url):
+    page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
+    page.locator(".found img").nth(3).wait_for()
+    best = described(page)
+    page.get_by_label("Captions of your own").fill(f"an oak\n\n{HOSTILE}\na bird & more")
+    page.locator(".found input").first.press("ArrowRight")
+    page.locator(".found input").nth(1).and_(page.locator(":checked")).wait_for()
+    other = new_page(link_of(page))
+    other.locator(".found img").nth(3).wait_for()
+    assert described(other) == described(page) != best
+    assert other.locator(".found input").nth(1).is_checked()
+    assert other.get_by_label("Captions of your own").input_value() == f"an oak\n{HOSTILE}\na bird & more"
+    assert link_of(other) == link_of(page) and page.locator(".t2i-search .said").inner_text() == ""
+
+
+def test_a_link_says_that_photos_and_what_is_too_long_stay(new_page, url, tmp_path):
+    page = new_page(query(url, ("tab", "search"), ("where", "own"), ("caption", CAPTION)))
+    page.locator(".t2i-search .empty").wait_for()
+    Image.effect_noise((90, 70), 90).convert("RGB").save(tmp_path / "photo.png")
+    page.locator(".t2i-search input[type=file]").set_input_files(tmp_path / "photo.png")
+    page.locator(".found img[alt='photo.png']").wait_for()
+    other = new_page(link_of(page))
+    assert page.locator(".t2i-search .said").inner_text() == "Your photos stay here: the link brings the words."
+    other.locator(".t2i-search .empty").wait_for()
+    assert other.get_by_label("Your photos").is_checked() and other.locator(".found li:visible").count() == 0
+    page.get_by_label("Captions of your own").fill("\n".join(f"{i} {'é' * 199}" for i in range(60)))
+    assert len(link_of(page)) < len(url) + 20_002
+    assert "more than a link holds" in page.locator(".t2i-search .said").inner_text()
+    other = new_page(link_of(page))
+    own = other.get_by_label("Captions of your own")
+    own.wait_for()
+    assert own.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
+
+
+@pytest.mark.parametrize("choice", ["-1", "length", "__proto__", "60", "NaN", "1e308", HOSTILE])
+def test_a_choice_that_is_none_is_left_out(new_page, url, choice):
+    pairs = [("chosen", choice), ("where", choice), *[("own", "red " * 30)] * 99]
+    page = new_page(query(url, ("tab", "search"), ("caption", CAPTION), *pairs))
+    page.locator(".found img").nth(3).wait_for()
+    rest(page)
+    assert (
+        page.locator(".found input").first.is_checked()
+        and page.get_by_label("Pictures drawn by the model").is_checked()
+    )
+    assert "drawn by the model" in page.locator(".which").inner_text()
+
+
+def test_a_link_to_about_opens_it_with_the_model(page, new_page):
+    page.get_by_role("tab", name="About").click()
+    page.locator("#t2i-about-model").select_option("flowers-gan")
+    link = link_of(page)
+    other = new_page(link)
+    other.get_by_role("tab", name="About", selected=True).wait_for()
+    other.locator(".t2i-about .note", has_text="What Flowers, GAN fails on has not been written down.").wait_for()
+    assert other.locator("#t2i-about-model").input_value() == "flowers-gan" and link_of(other) == link
+    assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "flowers-gan")]
+
+
 def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator(".share:visible").click()
     link = page.get_by_label("Link", exact=True)
     assert link.input_value().startswith(page.url + "?tab=draw&model=flowers&caption=")
     assert page.evaluate("document.activeElement.selectionEnd") == len(link.input_value())
-
-
-HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
 
 
 @pytest.mark.parametrize("tab", ["draw", "blend", "style", "compare", "search"])
@@ -142,7 +206,7 @@ def test_links_of_any_length_and_kind_are_read(new_page, url):
         assert len(pixels(odd)) == COUNT and seeds(odd)[0] == 1
 
 
-names = st.sampled_from(["model", "caption", "seed", "lock", "tile", "style", "at", "like"])
+names = st.sampled_from(["model", "caption", "seed", "lock", "tile", "style", "at", "like", "own", "where", "chosen"])
 numbers = st.one_of(st.integers(), st.floats(), st.integers(0, 16))
 values = st.one_of(
     st.text(),

@@ -27,4 +27,4 @@ async function dress() {
 }
 
 menu.addEventListener("change", dress);
-dress();
+shareable("about", () => [], dress);

@@ -65,6 +65,14 @@ def note(*captions: str) -> str:
     return f"Only the first {READ} characters are read." if any(len(caption) > READ for caption in captions) else ""
 
 
+def left_out(reasons: list[str]) -> str:
+    """What to say of pictures that could not be drawn among others."""
+    if not reasons:
+        return ""
+    count = "One picture is" if len(reasons) == 1 else f"{len(reasons)} pictures are"
+    return " ".join([f"{count} left out.", *dict.fromkeys(reasons)])
+
+
 def hint(strange: list[str], knows: str) -> str:
     """What to say of captions far from all that the model learnt, by the words strange to it; else nothing."""
     if not strange:

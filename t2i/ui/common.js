@@ -110,10 +110,20 @@ const speed = (reply) =>
 const SILENCE = { error: "The server is busy or away.", busy: true };
 const percent = (share) => `${Math.round(100 * share)} %`;
 
-// What the server made, with the reason beside the control if it made nothing.
+// An answer, however long it takes: `wait` hears each time why there is none yet.
+async function answered(verb, request, wait) {
+  for (;;) {
+    const reply = (await awaited(verb(request))) || SILENCE;
+    if (!reply.busy) return reply;
+    wait(reply.error);
+    await new Promise((resolve) => setTimeout(resolve, RETRY));
+  }
+}
+
+// What the server made, with words beside the control if there is something to say of it, or it made nothing.
 async function fetched(verb, request, note) {
-  const reply = (await awaited(verb(request))) || SILENCE;
-  complain(note, reply.error);
+  const reply = await answered(verb, request, (why) => complain(note, why));
+  complain(note, reply.error, reply.note);
   return reply;
 }
 

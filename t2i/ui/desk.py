@@ -173,16 +173,24 @@ class Desk:
         return answer.png(np.asarray(picture), made, answer.name(asked.model, asked.seeds[0], asked.caption))
 
     def sheet(self, request: object) -> dict:
-        """Pictures drawn again as one PNG that says how each was made.
+        """Pictures drawn again as one PNG that says how each was made; what cannot be drawn is left out, and told.
 
         `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
         """
-        asked = read_sheet(request, self.default)
-        drawn = [_drawn(self._studio(one.model), one)[0] for one in asked]
-        made = [{"caption": one.caption[:READ]} | _made(one) for one in asked]
+        drawn, made, refused = [], [], []
+        for wanted in read_sheet(request):
+            try:
+                one = read_first(wanted, self.default)
+                drawn.append(_drawn(self._studio(one.model), one)[0])
+                made.append({"caption": one.caption[:READ]} | _made(one))
+            except InputError as error:
+                refused.append(str(error))
+        if not drawn:
+            raise InputError(refused[0])
         captions = list(dict.fromkeys(one["caption"] for one in made))
         pixels = files.sheet(files.square(np.stack(drawn)))
-        return answer.png(pixels, {"captions": captions, "pictures": made}, "favourites")
+        sheet = answer.png(pixels, {"captions": captions, "pictures": made}, "favourites")
+        return sheet | {"note": answer.left_out(refused)}
 
     def film(self, request: object) -> dict:
         """The whole way of `blend` as a file: between two sentences, or around a square of four.

@@ -67,9 +67,9 @@ def read_comparison(request: object, default: str) -> list[Drawing]:
     return [replace(asked, model=read_model({"model": model}, default)) for model in models[:COMPARED]]
 
 
-def read_sheet(request: object, default: str) -> list[Drawing]:
-    wanted = request.get("pictures") if isinstance(request, dict) else None
-    return [read_first(one, default) for one in _list(wanted, "pictures")[:FAVOURITES]]
+def read_sheet(request: object) -> list:
+    """What a sheet is to show: a request for each picture."""
+    return _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")[:FAVOURITES]
 
 
 def read_scale(request: dict) -> int:

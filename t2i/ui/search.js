@@ -22,6 +22,7 @@ let fit = [0, 0]; // of the model: slope and offset of a match's log-odds by the
 let wanted = null; // direction of the words
 let captions = []; // {text, direction}
 let chosen = null; // the picture that a person chose; else the best one is described
+let pick = null; // a link's choice among the drawn ones, by its place
 
 // ---- directions
 
@@ -122,10 +123,11 @@ const lines = Array.from({ length: TOLD }, () => {
 
 find(".draw-words").addEventListener("click", () => handOver("Draw", { caption: words.value, model: menu.value }));
 
+const typed = () => own.value.split("\n").filter((line) => line.trim()).map((line) => line.slice(0, 1000));
+
 function list() {
   const { examples, more } = spec(menu.value);
-  const typed = own.value.split("\n").filter((line) => line.trim()).map((line) => line.slice(0, 1000));
-  return { captions: [...new Set([...typed, ...examples, ...more])].slice(0, props.captions), model: menu.value };
+  return { captions: [...new Set([...typed(), ...examples, ...more])].slice(0, props.captions), model: menu.value };
 }
 
 const learn = follow(server.hear, list, (sent, reply) => {
@@ -148,6 +150,7 @@ async function draw() {
   indices.drawn = reply.pictures.map((source, i) => {
     return { source, name: `drawn by the model from “${reply.captions[i]}”`, direction: seen[i] };
   });
+  chosen = indices.drawn.find((_, i) => String(i) === pick) ?? null;
   show();
 }
 
@@ -198,17 +201,13 @@ let waiting = 0;
 let said = "";
 async function patient(verb, request) {
   let waits = false;
-  for (;;) {
-    const reply = (await awaited(verb(request))) || SILENCE;
-    if (!reply.busy) {
-      if (waits && !--waiting) complain(hint, said);
-      return reply;
-    }
+  const reply = await answered(verb, request, (why) => {
     if (!waits && !waiting++) said = hint.textContent;
     waits = true;
-    complain(hint, reply.error);
-    await new Promise((resolve) => setTimeout(resolve, RETRY));
-  }
+    complain(hint, why);
+  });
+  if (waits && !--waiting) complain(hint, said);
+  return reply;
 }
 
 // ---- starting
@@ -244,14 +243,28 @@ own.addEventListener("input", learn);
 find(".where").addEventListener("change", arrange);
 menu.addEventListener("change", () => {
   if (!words.value || isExample(words.value)) words.value = spec(menu.value).examples[0] || "";
+  pick = null;
   dress();
 });
 receive(hint, addPhoto, () => see());
 
-// What a link says of this tab: the words; photos stay with their owner.
+// ---- what a link says of this tab: the words, where they are searched, which drawn picture is chosen, and captions of
+// one's own; photos stay with their owner
+
+function state() {
+  const place = indices.drawn.indexOf(chosen);
+  const choice = place < 0 ? [] : [["chosen", place]];
+  return [["caption", words.value], ["where", where()], ...choice, ...typed().map((line) => ["own", line])];
+}
+
 function restore(query) {
   words.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
+  own.value = query.getAll("own").slice(0, props.captions).map(oneLine).join("\n");
+  find(`input[value=${query.get("where") === "own" ? "own" : "drawn"}]`).checked = true;
+  pick = query.get("chosen");
   dress();
 }
 
-shareable("search", () => [["caption", words.value]], restore);
+const stays = () => (where() === "own" && indices.own.length ? "Your photos stay here: the link brings the words." : "");
+
+shareable("search", state, restore, stays);

@@ -10,8 +10,9 @@ const fields = (text, most) => (text ? text.split(",", most) : []);
 const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a caption is typed
 
 // `state()` tells what makes the pictures, as pairs for a query; `restore(query)` sets it, from an empty one as it first
-// is. Returns both for whole queries, with the tab and the model; the tab starts from the page's link if it is for it.
-function shareable(tab, state, restore) {
+// is; `stays()` says what of it no link brings. Returns the first two for whole queries, with the tab and the model; the
+// tab starts from the page's link if it is for it.
+function shareable(tab, state, restore, stays = () => "") {
   const share = find(".share");
   const told = find(".said");
 
@@ -25,10 +26,11 @@ function shareable(tab, state, restore) {
   }
 
   share.addEventListener("click", async () => {
-    const link = `${location.origin}${location.pathname}?${query()}`;
+    const whole = `?${query()}`;
+    const link = location.origin + location.pathname + whole.slice(0, LONGEST);
     try {
       await navigator.clipboard.writeText(link);
-      complain(told, "");
+      complain(told, "", whole.length > LONGEST ? "That is more than a link holds: its end is left out." : stays());
       brief(share, "Link copied");
     } catch {
       // Not every browser and frame lends its clipboard to a page.
