@@ -88,17 +88,22 @@ def card(folder: Path) -> bytes:
     measured = folder / "evaluation.json"
     if measured.exists():
         made.data.model_name = folder.name
-        made.data.eval_results = _results(json.loads(measured.read_text("utf-8")), made.data.datasets[0])
+        made.data.eval_results = _results(measured, made.data.datasets[0])
     return str(made).encode()
 
 
-def _results(figures: dict, dataset: str) -> list[EvalResult]:
+def _results(measured: Path, dataset: str) -> list[EvalResult]:
+    """The figures of an evaluation.json; `InputError` if it is torn or not what `evaluate` writes."""
     told = {"task_type": "text-to-image", "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
     results = []
-    for place, kind, name in FIGURES:
-        value = reduce(lambda of, part: of.get(part, {}), place.split("."), figures)
-        if value != {}:  # nor left out by evaluate
-            results.append(EvalResult(**told, metric_type=kind, metric_name=name, metric_value=round(value, 4)))
+    try:
+        figures = json.loads(measured.read_text("utf-8"))
+        for place, kind, name in FIGURES:
+            value = reduce(lambda of, part: of.get(part, {}), place.split("."), figures)
+            if value != {}:  # nor left out by evaluate
+                results.append(EvalResult(**told, metric_type=kind, metric_name=name, metric_value=round(value, 4)))
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        raise InputError(f"{measured}: is not what `evaluate --json` writes; measure again, or remove it") from None
     return results
 
 

@@ -51,6 +51,13 @@ def test_the_card_carries_what_was_measured(hub, folder):
     assert found == {"accuracy": 0.6528, "ap50": 0.0, "kid": 0.06}  # and nothing of what was left out
 
 
+@pytest.mark.parametrize("content", ['{"retrieval": {"to', "[]", '{"retrieval": 3}', '{"retrieval": {"top1": "high"}}'])
+def test_torn_or_foreign_figures_are_told(folder, capsys, content):
+    (folder / "evaluation.json").write_text(content)
+    assert main(["publish", str(folder), "owner/tiny", "--dry-run"]) == 2
+    assert "evaluation.json: is not what `evaluate --json` writes" in capsys.readouterr().err
+
+
 def test_a_second_time_only_what_changed_is_sent(hub, folder):
     publish.send(publish.model_files(folder), "owner/tiny")
     config = checkpoint.read_config(folder)

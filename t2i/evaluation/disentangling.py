@@ -7,6 +7,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 BORDER = 6  # pixels of 64 that count as background where no box is known
 KEY_POINTS = ("beak", "belly", "breast", "crown", "forehead", "tail")
 CLUSTERS = 100
+MOST = 4000  # codes whose pairs are compared; of more, as many are drawn
+BLOCK = 2**16  # pairs compared at a time
 
 
 def background(pixels: np.ndarray, box: tuple[float, ...] | None) -> np.ndarray:
@@ -29,14 +31,20 @@ def styles(traits: np.ndarray, seed: int = 0) -> np.ndarray:
 def roc(codes: np.ndarray, styles: np.ndarray, points: int = 50, seed: int = 0) -> tuple[float, list[list[float]]]:
     """Area under the ROC of the cosine of codes (N, E) as a sign of one style (N,), and points of its curve.
 
-    All pairs of one style against as many of two; 0.5 is chance. The curve: [false, true] positive rates.
+    All pairs of one style against as many of two, of at most `MOST` codes; 0.5 is chance. The curve: [false, true]
+    positive rates.
     """
+    random = np.random.default_rng(seed)
+    if len(codes) > MOST:
+        some = random.choice(len(codes), MOST, replace=False)
+        codes, styles = codes[some], styles[some]
     codes = codes / np.linalg.norm(codes, axis=1, keepdims=True)
     one, other = np.triu_indices(len(codes), 1)
     same = styles[one] == styles[other]
-    apart = np.random.default_rng(seed).permutation(np.flatnonzero(~same))[: same.sum()]
+    apart = random.permutation(np.flatnonzero(~same))[: same.sum()]
     used = np.concatenate([np.flatnonzero(same), apart])
-    scores, same = (codes[one[used]] * codes[other[used]]).sum(1), same[used]
+    parts = np.array_split(used, len(used) // BLOCK + 1)
+    scores, same = np.concatenate([(codes[one[p]] * codes[other[p]]).sum(1) for p in parts]), same[used]
     false, true, _ = roc_curve(same, scores)
     at = np.linspace(0, 1, points)
     return float(roc_auc_score(same, scores)), np.round([at, np.interp(at, false, true)], 4).T.tolist()

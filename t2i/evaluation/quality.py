@@ -10,6 +10,8 @@ from torch.nn.functional import normalize
 
 from ..models import Generator, StyleEncoder
 
+BLOCK = 4096  # pictures compared with all captions at a time: bounds the memory of a large test split
+
 
 def kid(x: Tensor, y: Tensor, subsets: int = 100, size: int = 256, seed: int = 0) -> tuple[float, float]:
     """Kernel distance of features x (N, D) and y (M, D): mean and deviation over subsets (Bińkowski et al. 2018).
@@ -55,12 +57,12 @@ def precision(pictures: Tensor, texts: Tensor, others: int = 99, seed: int = 0) 
 
     Embeddings (N, E) of pictures and of their captions in a joint space; compatibility is the cosine.
     """
-    g, scores = torch.Generator().manual_seed(seed), normalize(pictures) @ normalize(texts).T
+    g, pictures, texts = torch.Generator().manual_seed(seed), normalize(pictures), normalize(texts)
     right = 0
-    for i, row in enumerate(scores):
+    for i, row in enumerate(row for part in pictures.split(BLOCK) for row in part @ texts.T):
         wrong = torch.randperm(len(row) - 1, generator=g)[:others]
         right += bool(row[i] > row[wrong + (wrong >= i)].max())
-    return right / len(scores)
+    return right / len(pictures)
 
 
 def spread(x: Tensor) -> float:

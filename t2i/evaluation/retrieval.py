@@ -25,3 +25,19 @@ def retrieval(images: Tensor, classes: Tensor, texts: Tensor, text_classes: Tens
     best = torch.cat([(part @ images.T).topk(most).indices for part in prototypes.split(BLOCK)])
     found = (own[best] == torch.arange(len(names))[:, None]) & (torch.arange(most) < counts[:, None])
     return float(top1.mean()), float((found.sum(1) / counts).mean())
+
+
+def by_captions(
+    images: Tensor, classes: Tensor, texts: Tensor, counts: list[int], known: tuple[Tensor, Tensor] | None = None
+) -> dict[str, float]:
+    """`retrieval` by all captions (M, E), `counts` of them a picture; and centred, if images and captions are known.
+
+    Centred is less the means of what is known, of the training split: the part that all have in common and that
+    lets a few classes attract every picture.
+    """
+    owners, found = classes.repeat_interleave(torch.tensor(counts)), {}
+    found["top1"], found["ap50"] = retrieval(images, classes, texts, owners)
+    if known:
+        images, texts = (own - others.mean(0) for own, others in zip((images, texts), known))
+        found["top1_centred"], found["ap50_centred"] = retrieval(images, classes, texts, owners)
+    return found

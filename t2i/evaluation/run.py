@@ -13,15 +13,15 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..engine import Engine
 from ..errors import InputError
-from ..machine import processor
+from ..machine import computes_bfloat16, processor
 from ..models import TextEncoder, encode
 from ..training import data, features
 from ..training.text_encoder import VIEWS, embed, read_projection
 from . import disentangling, quality
-from .retrieval import retrieval
+from .retrieval import by_captions
 
 SIZE = 64  # of the model's pictures, and of the photos they are compared with
-PHOTO = 144  # of the photos in retrieval, as `train text` sees them
+PHOTO = 144  # of the photos in retrieval, unless `train text` saw others
 KNOWN = 1000  # training photos whose mean centres retrieval
 VARIED, SEEDS = 32, 16  # captions and seeds of diversity
 
@@ -80,19 +80,26 @@ def evaluate(config: Evaluation) -> dict:
             found[name] = measure(bench)
         except _LeftOut as reason:
             left_out[name] = str(reason)
-    gan = bench.described.get("training", {}).get("gan", {})
+    gan = _training(bench.described, "gan")
     epochs = _epochs(gan)
     return {
         "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
         "objective": gan.get("objective"), "width": gan.get("width"), "seed": config.seed,
         "epochs": epochs.pop(gan.get("data"), 0), "epochs_before": epochs,
         "hardware": f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+        "precision": _precision(),
         "seconds": round(time.perf_counter() - start), **found, "left_out": left_out,
     }  # fmt: skip
 
 
 class _LeftOut(Exception):
     """A measure that this model or this data set does not allow."""
+
+
+def _training(described: dict, name: str) -> dict:
+    """What a configuration records of a training, if anything."""
+    found = described.get("training", {}).get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _epochs(gan: dict | None) -> dict[str, int]:
@@ -109,6 +116,12 @@ def _processor() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
 
 
+def _precision() -> str:
+    """In what features are computed."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return "bfloat16" if computes_bfloat16(device) else "float32"
+
+
 @torch.inference_mode()
 def _joint(text: TextEncoder, captions: list[str]) -> Tensor:
     device = next(text.parameters()).device
@@ -120,11 +133,10 @@ def _retrieval(bench: _Bench) -> dict:
     """Top-1 and AP@50 of real photos by all their captions: cosine, and centred as `train text` reports it."""
     if not bench.classed():
         raise _LeftOut("needs test pictures of at least two classes")
-    try:
-        projection = read_projection(bench.text_folder)
-    except InputError:
-        raise _LeftOut("the model has no image_projection.safetensors") from None
-    large, text = data.read(bench.config.data, PHOTO), bench.networks["text_encoder"]
+    if not (bench.text_folder / "image_projection.safetensors").exists():
+        raise _LeftOut("the model has no image_projection.safetensors")
+    projection, text = read_projection(bench.text_folder), bench.networks["text_encoder"]
+    large = data.read(bench.config.data, _photo_size(bench.text_folder))
     known = large.rows("train", "val")
     known = known[:: max(1, len(known) // KNOWN)][:KNOWN]
     rows = np.concatenate([bench.rows, known])
@@ -132,14 +144,18 @@ def _retrieval(bench: _Bench) -> dict:
         images = torch.stack([projection(features.features(large.images[rows], view)) for view in VIEWS]).mean(0)
     images, others = images[: len(bench.rows)], images[len(bench.rows) :]
     captions = [c for i in bench.rows for c in large.captions[i]]
-    owners = bench.classes.repeat_interleave(torch.tensor([len(large.captions[i]) for i in bench.rows]))
-    texts, other_texts = _joint(text, captions), _joint(text, [large.captions[i][0] for i in known])
-    top1, ap50 = retrieval(images, bench.classes, texts, owners)
-    found = {"top1": top1, "ap50": ap50}
-    if len(known):
-        images, texts = images - others.mean(0), texts - other_texts.mean(0)
-        found["top1_centred"], found["ap50_centred"] = retrieval(images, bench.classes, texts, owners)
-    return found
+    counts = [len(large.captions[i]) for i in bench.rows]
+    known = (others, _joint(text, [large.captions[i][0] for i in known])) if len(known) else None
+    return by_captions(images, bench.classes, _joint(text, captions), counts, known)
+
+
+def _photo_size(folder: Path) -> int:
+    """Pixels along a side of the photos that this text encoder was trained with."""
+    size = _training(checkpoint.read_config(folder), "text_encoder").get("size", PHOTO)
+    if type(size) is not int or not 0 < size <= checkpoint.LARGEST_SIZE:
+        told = f"must be a whole number from 1 to {checkpoint.LARGEST_SIZE}, not {str(size)[:40]}"
+        raise InputError(f"{folder / 'config.json'}: training.text_encoder.size {told}")
+    return size
 
 
 def _fidelity(bench: _Bench) -> dict:
@@ -164,12 +180,13 @@ def _agreement(bench: _Bench) -> dict:
     if not bench.config.judge and not folder.is_dir():
         raise _LeftOut("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
     judge, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)
-    trained = [c.get("training", {}).get("text_encoder", {}) for c in (checkpoint.read_config(folder), bench.described)]
-    if trained[0].get("seed") == trained[1].get("seed"):
-        raise InputError(f"{folder}: was trained with the model's own seed, {trained[0].get('seed')}: no judge of it")
+    described = (checkpoint.read_config(folder), bench.described)
+    seed, own_seed = (_training(config, "text_encoder").get("seed") for config in described)
+    if seed == own_seed:
+        raise InputError(f"{folder}: was trained with the model's own seed, {seed}: no judge of it")
     own = _joint(judge, bench.captions)
     captions = [c for i in bench.rows for c in bench.set.captions[i]]
-    owners = bench.classes.repeat_interleave(torch.tensor([len(bench.set.captions[i]) for i in bench.rows]))
+    counts = [len(bench.set.captions[i]) for i in bench.rows]
     every, found = _joint(judge, captions) if bench.classed() else None, {}
     order = torch.randperm(len(own), generator=bench.random())
     with torch.inference_mode():
@@ -177,7 +194,7 @@ def _agreement(bench: _Bench) -> dict:
     for name, seen in (("pictures", pictures), ("photos", photos), ("shuffled", pictures[order])):
         found[name] = {"r_precision": quality.precision(seen, own, seed=bench.config.seed)}
         if every is not None:
-            found[name]["class_top1"] = retrieval(seen, bench.classes, every, owners)[0]
+            found[name]["class_top1"] = by_captions(seen, bench.classes, every, counts)["top1"]
     return found
 
 
@@ -224,5 +241,6 @@ def _style(bench: _Bench) -> dict:
         clusters = disentangling.styles(np.array(values), bench.config.seed)
         area, curve = disentangling.roc(codes[rows], clusters, seed=bench.config.seed)
         words, _ = disentangling.roc(captions[rows], clusters, seed=bench.config.seed)
-        found[name] = {"roc": area, "roc_of_captions": words, "pairs_of": len(rows), "curve": curve}
+        compared = min(len(rows), disentangling.MOST)
+        found[name] = {"roc": area, "roc_of_captions": words, "pairs_of": compared, "curve": curve}
     return found

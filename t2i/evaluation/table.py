@@ -10,6 +10,7 @@ from ..errors import InputError
 README = checkpoint.WEIGHTS.parent / "README.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
 PUBLISHED = "published"
+REMAKE = "`evaluate MODEL --data ZIP --json FILE` makes it anew"
 
 
 def _percent(*values: float) -> str:
@@ -63,6 +64,22 @@ ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
 ]
 
 
+def read(path: Path) -> dict:
+    """The figures in an evaluation.json; `InputError` if it is torn or not what `evaluate` writes."""
+    try:
+        figures = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: is no JSON; {REMAKE}") from None
+    try:
+        if not isinstance(figures["model"], str) or not isinstance(figures["data"], str):
+            raise TypeError
+        for _, _, fill in ROWS:
+            _cell(fill, figures)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise InputError(f"{path}: is not what `evaluate --json` writes; {REMAKE}") from None
+    return figures
+
+
 def lines(figures: dict) -> str:
     """The figures of one model, a line each, and what was left out."""
     told = [f"{figures['model']} on {figures['data']}"]
@@ -84,7 +101,7 @@ def table(found: list[dict]) -> str:
 
 def write(readme: Path = README, weights: Path = checkpoint.WEIGHTS) -> Path:
     """Write the tables of `weights/*/evaluation.json`, one a data set, between the README's two marks."""
-    found = [json.loads(path.read_text("utf-8")) for path in sorted(weights.glob("*/evaluation.json"))]
+    found = [read(path) for path in sorted(weights.glob("*/evaluation.json"))]
     if not found:
         raise InputError(f"{weights}: holds no evaluation.json; `evaluate MODEL --data ZIP --json FILE` writes one")
     text = readme.read_text("utf-8")

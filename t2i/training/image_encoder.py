@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from tqdm import tqdm
 
 from .. import checkpoint
-from ..evaluation.retrieval import retrieval
+from ..evaluation.retrieval import by_captions
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SCALED, SIZE, crops
@@ -109,10 +109,10 @@ def _export(
     rows, figures = torch.from_numpy(corpus.rows("test")), {}
     if len(rows):
         seen, texts = see(rows), hear([c for i in rows for c in corpus.captions[i]])
-        owners = classes[rows].repeat_interleave(torch.tensor([len(corpus.captions[i]) for i in rows]))
+        counts = [len(corpus.captions[i]) for i in rows]
         for name, embeddings in (("", seen), ("teacher_", taught[rows].cpu())):
-            top1, ap50 = retrieval(embeddings, classes[rows], texts, owners)
-            figures |= {f"{name}top1": round(top1, 4), f"{name}ap50": round(ap50, 4)}
+            found = by_captions(embeddings, classes[rows], texts, counts)
+            figures |= {f"{name}{measure}": round(value, 4) for measure, value in found.items()}
     described = {"image_encoder": asdict(network.config), "training": {"image_encoder": shown(config) | figures}}
     checkpoint.save(Path(config.out), {"image_encoder": network}, described)
     return figures

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import checkpoint
-from ..evaluation.retrieval import retrieval
+from ..evaluation.retrieval import by_captions
 from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from ..words import common
@@ -137,11 +137,7 @@ def view_features(out: Path, corpus: data.Captioned) -> Tensor:
 
 @torch.inference_mode()
 def _measure(config, average, codes, corpus, views, device) -> dict[str, float]:
-    """Zero-shot retrieval on the test split, pictures seen through the mean of the views.
-
-    Given as it is and centred: less the mean picture and the mean caption of the training split, the part that
-    all have in common and that lets a few classes attract every picture.
-    """
+    """Zero-shot retrieval on the test split, as it is and centred; pictures are seen through the mean of the views."""
     rows = corpus.rows("test")
     if len(rows) == 0:
         return {}
@@ -151,12 +147,8 @@ def _measure(config, average, codes, corpus, views, device) -> dict[str, float]:
     texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128).cpu()
     known = corpus.rows("train", "val")
     sample = torch.cat([codes[i][:1] for i in known[:: max(1, len(known) // 2000)]]).to(device)
-    classes = torch.from_numpy(corpus.classes)
-    owners = torch.cat([classes[i].expand(len(codes[i])) for i in rows])
-    top1, ap50 = retrieval(images[rows], classes[rows], texts, owners)
-    mean_image, mean_text = images[known].mean(0), embed(model.text, sample, 128).cpu().mean(0)
-    top1_centred, ap50_centred = retrieval(images[rows] - mean_image, classes[rows], texts - mean_text, owners)
-    return {"top1": top1, "ap50": ap50, "top1_centred": top1_centred, "ap50_centred": ap50_centred}
+    classes, others = torch.from_numpy(corpus.classes[rows]), embed(model.text, sample, 128).cpu()
+    return by_captions(images[rows], classes, texts, [len(codes[i]) for i in rows], (images[known], others))
 
 
 def _export(config: TextTraining, average: dict[str, Tensor], words: list[str]) -> None:

@@ -1,6 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
+from t2i.evaluation import disentangling
 from t2i.evaluation.disentangling import background, roc, styles
 
 
@@ -28,3 +32,33 @@ def test_the_roc_is_1_for_codes_of_the_style_and_a_half_for_noise():
     assert told > 0.99 and curve[0][0] == 0 and curve[-1] == [1, 1] and len(curve) == 50
     chance, _ = roc(random.normal(size=(200, 10)), labels)
     assert chance == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize("block", [10**9, 100, 1])
+def test_any_block_gives_the_area_of_the_definition(block, monkeypatch):
+    """All pairs at once, as the published figures were made."""
+    monkeypatch.setattr(disentangling, "BLOCK", block)
+    random = np.random.default_rng(1)
+    labels = random.integers(5, size=60)
+    codes = (random.normal(size=(60, 10)) + np.eye(10)[labels]).astype(np.float32)
+    unit = codes / np.linalg.norm(codes, axis=1, keepdims=True)
+    one, other = np.triu_indices(60, 1)
+    same, scores = labels[one] == labels[other], (unit[one] * unit[other]).sum(1)
+    apart = np.random.default_rng(7).permutation(np.flatnonzero(~same))[: same.sum()]
+    used = np.concatenate([np.flatnonzero(same), apart])
+    assert roc(codes, labels, seed=7)[0] == roc_auc_score(same[used], scores[used])
+
+
+def test_of_many_codes_some_are_compared(monkeypatch):
+    """As in MS-COCO: all pairs of 40,000 would be 800 millions."""
+    random = np.random.default_rng(0)
+    labels = random.integers(10, size=3000)
+    codes = random.normal(size=(3000, 10)) + 2 * np.eye(10)[labels]
+    every, _ = roc(codes, labels)
+    monkeypatch.setattr(disentangling, "MOST", 400)
+    tracemalloc.start()
+    some, _ = roc(codes, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert some == pytest.approx(every, abs=0.02) and 0.6 < every < 0.9
+    assert peak < 10e6  # bytes; the indices of all pairs are 72 millions

@@ -1,6 +1,8 @@
 import pytest
 import torch
+from torch.nn.functional import normalize
 
+from t2i.evaluation import quality
 from t2i.evaluation.quality import cycle_error, frechet, kid, precision, spread
 
 
@@ -35,6 +37,26 @@ def test_precision_is_1_for_the_right_captions_and_chance_for_shuffled():
     assert precision(texts + 0.01, texts) == 1
     assert precision(texts[torch.randperm(400, generator=torch.Generator().manual_seed(0))], texts) < 0.05
     assert precision(texts[:3], texts[:3]) == 1  # fewer than a hundred: as many as there are
+
+
+@pytest.mark.parametrize("block", [4096, 7])
+def test_precision_in_blocks_is_that_of_the_whole_table(block, monkeypatch):
+    monkeypatch.setattr(quality, "BLOCK", block)
+    widest, multiply = [], torch.Tensor.__matmul__
+    texts = normal(200, 1, width=32)
+    pictures = texts + 2 * normal(200, 2, width=32)
+    g, right = torch.Generator().manual_seed(5), 0
+    for i, row in enumerate(normalize(pictures) @ normalize(texts).T):
+        wrong = torch.randperm(199, generator=g)[:99]
+        right += bool(row[i] > row[wrong + (wrong >= i)].max())
+
+    def noting(one, other):
+        widest.append(len(found := multiply(one, other)))
+        return found
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", noting)
+    assert 0.1 < right / 200 < 0.9 and precision(pictures, texts, seed=5) == right / 200
+    assert max(widest) == min(block, 200)
 
 
 def test_precision_never_ranks_a_caption_against_itself():

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from t2i.evaluation import retrieval as evaluation
-from t2i.evaluation.retrieval import retrieval
+from t2i.evaluation.retrieval import by_captions, retrieval
 
 
 def test_perfect_and_reversed_embeddings():
@@ -57,3 +57,13 @@ def test_many_classes_of_one_picture_take_little_memory(monkeypatch):
     images = torch.randn(200, 8, generator=torch.Generator().manual_seed(0))
     assert retrieval(images, torch.arange(200), images, torch.arange(200)) == (1.0, 1.0)
     assert max(widest) == 16 and len(widest) == 2 * 13
+
+
+def test_centring_takes_away_what_all_have_in_common():
+    common, classes = torch.tensor([0.0, 9.0]), torch.tensor([1, 1, 2, 2])
+    images = torch.eye(2).repeat_interleave(2, 0) + common
+    texts = torch.eye(2).repeat_interleave(torch.tensor([3, 5]), 0)  # of the first picture one, then two, two and three
+    counts, known = [1, 2, 2, 3], (torch.full((3, 2), 0.5) + common, torch.full((7, 2), 0.5))
+    assert by_captions(images, classes, texts, counts).keys() == {"top1", "ap50"}
+    found = by_captions(images, classes, texts, counts, known)
+    assert found["top1"] < 1 and (found["top1_centred"], found["ap50_centred"]) == (1, 1)

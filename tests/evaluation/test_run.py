@@ -15,6 +15,7 @@ from t2i.errors import InputError
 from t2i.evaluation import sheet, table
 from t2i.evaluation.run import Evaluation, evaluate
 from t2i.models import TextEncoder
+from t2i.training import data as corpora
 from t2i.training import features, text_encoder
 
 
@@ -101,6 +102,50 @@ def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"].keys() == {"retrieval", "agreement", "style"} and "judge" in found["left_out"]["agreement"]
     assert "left out: style the model has no style encoder" in table.lines(found)
+
+
+def test_a_damaged_projection_is_told_and_not_left_out(model, data, small_features):
+    (model / "image_projection.safetensors").write_bytes(b"torn")
+    with pytest.raises(InputError, match="image_projection.safetensors: is not the file"):
+        evaluate(Evaluation(str(model), str(data)))
+
+
+@pytest.mark.parametrize("trained, size", [({"seed": 0}, 144), ({"seed": 0, "size": 24}, 24), (None, 144)])
+def test_photos_are_as_large_as_the_text_encoder_saw_them(model, data, small_features, monkeypatch, trained, size):
+    sizes, read = [], corpora.read
+    monkeypatch.setattr(corpora, "read", lambda path, size: sizes.append(size) or read(path, size))
+    checkpoint.save(model, {}, {"training": {"text_encoder": trained}})
+    found = evaluate(Evaluation(str(model), str(data)))
+    assert set(sizes) == {64, size} and found["precision"] in ("bfloat16", "float32")
+
+
+def test_a_size_that_is_none_is_told(model, data, small_features):
+    checkpoint.save(model, {}, {"training": {"text_encoder": {"size": "large"}}})
+    with pytest.raises(InputError, match="config.json: training.text_encoder.size must be .* not large"):
+        evaluate(Evaluation(str(model), str(data)))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"model": "a", "da',
+        b"\xff",
+        b"[]",
+        b"3",
+        b"[" * 100_000,
+        b'{"retrieval": {"top1": 0.5}}',
+        b'{"model": "a", "data": 3}',
+        b'{"model": "a", "data": "d", "retrieval": [1]}',
+        b'{"model": "a", "data": "d", "retrieval": {"top1": "high", "ap50": 1}}',
+    ],
+)
+def test_torn_or_foreign_figures_are_told(tmp_path, content):
+    path, readme = tmp_path / "weights" / "a" / "evaluation.json", tmp_path / "README.md"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
+    with pytest.raises(InputError, match="a/evaluation.json: is no"):
+        table.write(readme, tmp_path / "weights")
 
 
 def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, tmp_path):
