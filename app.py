@@ -2,15 +2,10 @@
 
 import os
 
-import torch
-
-from t2i.machine import usable_cores
+from t2i.machine import use_cores
 from t2i.ui import GUARD, LOOK, create_demo
 
-# The application owns the machine, so it sets the threads; the library never does.
-if "OMP_NUM_THREADS" not in os.environ:
-    torch.set_num_threads(usable_cores())
-
+use_cores()
 demo = create_demo()
 
 if __name__ == "__main__":

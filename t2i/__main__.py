@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from . import InputError, Studio, checkpoint, files, load
+from .machine import use_cores
 from .photo import open_photo, prepare
 
 MOST = 256  # pictures of a caption
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = _parser(arguments).parse_args(arguments)
+        use_cores()
         options.run(options)
         return 0
     except InputError as error:
@@ -73,14 +75,14 @@ def _parser(arguments: list[str]) -> _Parser:
     describe.add_argument("captions", nargs="+", metavar="CAPTION")
     describe.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     describe.set_defaults(run=_describe)
-    evaluate = commands.add_parser("evaluate", help="measure a model on a test split, or write the README's table")
+    evaluate = commands.add_parser("evaluate", help="measure a model on a test split, or write the tables")
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a name, a folder or a Hub id")
     evaluate.add_argument("--data", help="a zip or folder with a test split")
     evaluate.add_argument("--judge", default="", help="a text encoder of another seed (default: the model's `judge`)")
     evaluate.add_argument("--seed", type=_number(int, 0), default=0, help="(default: %(default)s)")
     evaluate.add_argument("--json", type=Path, help="write the figures here (one model)")
     evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
-    evaluate.add_argument("--table", action="store_true", help="write the table from weights/*/evaluation.json")
+    evaluate.add_argument("--table", action="store_true", help="write the tables of weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
     bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
     told = "the engine, a crowd that types, the page in a browser, or a step of training (default: %(default)s)"
@@ -202,7 +204,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .evaluation import table
 
     if options.table:
-        return print(table.write())
+        return print(*table.write(), sep="\n")
     if not options.models or not options.data:
         raise InputError("evaluate needs a MODEL and --data, or --table alone")
     if options.json and len(options.models) > 1:

@@ -34,6 +34,21 @@ def processor() -> str:
         return platform.processor() or platform.machine()
 
 
+def hardware() -> str:
+    """What computes here, as a measurement or a training records it."""
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+
+
+def use_cores() -> None:
+    """Compute in as many threads as there are cores to use, unless OMP_NUM_THREADS says otherwise.
+
+    For programs, which own their process; the library never sets threads.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(usable_cores())
+
+
 def computes_bfloat16(device: torch.device) -> bool:
     """Whether the hardware itself computes in bfloat16, and may; emulated, it is far slower than float32."""
     if device.type == "cuda":

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -277,6 +278,19 @@ def test_missing_training_packages_are_told(capsys, monkeypatch):
     monkeypatch.delattr(t2i, "training", raising=False)
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
     assert_told(capsys, "pip install -r requirements-train.txt", "train", "text", "--data", "d", "--out", "o")
+
+
+def test_every_command_sets_the_threads_and_importing_sets_none():
+    program = (
+        "import sys, torch\ntorch.set_num_threads(5)\nfrom t2i import __main__, checkpoint, machine\n"
+        "machine.usable_cores = lambda: 3\nprint(torch.get_num_threads())\n"
+        "checkpoint.record = lambda folder: print(torch.get_num_threads())\n"
+        "sys.exit(__main__.main(['record', 'there']))"
+    )
+    for variable, told in (({}, "5\n3\n"), ({"OMP_NUM_THREADS": "1"}, "5\n5\n")):
+        others = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=others | variable)
+        assert done.stdout.startswith(told), done
 
 
 def test_the_module_is_a_program(tiny_model, tmp_path):

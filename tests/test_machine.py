@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 
 from t2i import machine
 
@@ -34,6 +35,21 @@ def test_usable_cores_obey_the_affinity(tmp_path, monkeypatch):
     monkeypatch.setattr(machine, "GROUPS", tmp_path)
     if hasattr(os, "sched_getaffinity"):
         assert machine.usable_cores() == len(os.sched_getaffinity(0))
+
+
+def test_programs_use_the_cores_unless_told_otherwise(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 3)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        machine.use_cores()
+        assert torch.get_num_threads() == 2
+        monkeypatch.delenv("OMP_NUM_THREADS")
+        machine.use_cores()
+        assert torch.get_num_threads() == 3 and ", 3 threads, " in machine.hardware()
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_processor_has_a_name():

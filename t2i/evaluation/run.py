@@ -1,7 +1,7 @@
 """All the measures of a model on the zero-shot test split, and the table of those that were measured."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..engine import Engine
 from ..errors import InputError
-from ..machine import computes_bfloat16, processor
+from ..machine import computes_bfloat16, hardware
 from ..models import TextEncoder, encode
 from ..training import data, features
 from ..training.text_encoder import VIEWS, embed, read_projection
@@ -86,8 +86,7 @@ def evaluate(config: Evaluation) -> dict:
         "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
         "objective": gan.get("objective"), "width": gan.get("width"), "seed": config.seed,
         "epochs": epochs.pop(gan.get("data"), 0), "epochs_before": epochs,
-        "hardware": f"{_processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
-        "precision": _precision(),
+        **_trained(gan), "hardware": hardware(), "precision": _precision(),
         "seconds": round(time.perf_counter() - start), **found, "left_out": left_out,
     }  # fmt: skip
 
@@ -102,18 +101,28 @@ def _training(described: dict, name: str) -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def _epochs(gan: dict | None) -> dict[str, int]:
+def _runs(gan: dict | None) -> Iterator[dict]:
+    """A training and those before it, the last first."""
+    while gan:
+        yield gan
+        gan = gan.get("before")
+
+
+def _epochs(gan: dict) -> dict[str, int]:
     """Epochs of a training and of those before it, by data set, the last first."""
     found: dict[str, int] = {}
-    while gan:
-        data = gan.get("data")
-        found[data] = found.get(data, 0) + gan.get("epochs_done", 0)
-        gan = gan.get("before")
+    for run in _runs(gan):
+        found[run.get("data")] = found.get(run.get("data"), 0) + run.get("epochs_done", 0)
     return found
 
 
-def _processor() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
+def _trained(gan: dict) -> dict:
+    """How long, and on what, a training and those before it ran; nothing unless all of them recorded it."""
+    runs = list(_runs(gan))
+    if not runs or not all("seconds" in run and "hardware" in run for run in runs):
+        return {}
+    places = dict.fromkeys(run["hardware"] for run in runs)
+    return {"trained": {"seconds": sum(run["seconds"] for run in runs), "hardware": "; ".join(places)}}
 
 
 def _precision() -> str:

@@ -1,4 +1,4 @@
-"""The figures in words: those of one model, and the README's table of all that were measured."""
+"""The figures in words: those of one model, and the tables of all that were measured, in the README and the cards."""
 
 import json
 from collections.abc import Callable
@@ -34,6 +34,16 @@ def _epochs(f: dict) -> str:
     return ", after ".join([str(f["epochs"]), *(f"{n} on {data}" for data, n in f.get("epochs_before", {}).items())])
 
 
+def _trained(f: dict) -> str:
+    hours = f["trained"]["seconds"] / 3600
+    return f"{f['trained']['hardware']}, " + (f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min")
+
+
+def _measured(f: dict) -> str:
+    precision = f" ({f['precision']})" if "precision" in f else ""  # not told by figures of before
+    return f"{f['pictures']} test pictures, {f['hardware']}{precision}, {f['seconds']} s"
+
+
 def _diverse(f: dict, name: str) -> str:
     return f"{f['diversity']['seeds_of_a_caption'][name]:.2f} ({f['diversity']['photos_of_a_class'][name]:.2f})"
 
@@ -48,6 +58,7 @@ RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5
 ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
     ("objective", {}, lambda f: f"{f['objective']}, n = {f['width']}"),
     ("epochs", {"flowers": "600", "birds": "600"}, _epochs),
+    ("trained on", {}, _trained),
     ("retrieval, top-1 / AP@50, cosine", RETRIEVAL, lambda f: _percent(f["retrieval"]["top1"], f["retrieval"]["ap50"])),
     ("the same, centred", {}, lambda f: _percent(f["retrieval"]["top1_centred"], f["retrieval"]["ap50_centred"])),
     ("KID × 1000 (photos; mean picture)", {}, _kid),
@@ -60,7 +71,7 @@ ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
     ("along the style sliders", {}, lambda f: f"{f['style']['cycle_error_of_directions']:.2f}"),
     ("style ROC, background (captions alone)", {}, lambda f: _roc(f, "background")),
     ("style ROC, pose (captions alone)", {}, lambda f: _roc(f, "pose")),
-    ("measured on", {}, lambda f: f"{f['pictures']} test pictures, {f['hardware']}, {f['seconds']} s"),
+    ("measured on", {}, _measured),
 ]
 
 
@@ -99,19 +110,35 @@ def table(found: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
-def write(readme: Path = README, weights: Path = checkpoint.WEIGHTS) -> Path:
-    """Write the tables of `weights/*/evaluation.json`, one a data set, between the README's two marks."""
-    found = [read(path) for path in sorted(weights.glob("*/evaluation.json"))]
+def write(readme: Path = README, weights: Path = checkpoint.WEIGHTS) -> list[Path]:
+    """Write the tables of `weights/*/evaluation.json` between two marks; returns the files that hold them.
+
+    The README has all, one a data set; beside the figures, a card that has the marks has its model's own.
+    """
+    found = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
     if not found:
         raise InputError(f"{weights}: holds no evaluation.json; `evaluate MODEL --data ZIP --json FILE` writes one")
-    text = readme.read_text("utf-8")
+    sets = {f["data"]: [other for other in found.values() if other["data"] == f["data"]] for f in found.values()}
+    tables = {card: [table([figures])] for card, figures in found.items() if _has_mark(card)}
+    tables[readme] = [table(models) for models in sets.values()]
+    pages = {page: _filled(page, parts) for page, parts in tables.items()}
+    for page, text in pages.items():
+        checkpoint.write(page, lambda path, text=text: path.write_text(text, "utf-8"))
+    return list(pages)
+
+
+def _has_mark(page: Path) -> bool:
+    text = page.read_text("utf-8") if page.is_file() else ""
+    return START in text or END in text
+
+
+def _filled(page: Path, tables: list[str]) -> str:
+    """A page's text with these tables between its marks."""
+    text = page.read_text("utf-8")
     if not (text.count(START) == text.count(END) == 1 and text.index(START) < text.index(END)):
-        raise InputError(f"{readme}: must have the line {START} and, after it, the line {END}, once")
-    tables = [table([f for f in found if f["data"] == data]) for data in dict.fromkeys(f["data"] for f in found)]
+        raise InputError(f"{page}: must have the line {START} and, after it, the line {END}, once")
     before, after = text.partition(START)[0], text.partition(END)[2]
-    made = before + "\n\n".join([START, *tables, END]) + after
-    checkpoint.write(readme, lambda path: path.write_text(made, "utf-8"))
-    return readme
+    return before + "\n\n".join([START, *tables, END]) + after
 
 
 def _cell(fill: Callable[[dict], str], figures: dict) -> str:

@@ -1,5 +1,6 @@
 """Train generator and discriminator on captioned pictures (section 4, Algorithm 1, section 5)."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..errors import InputError
+from ..machine import hardware
 from ..models import (
     Discriminator,
     DiscriminatorConfig,
@@ -251,6 +253,7 @@ def train(config: GanTraining) -> Path:
     if state.parts:
         trainer.load(state.parts)
 
+    since = time.perf_counter()
     bar = tqdm(range(first, total), desc=config.objective, unit="step", initial=first, total=total)
     for step in bar:
         g = random(config.seed, step)
@@ -264,10 +267,11 @@ def train(config: GanTraining) -> Path:
             epoch = (step + 1) // per_epoch
             log(out, epoch=epoch, **losses)
             if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                _export(out, config, trainer, text, epoch, history)
+                record = history | _cost(state.parts, since)
+                _export(out, config, trainer, text, epoch, record)
                 sheet = _sheet(trainer.averaged(), held_out)
                 checkpoint.write(out / f"samples-{epoch:04}.png", lambda p: sheet.save(p, "PNG"))
-                state.save(step + 1, trainer.state() | history)
+                state.save(step + 1, trainer.state() | record)
     return out
 
 
@@ -284,10 +288,19 @@ def _history(config: GanTraining, state: State, epoch: int) -> dict[str, object]
     return {name: told for name, told in (("before", before), ("earlier", earlier)) if told}
 
 
+def _cost(before: dict, since: float) -> dict[str, object]:
+    """Seconds and hardware of a run, all its resumptions together; nothing if those before did not keep them."""
+    if before and "seconds" not in before:
+        return {}
+    places = dict.fromkeys([*before.get("hardware", "").split("; "), hardware()])
+    seconds = before.get("seconds", 0) + round(time.perf_counter() - since)
+    return {"seconds": seconds, "hardware": "; ".join(filter(None, places))}
+
+
 def _export(
-    out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, history: dict[str, object]
+    out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, record: dict[str, object]
 ) -> None:
-    """Write the checkpoint, with what went before in the training's record."""
+    """Write the checkpoint; `record` goes beside the run's configuration."""
     networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
     shared = {}
     if config.text in checkpoint.MODELS:
@@ -298,7 +311,7 @@ def _export(
     described = shared | {name: asdict(network.config) for name, network in networks.items()}
     if config.styles:
         described["styles"] = STYLES
-    run = shown(config) | {"epochs_done": epoch} | history
+    run = shown(config) | {"epochs_done": epoch} | record
     training = {"text_encoder": _record(config.text, "text_encoder"), "gan": run}
     checkpoint.save(out, networks, described | {"training": training})
 

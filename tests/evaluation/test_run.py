@@ -177,9 +177,54 @@ def test_the_command_writes_figures_and_the_table(model, data, small_features, t
 def test_the_readme_holds_what_the_command_makes_of_the_committed_figures(tmp_path):
     if not list(checkpoint.WEIGHTS.glob("*/evaluation.json")):
         pytest.skip("nothing was measured")
-    copy = tmp_path / "README.md"
-    copy.write_text(table.README.read_text("utf-8"), "utf-8")
-    assert table.write(copy).read_text("utf-8") == table.README.read_text("utf-8")
+    for path in [table.README, *checkpoint.WEIGHTS.glob("*/README.md"), *checkpoint.WEIGHTS.glob("*/evaluation.json")]:
+        copy = tmp_path / path.relative_to(table.README.parent)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text("utf-8"), "utf-8")
+    for page in table.write(tmp_path / "README.md", tmp_path / "weights"):
+        committed = table.README.parent / page.relative_to(tmp_path)
+        assert page.read_text("utf-8") == committed.read_text("utf-8"), committed
+
+
+def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
+    weights, readme = tmp_path / "weights", tmp_path / "README.md"
+    figures = {"data": "d.zip", "objective": "gan", "width": 8, "epochs": 3, "pictures": 9, "seconds": 4}
+    figures |= {"hardware": "a core", "precision": "float32"}
+    trained = {"trained": {"hardware": "a card; a core", "seconds": 9000}}
+    for name, more, marks in (("a", trained, "<!-- figures -->old<!-- /figures -->"), ("b", {}, "no marks")):
+        (weights / name).mkdir(parents=True)
+        (weights / name / "evaluation.json").write_text(json.dumps({"model": name} | figures | more))
+        (weights / name / "README.md").write_text(f"# {name}\n{marks}\nend\n")
+    (weights / "c").mkdir()
+    (weights / "c" / "evaluation.json").write_text(json.dumps({"model": "c"} | figures))  # no card at all
+    readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
+    assert set(table.write(readme, weights)) == {readme, weights / "a" / "README.md"}
+    rows = (weights / "a" / "README.md").read_text().splitlines()
+    assert rows[:3] == ["# a", "<!-- figures -->", ""] and rows[-3:] == ["", "<!-- /figures -->", "end"]
+    assert rows[3:-3] == [
+        "|  | a | published |",
+        "| --- | --- | --- |",
+        "| objective | gan, n = 8 |  |",
+        "| epochs | 3 |  |",
+        "| trained on | a card; a core, 2.5 h |  |",
+        "| measured on | 9 test pictures, a core (float32), 4 s |  |",
+    ]
+    assert "| trained on | a card; a core, 2.5 h | – | – |  |" in readme.read_text().splitlines()
+    assert (weights / "b" / "README.md").read_text() == "# b\nno marks\nend\n"
+    (weights / "b" / "README.md").write_text("<!-- figures --> and no end")
+    before = readme.read_text()
+    with pytest.raises(InputError, match="b/README.md: must have the line"):
+        table.write(readme, weights)
+    assert readme.read_text() == before
+
+
+def test_the_time_of_training_is_told_where_all_of_it_is_known(model, data, small_features):
+    assert "trained" not in evaluate(Evaluation(str(model), str(data)))
+    one, other = {"seconds": 50, "hardware": "one core"}, {"seconds": 7, "hardware": "a card"}
+    before = BEFORE | other | {"before": FIRST | one}
+    checkpoint.save(model, {}, {"training": {"gan": BEGUN | one | {"before": before}}})
+    found = evaluate(Evaluation(str(model), str(data)))["trained"]
+    assert found == {"seconds": 107, "hardware": "one core; a card"}
 
 
 def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):

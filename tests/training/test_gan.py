@@ -1,6 +1,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,6 +103,30 @@ def test_what_was_set_otherwise_is_remembered(config):
     told = train(epochs=4, diversity=0.2, styles=1.0)
     assert told["earlier"] == [first, {"until_epoch": 3, "diversity": 0.5, "styles": 0.0}]
     assert (told["information"], told["diversity"], told["styles"]) == (1.0, 0.2, 1.0)
+
+
+def test_time_and_hardware_are_recorded_over_all_resumptions(config, monkeypatch):
+    clock = SimpleNamespace(perf_counter=lambda: next(times))
+    monkeypatch.setattr(gan, "time", clock)
+
+    def train(epochs, hardware, *seconds):
+        nonlocal times
+        times = iter(seconds)
+        monkeypatch.setattr(gan, "hardware", lambda: hardware)
+        out = gan.train(replace(config, epochs=epochs))
+        return json.loads((out / "config.json").read_text())["training"]["gan"]
+
+    times = iter(())
+    told = train(1, "one core", 100, 130)
+    assert (told["seconds"], told["hardware"]) == (30, "one core")
+    told = train(2, "one core", 500, 520)
+    assert (told["seconds"], told["hardware"]) == (50, "one core")
+    told = train(3, "a card", 0, 7)
+    assert (told["seconds"], told["hardware"]) == (57, "one core; a card")
+    state = torch.load(f"{config.out}/state.pt", weights_only=True)
+    del state["parts"]["seconds"]  # as before they were kept: what is told would be too little
+    torch.save(state, f"{config.out}/state.pt")
+    assert "seconds" not in train(4, "a card", 0, 7)
 
 
 def test_a_state_from_before_sources_and_changes_were_kept_is_resumed(config):
