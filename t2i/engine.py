@@ -1,46 +1,36 @@
-"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA.
+"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA."""
 
-For who wants it faster still, what did not pay on CPUs, measured side by side: every transposed convolution as
-`_as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels); convolutions as matrix
-products over gathered neighbours (slower from 16 pictures on); packed convolutions in the text encoder (their width
-varies, and weights laid out for another one are laid out anew in each call); `torch.compile` (bfloat16, one thread: 8 %
-more processor time for 1 picture and 16, 6 % less for a caption, after 5 to 20 s with a C++ compiler).
-"""
-
-import copy
 import threading
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
 from .errors import InputError
+from .layers import USUAL, as_blocks, as_linear, as_lines, fold, frozen, join, pack
 from .machine import computes_bfloat16
 from .models import GeneratorConfig, encode
 from .models.generator import main_directions
-from .models.residual import Residual
 
 CHUNK = 64  # rows in one pass: bounds the memory
 CAPTURED = (1, 16, CHUNK)  # rows for which there is a CUDA graph: one, a page of them, a crowd's
 MANY = 1024  # pictures for which there is one too: fewer leave most of a large GPU idle
 REMEMBERED = 1024  # embeddings, 4 KiB each
-USUAL = 16  # pictures at once for which the weights are laid out; any number works
 
 
 class Engine:
     """Text encoder and generator rewritten for speed; the networks given stay as they are.
 
-    Batch norm is folded into the convolutions, the memory is channels-last, and the generator computes in bfloat16
-    where a CPU does, in float16 on CUDA. On a CPU, oneDNN has each layer's weights in its own order from the beginning
-    and computes the activation with the layer. On CUDA all between characters, embeddings and pixels are graphs. A
-    picture does not depend on the others of its batch, but for rounding.
+    Batch norm is folded into the convolutions, the memory is channels-last, and all convolutions compute in bfloat16
+    where a CPU does, those of pictures in float16 on CUDA. On a CPU, oneDNN has each layer's weights in its own order
+    from the beginning and computes the activation with the layer. On CUDA all between characters, embeddings and pixels
+    are graphs. A picture does not depend on the others of its batch, but for rounding.
     """
 
     def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
         """`named`: how many of z's first coordinates were taught what they steer; they are then the `directions`."""
-        text, generator = (_frozen(networks[name]) for name in ("text_encoder", "generator"))
+        text, generator = (frozen(networks[name]) for name in ("text_encoder", "generator"))
         if (generator.config.embedding, generator.config.noise) != (text.config.embedding, GeneratorConfig.noise):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
         for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
@@ -51,11 +41,13 @@ class Engine:
         if self.device.type == "cuda":
             self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation passes 17 of 65,504
         noise, projected = generator.config.noise, generator.config.projected
-        first, *middle, last, tanh = _fold(generator.draw)
-        generator.draw = nn.Sequential(*_as_linear(first), *middle, _as_blocks(last), tanh)
+        first, *middle, last, tanh = fold(generator.draw)
+        generator.draw = nn.Sequential(*as_linear(first), *middle, as_blocks(last), tanh)
         self.directions = torch.eye(named, noise) if named else main_directions(generator.draw[1].weight[:, :noise])
         generator.project = self._place(generator.project, generator.config.embedding)
         generator.draw = self._place(generator.draw, noise + projected, 1, 1)
+        if self.device.type == "cpu":
+            text.convolutions = as_lines(text.convolutions, self._place)
         self._text = text.to(self.device, memory_format=torch.channels_last)
         self._generator = generator
         self._eyes = {n: self._eye(networks[n]) for n in ("style_encoder", "image_encoder") if n in networks}
@@ -107,8 +99,8 @@ class Engine:
 
     def _eye(self, network: nn.Module) -> nn.Module:
         """A network that looks at pictures, made fast: `see` is it for pixels."""
-        network = _frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
-        network.look = self._place(_fold(network.look), 3, 64, 64)
+        network = frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
+        network.look = self._place(fold(network.look), 3, 64, 64)
 
         def see(pixels: Tensor) -> Tensor:
             x = pixels.permute(0, 3, 1, 2).to(self.dtype)  # channels-last already
@@ -128,7 +120,7 @@ class Engine:
         if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return layers
         x = torch.zeros(USUAL, *shape, dtype=self.dtype)
-        return _pack(layers, x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
+        return pack(layers, x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
 
     def _remember(self, embeddings: dict[str, Tensor]) -> None:
         self._remembered |= {key: h.clone() for key, h in embeddings.items()}  # not the whole batch with each
@@ -147,7 +139,7 @@ class Engine:
 
     def _pixels(self, z: Tensor, h: Tensor) -> Tensor:
         blocks = self._generator(z.to(self.dtype), h.to(self.dtype))
-        return _join(blocks.float().mul_(127.5).add_(128).byte())  # -1…1 to 0.5…255.5, cut
+        return join(blocks.float().mul_(127.5).add_(128).byte())  # -1…1 to 0.5…255.5, cut
 
 
 class Graphs:
@@ -197,103 +189,3 @@ def _capture(function: Callable[..., Tensor], batches: list[list[Tensor]]) -> li
 
 
 CAPTURE = {"cuda": _capture}  # by the type of device
-
-
-class _Permute(nn.Module):
-    """Images (B, H, W, C) as (B, C, H, W), channels-last."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
-
-
-class _Packed(nn.Module):
-    """A layer and the activation behind it as one operation of oneDNN, its weights laid out ahead for inputs as x.
-
-    These are the operations that `torch.compile` makes of such layers, without the compiler. Weights are laid
-    out twice: with AVX2, one picture alone took twice as long in the order that oneDNN wants for many.
-    """
-
-    def __init__(self, layer: nn.Module, activation: nn.Module | None, x: Tensor):
-        super().__init__()
-        ops, shape = torch.ops.mkldnn, ()
-        if isinstance(layer, nn.Linear):
-            self._run, lay_out = ops._linear_pointwise, lambda w, *x: ops._reorder_linear_weight(w, x[-1][0])
-        elif isinstance(layer, nn.Conv2d):
-            self._run, lay_out = ops._convolution_pointwise, ops._reorder_convolution_weight
-            shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
-        else:
-            self._run, lay_out = ops._convolution_transpose_pointwise, ops._reorder_convolution_transpose_weight
-            shape = (layer.padding, layer.output_padding, layer.stride, layer.dilation, layer.groups)
-        self._one, self._many = (lay_out(layer.weight, *shape, part.shape) for part in (x[:1], x))
-        self._rest = (layer.bias, *shape, *_name(activation), "")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self._run(x, self._one if len(x) == 1 else self._many, *self._rest)
-
-
-def _name(activation: nn.Module | None) -> tuple[str, list[float]]:
-    """What oneDNN calls an activation, and its numbers."""
-    if isinstance(activation, nn.LeakyReLU):
-        return "leaky_relu", [activation.negative_slope]
-    return {nn.ReLU: "relu", nn.Tanh: "tanh", type(None): "none"}[type(activation)], []
-
-
-@torch.inference_mode()
-def _pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
-    """The layers with `_Packed` ones where that can be; x is an example of what they will see."""
-    packed, layers = [], list(layers)
-    while layers:
-        layer = layers.pop(0)
-        if isinstance(layer, Residual):
-            layer.bottleneck = _pack(layer.bottleneck, x)
-        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            active = bool(layers) and isinstance(layers[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
-            layer = _Packed(layer, layers.pop(0) if active else None, x)
-        packed.append(layer)
-        x = layer(x)
-    return nn.Sequential(*packed)
-
-
-def _as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
-    """A transposed convolution over one place as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
-    weight, side = transposed.weight, transposed.kernel_size[0]
-    linear = nn.Linear(weight.shape[0], weight[0].numel(), device="meta")
-    linear.weight = nn.Parameter(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), False)
-    linear.bias = nn.Parameter(transposed.bias.repeat(side * side), False)
-    return [nn.Flatten(), linear, nn.Unflatten(1, (side, side, -1)), _Permute()]
-
-
-def _as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
-    """A 4×4 transposed convolution of stride 2 as a 2×2 convolution, (B, A, H, W) to (B, 4C, H + 1, W + 1).
-
-    What it makes at place p, from the inputs p − 1 and p, are the rows 2p − 1 and 2p: see `_join`.
-    """
-    taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
-    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
-    blocks = nn.Conv2d(transposed.in_channels, 4 * transposed.out_channels, 2, padding=1, device="meta")
-    blocks.weight = nn.Parameter(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2).contiguous(), False)
-    blocks.bias = nn.Parameter(transposed.bias.repeat(4), False)
-    return blocks
-
-
-def _join(blocks: Tensor) -> Tensor:
-    """Blocks of 2×2 pixels (B, 4C, H + 1, W + 1) to pictures (B, 2H, 2W, C): the outermost rows are cut off."""
-    rows = blocks.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H + 1, 2, W + 1, 2, C)
-    return rows.flatten(3, 4).flatten(1, 2)[:, 1:-1, 1:-1].contiguous()
-
-
-def _frozen(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).eval().requires_grad_(False)
-
-
-def _fold(layers: nn.Sequential) -> nn.Sequential:
-    folded = []
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = folded.pop()
-            transposed = isinstance(convolution, nn.ConvTranspose2d)
-            layer = fuse_conv_bn_eval(convolution, layer, transpose=transposed).requires_grad_(False)
-        elif isinstance(layer, Residual):
-            layer.bottleneck = _fold(layer.bottleneck)
-        folded.append(layer)
-    return nn.Sequential(*folded)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from t2i import checkpoint
-from t2i.engine import CAPTURE, CAPTURED, CHUNK, MANY, REMEMBERED, Engine, Graphs, _as_blocks, _join, _pack
+from t2i.engine import CAPTURE, CAPTURED, CHUNK, MANY, REMEMBERED, Engine, Graphs
 from t2i.errors import InputError
+from t2i.layers import as_blocks, join, pack
 from t2i.models import (
     Generator,
     GeneratorConfig,
@@ -39,6 +40,11 @@ def captions(count: int) -> torch.Tensor:
 def levels(a: np.ndarray, b: np.ndarray) -> int:
     """The largest difference of two pictures in levels of 255."""
     return np.abs(a.astype(int) - b.astype(int)).max()
+
+
+def off(engine) -> float:
+    """How far an embedding, of root mean square 1, may be from the plain network's."""
+    return 1e-4 if engine.dtype == torch.float32 else 0.03
 
 
 @pytest.fixture
@@ -117,9 +123,10 @@ def test_batch_norm_matters_to_that_comparison(tiny_networks):
 def test_embeddings_are_those_of_the_plain_text_encoder(tiny_networks, device):
     with torch.inference_mode():
         wanted = tiny_networks["text_encoder"](encode(CAPTIONS))
-    found = Engine(tiny_networks, device).embed(CAPTIONS)
+    engine = Engine(tiny_networks, device)
+    found = engine.embed(CAPTIONS)
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=1e-4 if device == "cpu" else 2e-2)
+    torch.testing.assert_close(found.cpu(), wanted, rtol=0, atol=off(engine))
 
 
 def test_an_embedding_is_the_same_in_any_list_and_is_remembered(tiny_networks):
@@ -192,11 +199,14 @@ def test_256_pictures_are_those_of_the_plain_networks(monkeypatch, packs, dtype)
         monkeypatch.setattr("t2i.engine.computes_bfloat16", lambda device: False)
     engine, z = Engine(networks, "cpu"), noise(256)
     assert engine.dtype == (dtype or engine.dtype)
-    h = engine.embed(CAPTIONS).repeat(86, 1)[:256]
+    words = [f"{caption} {i}" for i in range(86) for caption in CAPTIONS][:256]
+    h = engine.embed(words)
     found = engine.render(z, h)
-    off = np.abs(found.astype(int) - plain(networks, z, h))
-    most, mean = (1, 0.01) if engine.dtype == torch.float32 else (16, 0.5)
-    assert off.max() <= most and off.mean() < mean
+    with torch.inference_mode():
+        wanted = plain(networks, z, networks["text_encoder"](encode(words)))
+    apart = np.abs(found.astype(int) - wanted)
+    most, mean = (1, 0.01) if engine.dtype == torch.float32 else (16, 0.7)
+    assert apart.max() <= most and apart.mean() < mean
     assert levels(engine.render(z[7:8], h[7:8])[0], found[7]) <= 1
     assert levels(engine.render(z[5:26], h[5:26])[2], found[7]) <= 1
 
@@ -226,7 +236,7 @@ def test_graphs_of_a_few_sizes_take_any_number(tiny_networks, monkeypatch, repla
     words = [f"flower {number}" * (number % 9 + 1) for number in range(count)]  # short and long
     with torch.inference_mode():
         wanted = tiny_networks["text_encoder"](encode(words))
-    torch.testing.assert_close(engine.embed(words), wanted, rtol=0, atol=1e-4)
+    torch.testing.assert_close(engine.embed(words), wanted, rtol=0, atol=off(engine))
     assert replayed == heard
 
 
@@ -386,7 +396,7 @@ def test_a_packed_layer_is_the_layer(layer, shape, activation):
         torch.manual_seed(0)
         layer.reset_parameters()
         x = torch.randn(3, *shape)
-    packed = _pack(layers, x[:2])
+    packed = pack(layers, x[:2])
     assert [type(layer).__name__ for layer in packed] == ["_Packed"]
     torch.testing.assert_close(packed(x), layers(x), rtol=1e-5, atol=1e-5)
 
@@ -396,7 +406,7 @@ def test_blocks_joined_are_a_transposed_convolution():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         transposed, x = nn.ConvTranspose2d(5, 3, 4, 2, 1), torch.randn(2, 5, 6, 4)
-    joined = _join(_as_blocks(transposed)(x))
+    joined = join(as_blocks(transposed)(x))
     torch.testing.assert_close(joined, transposed(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 

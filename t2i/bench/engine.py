@@ -124,9 +124,10 @@ def start(folder: Path) -> dict:
 
 def exactness(engine: Engine, plain: Plain) -> dict:
     """In levels of 255, how far the engine's pictures are from the plain networks' and from its own, drawn alone."""
-    z, h = noise(range(EXACT)), plain.embed([CAPTION.format(number) for number in range(EXACT)])
+    z, captions = noise(range(EXACT)), [CAPTION.format(number) for number in range(EXACT)]
+    h = engine.embed(captions)
     drawn = engine.render(z, h).astype(int)
-    off = np.abs(drawn - plain.render(z, h))
+    off = np.abs(drawn - plain.render(z, plain.embed(captions)))
     again = np.concatenate([engine.render(*one) for one in zip(z[:16].split(1), h[:16].split(1))])
     return {
         "pictures": EXACT,
