@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import ask, pixels, same, seeds, settle
+from tests.screen import ask, decode, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird"
 PICTURE = "data:image/jpeg;base64,AAAA"
@@ -72,6 +72,31 @@ def test_a_blend_comes_back_too(page):
     past.click()
     assert page.get_by_label("Third sentence").input_value() == CAPTION
     assert page.get_by_label("Four sentences").is_checked()
+
+
+def test_a_comparison_comes_back_after_a_reload(page):
+    def go(words):
+        page.get_by_role("tab", name="Compare").click()
+        page.locator("#t2i-compare-caption").fill(words)
+        page.wait_for_function("words => document.querySelector('.objectives > li > img').alt === words", arg=words)
+        page.locator(".t2i-compare .lately").get_by_label(f"Return to: {words}", exact=True).wait_for()
+
+    past = page.locator(".t2i-compare .lately").get_by_label(f"Return to: {CAPTION}", exact=True)
+    go(CAPTION)
+    page.get_by_label("GAN-CLS, go to seed 3", exact=True).click()
+    images = page.locator(".objectives img")
+    page.get_by_label("GAN-CLS, go to seed 4", exact=True).wait_for()
+    rest(page)
+    before = [decode(image.get_attribute("src")).astype(int) for image in images.all()]
+    past.nth(1).wait_for()
+    page.reload()
+    go("an oak")
+    past.first.click()
+    page.get_by_label("GAN-CLS, go to seed 4", exact=True).wait_for()
+    rest(page)
+    after = [decode(image.get_attribute("src")).astype(int) for image in images.all()]
+    assert np.abs(np.subtract(before, after)).mean(axis=(1, 2, 3)).max() < 1  # drawn in another batch
+    assert page.locator("#t2i-compare-caption").input_value() == CAPTION
 
 
 def test_favourites_are_kept_returned_to_and_removed(page):

@@ -171,8 +171,11 @@ function receive(note, add, done = () => {}) {
   const chooser = find("input[type=file]");
   find(".add").addEventListener("click", () => chooser.click());
   chooser.addEventListener("change", () => take(chooser.files).then(() => (chooser.value = "")));
-  element.addEventListener("dragover", (event) => event.preventDefault());
-  element.addEventListener("drop", (event) => {
+  // Anywhere on the page: beside the tab the browser would leave the page to show the photo.
+  const brought = (event) => element.offsetParent && event.dataTransfer.types.includes("Files");
+  document.addEventListener("dragover", (event) => brought(event) && event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    if (!brought(event)) return;
     event.preventDefault();
     take(event.dataTransfer.files);
   });

@@ -65,6 +65,7 @@ function show(sent, reply, newest) {
     const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
     find(".status").textContent = `${ms.toFixed(1)} ms a picture`;
   }
+  if (newest && !reply.error) remember(reply.compared[0].pictures[0]);
   if (newest) say(note.textContent || `Seed ${sent.seeds[0]} by ${columns.length} models: ${sent.caption}`);
 }
 
@@ -98,4 +99,6 @@ function restore(query) {
   place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)));
 }
 
-shareable("compare", () => [["caption", caption.value], ["seed", seed.read()]], restore);
+const state = () => [["caption", caption.value], ["seed", seed.read()]];
+
+const remember = recall("compare", shareable("compare", state, restore));

@@ -3,7 +3,8 @@
 const SEEN = 64; // pixels of a side that S sees
 const MOST = 8; // photos, and captions
 
-const note = find(".note");
+const note = find("#t2i-restyle-note"); // on the captions
+const said = find(".said"); // on photos
 const table = find("table");
 const dialog = find(".cropping");
 const crop = find(".crop");
@@ -13,6 +14,7 @@ const crop = find(".crop");
 const columns = Array.from({ length: props.captions }, (_, i) => {
   const head = make("th", { scope: "col" });
   const box = make("textarea", { rows: 3, "aria-label": `Caption ${i + 1}`, autocapitalize: "off", enterkeyhint: "done" });
+  box.setAttribute("aria-describedby", note.id);
   box.addEventListener("input", () => rows.forEach((row) => row.ask()));
   box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
@@ -35,7 +37,7 @@ function asked() {
 const rows = [];
 
 function addPhoto(image) {
-  if (rows.length >= MOST) return complain(note, `${MOST} photos are the most. Remove one first.`);
+  if (rows.length >= MOST) return complain(said, `${MOST} photos are the most. Remove one first.`);
   const line = make("tr");
   const head = make("th", { scope: "row" });
   const open = make("button", { type: "button", class: "photo" });
@@ -75,7 +77,7 @@ function addPhoto(image) {
 // The style goes to the tab "Draw", whatever is typed there.
 async function take({ canvas }) {
   const [photo, model] = [canvas.toDataURL("image/png"), menu.value];
-  const { like } = await fetched(server.style, { photo, model }, note);
+  const { like } = await fetched(server.style, { photo, model }, said);
   if (like) handOver("Draw", { model, like, photo });
 }
 
@@ -106,7 +108,7 @@ function see(row) {
 
 // ---- getting photos: button, drop, paste, camera, or what the model draws of its examples
 
-receive(note, addPhoto);
+receive(said, addPhoto);
 
 function offer() {
   find(".offered").replaceChildren(find("#t2i-offered"), ...spec(menu.value).examples.map(offered));
@@ -120,7 +122,7 @@ function offered(caption, i) {
   button.append(picture);
   button.addEventListener("click", async () => addPhoto(await createImageBitmap(picture)));
   follow(server.draw, () => request, (_, reply) => {
-    if (reply.error && !reply.busy) complain(note, reply.error);
+    if (reply.error && !reply.busy) complain(said, reply.error);
     if (reply.error) return;
     picture.src = reply.pictures[0];
     button.disabled = false;
@@ -217,6 +219,7 @@ dialog.addEventListener("click", ({ target }) => {
   if (target.matches(".remove")) {
     edited.line.remove();
     rows.splice(rows.indexOf(edited), 1);
+    complain(said, "");
     count();
   }
   if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop
