@@ -2,10 +2,11 @@
 
 Beside the page it serves, in the same run and with the same model, what Gradio's first pages teach: `gr.Image` and
 `gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted a second while a slider is dragged,
-and times each letter of a caption from its input event to sixteen new pictures. The two take turns, so that a busy
-machine slows both; medians of three rounds, about three minutes.
+and times each letter of a caption from its input event to sixteen new pictures, and each change of tabs while pictures
+are awaited. The two take turns, so that a busy machine slows both; medians of three rounds, about three minutes.
 """
 
+import math
 import os
 import socket
 import statistics
@@ -26,6 +27,7 @@ CAPTION = "a flower with pink petals and a yellow centre"
 ROUNDS = 3
 LETTERS, TYPING = 16, 15  # keystrokes and seconds at most
 DRAG = 3  # seconds
+SWITCHES = 10  # of tabs
 SETTLE = 1500  # ms between measurements
 
 # Where things are on each page, by their CSS selectors.
@@ -76,6 +78,25 @@ TYPING_WATCH = """([box, watched]) => {
   }, true);
 }"""
 
+# From a click on a tab, with pictures just asked for, to the frame that shows the tab's own.
+SWITCHING = """async ([slider, shown, times]) => {
+  const range = document.querySelector(slider);
+  const tabs = [...document.querySelectorAll("[role=tab]")];
+  const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const found = [];
+  for (let i = 0; i < times; i++) {
+    const [name, picture] = shown[i % shown.length];
+    range.value = i % 2 ? range.min : range.max;
+    range.dispatchEvent(new Event("input", { bubbles: true }));
+    const start = performance.now();
+    tabs.find((tab) => tab.textContent.trim() === name).click();
+    do await painted();
+    while (!document.querySelector(picture).offsetParent);
+    found.push(performance.now() - start);
+  }
+  return found;
+}"""
+
 
 def run(model: str = "flowers") -> dict:
     """Medians of the rounds, by figure, for this page and the plain one."""
@@ -97,7 +118,7 @@ def table(figures: dict) -> str:
     lines = [f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}"]
     for name, here in figures["page"].items():
         there = figures["plain"][name]
-        ratio = here / there if name.startswith("frames") else there / here
+        ratio = math.nan if 0 in (here, there) else here / there if name.startswith("frames") else there / here
         lines.append(f"{name:42}{here:10.1f}{there:10.1f}{ratio:8.1f}")
     machine = figures["machine"]
     told = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
@@ -118,6 +139,9 @@ def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str
     page.wait_for_selector(places["picture"])
     page.wait_for_timeout(SETTLE)
     blend = page.evaluate(DRAGGING, [places["blend"], places["picture"], DRAG])
+    page.wait_for_timeout(SETTLE)
+    tabs = [("Draw", places["pictures"]), ("Blend", places["picture"])]
+    switches = page.evaluate(SWITCHING, [places["style"], tabs, SWITCHES])
     page.close()
     return {
         "first load to usable, s": loaded,
@@ -125,6 +149,8 @@ def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str
         "frames a second, sixteen (a style)": style,
         "keystroke to sixteen, median ms": statistics.median(times),
         "keystroke to sixteen, 95th percentile ms": statistics.quantiles(times, n=20)[-1],
+        "change of tabs, median ms": statistics.median(switches),
+        "change of tabs, longest ms": max(switches),
     }
 
 

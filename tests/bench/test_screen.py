@@ -10,3 +10,5 @@ def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
     assert main(["bench", "screen"]) == 0
     told = capsys.readouterr().out
     assert "keystroke to sixteen, median ms" in told and "Chromium" in told
+    switched = [float(line.split()[-3]) for line in told.splitlines() if line.startswith("change of tabs")]
+    assert len(switched) == 2 and all(one > 0 for one in switched)
