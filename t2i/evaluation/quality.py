@@ -5,6 +5,7 @@ published FID and KID, which use Inception: they compare only with one another.
 """
 
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -63,6 +64,11 @@ def precision(pictures: Tensor, texts: Tensor, others: int = 99, seed: int = 0) 
         wrong = torch.randperm(len(row) - 1, generator=g)[:others]
         right += bool(row[i] > row[wrong + (wrong >= i)].max())
     return right / len(pictures)
+
+
+def area(right: Tensor, wrong: Tensor) -> float:
+    """Area under the ROC of scores (N,) that should be high and (M,) that should be low: 1 is perfect, 0.5 chance."""
+    return float(roc_auc_score([1] * len(right) + [0] * len(wrong), torch.cat([right, wrong]).cpu().numpy()))
 
 
 def spread(x: Tensor) -> float:

@@ -43,8 +43,8 @@ class _Bench:
         self.config, self.folder = config, checkpoint.resolve(config.model)
         self.text_folder = checkpoint.home(self.folder, "text_encoder")
         self.described = checkpoint.read_config(self.folder)
-        style = ["style_encoder"] if "style_encoder" in self.described else []
-        self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *style)
+        judges = [n for n in ("discriminator", "style_encoder", "image_encoder") if checkpoint.has(self.folder, n)]
+        self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *judges)
         self.engine = Engine(self.networks, named=len(checkpoint.read_styles(self.folder) or ()))
         self.set = data.read(config.data, SIZE)
         self.rows = self.set.rows("test")
@@ -72,7 +72,7 @@ def evaluate(config: Evaluation) -> dict:
     start, bench = time.perf_counter(), _Bench(config)
     measures: dict[str, Callable[[_Bench], dict]] = {
         "retrieval": _retrieval, "fidelity": _fidelity, "agreement": _agreement, "diversity": _diversity,
-        "style": _style,
+        "match": _match, "style": _style,
     }  # fmt: skip
     found, left_out = {}, {}
     for name, measure in tqdm(measures.items(), desc="measures", unit="measure"):
@@ -226,6 +226,34 @@ def _diversity(bench: _Bench) -> dict:
         "seeds_of_a_caption": distances(list(zip(seen, drawn))),
         "photos_of_a_class": distances([(bench.photo_features[c], bench.photos[c]) for c in classes if len(c) > 1]),
         "captions_under_a_seed": distances([(seen[:, i], drawn[:, i]) for i in range(SEEDS)]),
+    }
+
+
+@torch.inference_mode()
+def _match(bench: _Bench) -> dict:
+    """How well D, and the image encoder, tell a picture's caption from one of another class: areas under the ROC."""
+    other = torch.arange(len(bench.rows)).roll(len(bench.rows) // 2)
+    rows = (bench.classes != bench.classes[other]).nonzero()[:, 0]
+    if not len(rows):
+        raise _LeftOut("needs test pictures of at least two classes")
+    judges = {}
+    if "discriminator" in bench.networks:
+        judges["discriminator"] = bench.networks["discriminator"]
+    if "image_encoder" in bench.networks:
+        judges["image_encoder"] = lambda x, h: torch.cosine_similarity(bench.networks["image_encoder"](x), h)
+    if not judges:
+        raise _LeftOut("the model has neither a discriminator nor an image encoder")
+
+    def scores(judge: Callable[[Tensor, Tensor], Tensor], pixels: np.ndarray, captions: Tensor) -> Tensor:
+        parts = zip(rows.split(256), captions[rows].split(256))
+        return torch.cat([judge(torch.from_numpy(pixels[i]).permute(0, 3, 1, 2) / 127.5 - 1, h) for i, h in parts])
+
+    return {
+        kind: {
+            name: quality.area(scores(judge, pixels, bench.h), scores(judge, pixels, bench.h[other]))
+            for name, judge in judges.items()
+        }
+        for kind, pixels in (("pictures", bench.pictures), ("photos", bench.photos))
     }
 
 

@@ -52,6 +52,10 @@ def _roc(f: dict, name: str) -> str:
     return f"{f['style'][name]['roc']:.2f} ({f['style'][name]['roc_of_captions']:.2f})"
 
 
+def _match(f: dict, name: str) -> str:
+    return f"{f['match']['pictures'][name]:.2f} ({f['match']['photos'][name]:.2f})"
+
+
 RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5 %, by inner product"}
 
 # What a row is called, what was published for a data set, and how a model's figures fill it.
@@ -65,6 +69,8 @@ ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
     ("Fréchet distance (photos; mean picture)", {}, lambda f: _three(f["fidelity"], "frechet", 0)),
     ("R-precision, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "r_precision", 1, 100)),
     ("class by captions, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "class_top1", 1, 100)),
+    ("its caption from another class's, area: image encoder (of photos)", {}, lambda f: _match(f, "image_encoder")),
+    ("the same by D (of photos)", {}, lambda f: _match(f, "discriminator")),
     ("seeds of a caption differ, features (photos of a class)", {}, lambda f: _diverse(f, "features")),
     ("seeds of a caption differ, pixels (photos of a class)", {}, lambda f: _diverse(f, "pixels")),
     ("cycle error of S", {}, lambda f: f"{f['style']['cycle_error']:.2f}"),

@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import normalize
 
 from t2i.evaluation import quality
-from t2i.evaluation.quality import cycle_error, frechet, kid, precision, spread
+from t2i.evaluation.quality import area, cycle_error, frechet, kid, precision, spread
 
 
 def normal(count: int, seed: int, mean: float = 0, scale: float = 1, width: int = 8) -> torch.Tensor:
@@ -75,3 +75,9 @@ def test_the_cycle_error_is_0_for_the_truth_and_1_for_nothing():
     first = torch.eye(4)[:1]
     assert cycle_error(lambda x: x * first, lambda z, h: z, z, z, along=first) == 0
     assert cycle_error(lambda x: x * first, lambda z, h: z, z, z) == pytest.approx(0.75, abs=0.1)
+
+
+def test_area_is_the_share_of_pairs_in_the_right_order():
+    right, wrong = torch.tensor([3.0, 1.0]), torch.tensor([2.0, 0.0, 0.5])
+    assert area(right, wrong) == pytest.approx(5 / 6) and area(wrong, right) == pytest.approx(1 / 6)
+    assert area(right, right) == 0.5

@@ -88,6 +88,10 @@ def test_every_measure_is_there_and_repeats(model, data, small_features):
     assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos are more like photos
     assert 0 <= found["agreement"]["shuffled"]["r_precision"] <= 1
     assert found["diversity"]["seeds_of_a_caption"]["pixels"] > 0
+    areas = [
+        found["match"][kind][name] for kind in ("pictures", "photos") for name in ("discriminator", "image_encoder")
+    ]
+    assert all(0 < area < 1 for area in areas) and len({*areas}) == 4
     assert 0.5 < found["style"]["cycle_error"] and 0 <= found["style"]["background"]["roc"] <= 1
     again = evaluate(Evaluation(str(model), str(data)))
     for key in found.keys() - {"seconds"}:
@@ -97,10 +101,12 @@ def test_every_measure_is_there_and_repeats(model, data, small_features):
 def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_features):
     (model / "image_projection.safetensors").unlink()
     described = json.loads((model / "config.json").read_text())
-    del described["style_encoder"]
+    for name in ("style_encoder", "image_encoder", "discriminator"):
+        del described[name]
     (model / "config.json").write_text(json.dumps(described))
     found = evaluate(Evaluation(str(model), str(data)))
-    assert found["left_out"].keys() == {"retrieval", "agreement", "style"} and "judge" in found["left_out"]["agreement"]
+    assert found["left_out"].keys() == {"retrieval", "agreement", "match", "style"}
+    assert "judge" in found["left_out"]["agreement"]
     assert "left out: style the model has no style encoder" in table.lines(found)
 
 
