@@ -1,6 +1,7 @@
 """Many visitors at once, some of them hostile: `python -m examples.soak [SECONDS] [CLIENTS]`.
 
-Starts the page and lets clients ask for drawings, PNGs, blends, styles and nonsense. Each looks whether its pictures
+Starts the page and lets clients ask for drawings, PNGs, blends, styles and nonsense, as the page does and as programs
+do. Each looks whether its pictures
 are those that its caption and seed must give. The server's memory, open files and temporary files are told as they
 were at the start, at most and at the end. Last, it is killed in mid-request and started again.
 """
@@ -65,14 +66,27 @@ class Visitor:
         with urllib.request.urlopen(request, timeout=120) as answer:
             return json.load(answer)
 
+    def event(self, asked: dict) -> dict:
+        """The API event `draw`, as a program asks for it: through the queue."""
+        door, kind = f"{self.url}/gradio_api/call/v2/draw", {"Content-Type": "application/json"}
+        with urllib.request.urlopen(
+            urllib.request.Request(door, json.dumps(asked).encode(), kind), timeout=120
+        ) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{door}/{event}", timeout=120) as answer:
+            told = answer.read().decode().partition("event: complete")[2]
+        return json.loads(told.partition("data: ")[2])[0]
+
     def visit(self) -> str:
         """Ask for something; what came of it, in a word or two."""
-        verb = self.random.choice(["draw", "draw", "png", "blend", "restyle", "nonsense"])
+        verb = self.random.choice(["draw", "draw", "event", "png", "blend", "restyle", "nonsense"])
         caption, seeds = self.random.choice(CAPTIONS), self.random.sample(SEEDS, 4)
         if verb == "nonsense":
             answer = self.call(self.random.choice(list(self.doors)), self.random.choice(NONSENSE))
             if answer.get("error") != BROKEN:
                 return "nonsense refused in words" if "error" in answer else "nonsense answered"
+        elif verb == "event":
+            answer = self.event({"caption": caption, "seeds": seeds})
         else:
             answer = self.call(verb, self.request(verb, caption, seeds))
         if "error" in answer:
@@ -91,7 +105,7 @@ class Visitor:
     def right(self, verb: str, caption: str, seeds: list[int], answer: dict) -> bool:
         pictures = [decode(uri) for uri in answer.get("pictures", [answer.get("file")])]
         made = self.made["restyled" if verb == "restyle" else "drawn", caption]
-        wanted = made[[seed - 1 for seed in (seeds if verb == "draw" else seeds[:1])]]
+        wanted = made[[seed - 1 for seed in (seeds if verb in ("draw", "event") else seeds[:1])]]
         return np.shape(pictures) == wanted.shape and np.abs(np.subtract(pictures, wanted)).mean((1, 2, 3)).max() < FAR
 
 
