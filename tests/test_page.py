@@ -250,9 +250,15 @@ def test_a_late_answer_is_dropped(page):
     assert same(prompt, pixels(page)).all()
 
 
-def test_a_silent_server_leaves_the_last_pictures(page):
+BUSY = {"status": 503, "content_type": "text/plain", "body": "The server is busy. Try again in a moment."}
+
+
+@pytest.mark.parametrize(
+    "silence", [lambda route: route.abort(), lambda route: route.fulfill(**BUSY)], ids=["away", "busy"]
+)
+def test_a_silent_server_leaves_the_last_pictures(page, silence):
     before = pixels(page)
-    page.route("**/component_server/**", lambda route: route.abort())
+    page.route("**/component_server/**", silence)
     page.get_by_label("Caption", exact=True).fill("nobody is listening")
     settle(page)
     assert "busy or away" in note(page)
