@@ -50,20 +50,31 @@ class _Packed(nn.Module):
         return self._run(x, self._one if len(x) == 1 else self._many, *self._rest)
 
 
+class _As(nn.Module):
+    """The same in another precision."""
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self._dtype = dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.to(self._dtype)
+
+
 class _Lines(nn.Module):
     """A convolution along lines, (B, A, 1, L) to (B, C, 1, L'), as a product of their windows with a matrix.
 
     A convolution would have its weights laid out anew for each length L.
     """
 
-    def __init__(self, places: int, product: nn.Sequential, dtype: torch.dtype):
+    def __init__(self, places: int, product: nn.Sequential):
         super().__init__()
-        self._places, self._product, self._dtype = places, product, dtype
+        self._places, self._product = places, product
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = x.to(self._dtype).squeeze(2).unfold(2, self._places, 1).permute(0, 2, 3, 1)  # (B, L', places, A)
+        windows = x.squeeze(2).unfold(2, self._places, 1).permute(0, 2, 3, 1)  # (B, L', places, A)
         made = self._product(windows.flatten(2).flatten(0, 1))
-        return made.to(x.dtype).unflatten(0, windows.shape[:2]).transpose(1, 2).unsqueeze(2)
+        return made.unflatten(0, windows.shape[:2]).transpose(1, 2).unsqueeze(2)
 
 
 def _name(activation: nn.Module | None) -> tuple[str, list[float]]:
@@ -101,7 +112,7 @@ def as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
 def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.Sequential:
     """Convolutions along lines, each with an activation and a pooling behind it, as `_Lines` and poolings.
 
-    `place(layers, width)` makes layers ready for rows of that width.
+    `place(layers, width)` makes layers ready for rows of that width; what they compute in is between the lines, too.
     """
     made: list[nn.Module] = []
     for convolution, activation, pooling in zip(*[iter(layers)] * 3):
@@ -109,8 +120,8 @@ def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.S
         linear = nn.Linear(*weight.shape[::-1], device="meta")
         linear.weight, linear.bias = nn.Parameter(weight, False), convolution.bias
         product = place(nn.Sequential(linear, activation), linear.in_features)
-        made += [_Lines(convolution.kernel_size[1], product, linear.weight.dtype), pooling]
-    return nn.Sequential(*made)
+        made += [_Lines(convolution.kernel_size[1], product), pooling]
+    return nn.Sequential(_As(linear.weight.dtype), *made, _As(convolution.weight.dtype))
 
 
 def as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
