@@ -243,7 +243,11 @@ def train(config: GanTraining) -> Path:
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
     captioned = data.read(config.data, SCALED)
     sources = {"data": captioned.digest(), "text": digest(text)}
-    state = State(out / "state.pt", asdict(config), sources, ("data", "text", "out", "epochs", *TUNED))
+    free = ("data", "text", "out", "epochs", *TUNED, *([] if config.start else ["start"]))  # known, if it is not named
+    state = State(out / "state.pt", asdict(config), sources, free)
+    if state.parts:
+        config = replace(config, start=state.old["start"])
+        state.config = asdict(config)
     corpus, held_out = load_corpus(config, captioned, text, device)
     per_epoch = len(corpus.images) // config.batch
     first, total = state.step, config.epochs * per_epoch

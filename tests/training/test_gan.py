@@ -158,8 +158,8 @@ def test_a_run_can_start_from_a_checkpoint(config, tmp_path):
     old, new = (load_file(folder / "discriminator.safetensors") for folder in (first, second))
     learnt = [name for name in old if "running" not in name and "num_batches" not in name]
     assert all(torch.equal(old[name], new[name]) for name in learnt)  # at rate 0 it only reads
-    for done in (1, 2):
-        gan.train(replace(start, epochs=done))
+    for done, named in ((1, start.start), (2, start.start), (3, "")):  # nor must it be named again
+        gan.train(replace(start, start=named, epochs=done))
         shutil.rmtree(first, ignore_errors=True)  # a resumed run remembers what it began with
         record = json.loads((second / "config.json").read_text())["training"]["gan"]
         assert record["start"] == "out" and record["epochs_done"] == done and record["before"]["epochs_done"] == 2
