@@ -1,5 +1,6 @@
 """Two copies of the page behind nginx, by the configuration in `examples/`."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -20,9 +21,7 @@ def copies(model, tmp_path):
     if not NGINX:
         pytest.skip("no nginx")
     ports = {"7860": free_port(), "7861": free_port(), "7862": free_port()}
-    text = (ROOT / "examples" / "nginx.conf").read_text()
-    for written, free in ports.items():
-        text = text.replace(written, str(free))
+    text = re.sub("786[012]", lambda port: str(ports[port[0]]), (ROOT / "examples" / "nginx.conf").read_text())
     places = "".join(
         f"{kind}_temp_path {tmp_path}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
