@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import math
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -99,6 +100,112 @@ def test_a_comparison_comes_back_after_a_reload(page):
     assert page.locator("#t2i-compare-caption").input_value() == CAPTION
 
 
+def png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def uri(content: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def noise(seed: int, *size: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8))
+
+
+def styled(page, count: int) -> tuple[list[str], list[np.ndarray], list[str]]:
+    """What S sees of the photos on the tab "Style", what is painted of them, and the captions."""
+    tab = page.locator(".t2i-restyle")
+    pictures = tab.locator("td img[alt]:not([alt=''])")
+    page.wait_for_function(
+        "count => document.querySelectorAll('.t2i-restyle td img:not([alt=\\'\\'])').length === count", arg=count
+    )
+    rest(page)
+    seen = tab.locator(".photo canvas").evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
+    painted = [decode(source).astype(int) for source in pictures.evaluate_all("all => all.map((one) => one.src)")]
+    return seen, painted, tab.locator("th textarea").evaluate_all("all => all.map((box) => box.value)")
+
+
+def test_photos_come_back_under_their_captions_after_a_reload(page):
+    tab = page.locator(".t2i-restyle")
+    past = tab.locator(".lately").get_by_label(f"Return to: {CAPTION} ·")
+    page.get_by_role("tab", name="Style").click()
+    tab.get_by_label("Caption 1", exact=True).fill(CAPTION)
+    tab.get_by_label("Caption 4", exact=True).fill("")
+    files = [
+        {"name": f"{seed}.png", "mimeType": "image/png", "buffer": png(noise(seed, 90, 70))} for seed in range(8)
+    ]  # as many as there may be, and none shrinks in a file
+    tab.locator("input[type=file]").set_input_files(files)
+    tab.locator(".photo").nth(7).wait_for()
+    tab.get_by_label("Photo 2: choose what is seen").click()
+    tab.get_by_label("Closer").press("End")
+    tab.get_by_role("button", name="Done").click()
+    seen, painted, captions = styled(page, 8 * 5)
+    past.wait_for()
+    page.reload()
+    page.get_by_role("tab", name="Style").click()
+    tab.get_by_label("Caption 1", exact=True).fill("an oak")
+    tab.locator("input[type=file]").set_input_files(files[:1])
+    assert styled(page, 6)[0] == seen[:1]
+    past.click()
+    page.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 8")
+    back = styled(page, 8 * 5)
+    assert back[0] == seen and back[2] == captions
+    assert np.abs(np.subtract(back[1], painted)).mean(axis=(1, 2, 3)).max() < 3  # drawn in another batch, and JPEGs
+    page.wait_for_timeout(2500)
+    assert past.count() == 1  # it is the same, so it is not kept again
+    page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
+    page.locator(".share:visible").click()
+    assert "photo" not in page.get_by_label("Link", exact=True).input_value()  # which stay with their owner
+    tab.get_by_label(f"Forget: {CAPTION} ·").click()
+    stored = page.evaluate("() => JSON.parse(localStorage.getItem('t2i-lately-style'))")
+    assert past.count() == 0 and not any("oe+bird" in entry["query"] for entry in stored)
+
+
+def test_a_photo_that_was_not_painted_is_not_kept(page):
+    tab = page.locator(".t2i-restyle")
+    page.get_by_role("tab", name="Style").click()
+    page.locator("#t2i-restyle-model").select_option("flowers-gan")
+    photo = {"name": "a.png", "mimeType": "image/png", "buffer": png(noise(1, 64, 64))}
+    tab.locator("input[type=file]").set_input_files([photo])
+    tab.locator(".note.error", has_text="no style encoder").wait_for()
+    page.wait_for_timeout(2500)
+    assert tab.locator(".lately").is_hidden() and page.evaluate("localStorage.getItem('t2i-lately-style')") is None
+
+
+def test_photos_in_storage_are_read_as_anybodys_words(page):
+    good = uri(png(Image.new("RGB", (64, 64), "red")))
+    bad = [
+        "http://127.0.0.1:1/spy.png",
+        "javascript:alert(1)",
+        "data:image/svg+xml;base64,PHN2Zy8+",
+        "data:text/html;base64,AAAA",
+        good + '" onerror="alert(2)',
+        uri(png(noise(3, 200, 200))),  # too long
+        "data:image/png;base64,AAAA",  # none
+        uri(png(noise(2, 65, 64))),  # more than S sees
+        uri(png(Image.new("1", (12_000, 12_000)))),  # 144 million pixels in 18 kB
+    ]
+    told = [("nothing", bad), (CAPTION, bad + [good] * 20), ("too much", [good] * 3000)]
+    queries = [urlencode([("caption", words), *[("photo", photo) for photo in photos]]) for words, photos in told]
+    entries = [{"query": query, "picture": PICTURE} for query in queries]
+    page.evaluate("stored => localStorage.setItem('t2i-lately-style', stored)", json.dumps(entries))
+    wanted = []
+    page.on("request", lambda request: wanted.append(request.url))
+    page.reload()
+    page.get_by_role("tab", name="Style").click()
+    tab = page.locator(".t2i-restyle")
+    tab.get_by_label(f"Return to: {CAPTION}").click()
+    tab.locator(".photo").nth(4).wait_for()
+    seen = styled(page, 5)[0]  # of the first eight that look like photos
+    assert len(seen) == 5 and all((decode(one)[..., :3] == (255, 0, 0)).all() for one in seen)
+    tab.get_by_label("Return to: nothing").click()
+    tab.locator(".empty").wait_for()
+    assert tab.get_by_label("Return to: too much").count() == 0
+    assert not any("spy" in address for address in wanted)
+
+
 def test_favourites_are_kept_returned_to_and_removed(page):
     draw(page, CAPTION)
     before = pixels(page)
@@ -162,7 +269,7 @@ def test_storage_is_read_as_anybodys_words(page):
         {"query": hostile, "picture": PICTURE},
         {"query": hostile + "1", "picture": "javascript:alert(3)"},
         {"query": hostile + "2", "picture": PICTURE + '" onerror="alert(4)'},
-        {"query": "x" * 30_000, "picture": PICTURE},
+        {"query": "x" * 300_000, "picture": PICTURE},
         {"query": 5, "picture": PICTURE},
         {"picture": PICTURE},
         None,

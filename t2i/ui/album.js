@@ -3,10 +3,11 @@
 
 const LATELY = 16; // pictures
 const STILL = 2000; // ms
+const KEPT = 250_000; // characters of a query, which may hold photos
 const PICTURE = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
 
 const sound = (entry) =>
-  typeof entry?.query === "string" && entry.query.length <= LONGEST && PICTURE.test(entry.picture);
+  typeof entry?.query === "string" && entry.query.length <= KEPT && PICTURE.test(entry.picture);
 
 // An album in `place`, of the `most` last pictures; `open(query)` brings one back, `changed` hears of every change.
 function album(place, key, most, open, changed = () => {}) {

@@ -2,6 +2,7 @@
 
 const SEEN = 64; // pixels of a side that S sees
 const MOST = 8; // photos, and captions
+const SQUARE = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,30000}$/; // what S sees of a photo
 
 const note = find("#t2i-restyle-note"); // on the captions
 const said = find(".said"); // on photos
@@ -56,7 +57,8 @@ function addPhoto(image) {
   table.tBodies[0].append(line);
 
   const row = { image, line, open, use, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
-  row.ask = follow(server.restyle, () => ({ photo: canvas.toDataURL("image/png"), ...asked() }), (sent, reply, newest) => {
+  row.ask = follow(server.restyle, () => ({ photo: square(row), ...asked() }), (sent, reply, newest) => {
+    if (!rows.includes(row)) return; // removed meanwhile
     remark(note, reply);
     if (reply.error) return;
     cells.forEach((cell, i) => {
@@ -65,6 +67,7 @@ function addPhoto(image) {
       cell.alt = sent.captions[place] ?? "";
     });
     find(".status").textContent = speed(reply);
+    if (newest) remember(reply.pictures[0]);
     if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
   });
   open.addEventListener("click", () => edit(row));
@@ -74,9 +77,15 @@ function addPhoto(image) {
   count();
 }
 
+function remove(row) {
+  row.line.remove();
+  rows.splice(rows.indexOf(row), 1);
+  count();
+}
+
 // The style goes to the tab "Draw", whatever is typed there.
-async function take({ canvas }) {
-  const [photo, model] = [canvas.toDataURL("image/png"), menu.value];
+async function take(row) {
+  const [photo, model] = [square(row), menu.value];
   const { like } = await fetched(server.style, { photo, model }, said);
   if (like) handOver("Draw", { model, like, photo });
 }
@@ -90,14 +99,17 @@ function count() {
   find(".sheet").disabled = !rows.length;
 }
 
-// The square of the photo that S sees: side in photo pixels, centre within reach of the edges.
-function square({ image, x, y, zoom }) {
+// The square of the photo that S sees, as it travels.
+const square = ({ canvas }) => canvas.toDataURL("image/png");
+
+// Where that square lies: left, top and side in photo pixels, its centre within reach of the edges.
+function place({ image, x, y, zoom }) {
   const side = Math.min(image.width, image.height) / zoom;
   return [x * (image.width - side), y * (image.height - side), side];
 }
 
 function see(row) {
-  const [left, top, side] = square(row);
+  const [left, top, side] = place(row);
   const context = row.canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff"; // behind what is transparent
@@ -197,7 +209,7 @@ function move(change) {
     slider.value = edited[name];
     slider.style.setProperty("--at", (2 * (edited[name] - min)) / (max - min) - 1);
   }
-  const [left, top, side] = square(edited);
+  const [left, top, side] = place(edited);
   crop.getContext("2d").drawImage(edited.image, left, top, side, side, 0, 0, crop.width, crop.height);
   see(edited);
 }
@@ -210,17 +222,15 @@ function edit(row) {
 
 dragged(crop, (across, down) => {
   const { image, x, y } = edited;
-  const side = square(edited)[2];
+  const side = place(edited)[2];
   const scale = side / crop.clientWidth; // the picture follows the hand, so the window goes against it
   const by = (pixels, space) => (space > 0 ? (pixels * scale) / space : 0);
   move({ x: x - by(across, image.width - side), y: y - by(down, image.height - side) });
 });
 dialog.addEventListener("click", ({ target }) => {
   if (target.matches(".remove")) {
-    edited.line.remove();
-    rows.splice(rows.indexOf(edited), 1);
+    remove(edited);
     complain(said, "");
-    count();
   }
   if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop
   if (target.matches(".remove")) find(".add").focus(); // the button that opened it is gone
@@ -267,5 +277,26 @@ function restore(query) {
   refresh();
 }
 
-shareable("style", state, restore);
+const link = shareable("style", state, restore);
+
+// ---- Lately keeps, in this browser alone, the squares as well
+
+const remember = recall("style", {
+  query: () => [link.query(), new URLSearchParams(rows.map((row) => ["photo", square(row)]))].join("&"),
+  go: async (query) => {
+    const found = query.getAll("photo").filter((source) => SQUARE.test(source));
+    const images = await Promise.all(found.slice(0, MOST).map(loaded));
+    [...rows].forEach(remove);
+    link.go(query);
+    images.filter(({ width, height }) => width === SEEN && height === SEEN).forEach((image) => addPhoto(image));
+  },
+});
+
+// An image once its size is known, 0×0 if it is broken.
+async function loaded(source) {
+  const image = new Image();
+  await new Promise((done) => Object.assign(image, { onload: done, onerror: done, src: source }));
+  return image;
+}
+
 count();
