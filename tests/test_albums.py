@@ -160,7 +160,7 @@ def test_photos_come_back_under_their_captions_after_a_reload(page):
     assert "photo" not in page.get_by_label("Link", exact=True).input_value()  # which stay with their owner
     tab.get_by_label(f"Forget: {CAPTION} ·").click()
     stored = page.evaluate("() => JSON.parse(localStorage.getItem('t2i-lately-style'))")
-    assert past.count() == 0 and not any("oe+bird" in entry["query"] for entry in stored)
+    assert past.count() == 0 and not any("a+blue+bird" in entry["query"] for entry in stored)
 
 
 def test_a_photo_that_was_not_painted_is_not_kept(page):

@@ -162,7 +162,7 @@ menu.addEventListener("change", () => {
   arrange();
 });
 find(".actions").addEventListener("click", ({ target }) => {
-  if (target.dataset.kind) save(server.film, { ...words(), kind: target.dataset.kind }, find(".said"));
+  if (target.dataset.kind) save(target, server.film, { ...words(), kind: target.dataset.kind }, find(".said"));
 });
 
 // ---- what a link says of this tab: two captions or four, the seed, and the point

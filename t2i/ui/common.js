@@ -127,8 +127,12 @@ async function fetched(verb, request, note) {
   return reply;
 }
 
-async function save(verb, request, note) {
+// One file at a time from a button, which says by being dim that one is under way.
+async function save(button, verb, request, note) {
+  if (button.hasAttribute("aria-disabled")) return;
+  button.setAttribute("aria-disabled", "true");
   const reply = await fetched(verb, request, note);
+  button.removeAttribute("aria-disabled");
   if (reply.file) make("a", { href: reply.file, download: reply.name }).click();
 }
 

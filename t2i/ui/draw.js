@@ -333,7 +333,7 @@ async function enlarge(i) {
 
 dialog.addEventListener("click", ({ target }) => {
   if (target === dialog || target.matches(".close")) dialog.close(); // `dialog` itself is the backdrop
-  if (target.dataset.scale) save(server.png, { ...held, scale: Number(target.dataset.scale) }, words);
+  if (target.dataset.scale) save(target, server.png, { ...held, scale: Number(target.dataset.scale) }, words);
 });
 
 // ---- what a link says of this tab: caption, seed, how far on, styles, a photo's style, which pictures are locked, and
@@ -392,7 +392,7 @@ function markHearts() {
   if (shown) tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(recipe(i)))));
 }
 
-find(".sheet").addEventListener("click", () => {
+find(".sheet").addEventListener("click", ({ target }) => {
   const pictures = favourites.queries().map((query) => new URLSearchParams(query)).map((query) => ({
     model: query.get("model"),
     caption: query.get("caption"),
@@ -401,7 +401,7 @@ find(".sheet").addEventListener("click", () => {
     style: fields(query.get("style"), props.count),
     like: query.get("like"),
   }));
-  save(server.sheet, { pictures }, find(".said"));
+  save(target, server.sheet, { pictures }, find(".said"));
 });
 
 openTab(LINK.get("tab")); // this is the tab that opens first: a link may be for another
