@@ -187,6 +187,20 @@ def test_models_of_other_text_encoders_embed_for_themselves(model, here, monkeyp
     assert np.abs(decode(answer["compared"][1]["pictures"][0]).astype(int) - drawn).max() <= 1
 
 
+def test_a_hint_is_right_of_all_the_models_compared(tiny_networks, tmp_path, monkeypatch):
+    for name, words in (("flowers", "a flower fell"), ("birds", "a market bird"), ("scenes", "")):
+        learned = {"words": words} if words else {}
+        monkeypatch.setenv(f"T2I_{name.upper()}", str(save(tiny_networks, tmp_path / name, **learned)))
+
+    def hint(*models: str) -> str:
+        return Desk("flowers").compare({"caption": "the stock market fell", "models": models})["hint"]
+
+    assert hint("flowers") == "This model knows flowers. It has hardly met “the”, “stock”, “market”."
+    assert hint("flowers", "birds") == "These models know flowers and birds. They have hardly met “the”, “stock”."
+    assert hint("birds", "birds") == "These models know birds. They have hardly met “the”, “stock”, “fell”."
+    assert hint("flowers", "scenes") == ""  # whose words are not recorded
+
+
 @pytest.mark.parametrize("models", [[], "flowers", ["roses"], [None], [["flowers"]], {"flowers": 1}])
 def test_models_that_cannot_be_compared_are_refused_in_words(url, models):
     answer = ask(url, "compare", {"caption": CAPTION, "models": models})

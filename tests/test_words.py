@@ -10,6 +10,7 @@ from tests.screen import free_port, rest, save, served
 
 STRANGE = "the stock market fell"
 HINT = "This model knows flowers. It has hardly met “stock”, “market”, “fell”."
+OF_ALL = "These models know flowers. They have hardly met “stock”, “market”, “fell”."
 KNOWN = frozenset("a red flower with the petals of this is on tip and".split())
 
 
@@ -52,16 +53,16 @@ def learned(tiny_networks, compared, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "tab, words",
+    "tab, words, hint",
     [
-        ("draw", "#t2i-caption"),
-        ("blend", "#t2i-blend-2"),
-        ("style", ".t2i-restyle th textarea >> nth=1"),
-        ("compare", "#t2i-compare-caption"),
-        ("search", "#t2i-words"),
+        ("draw", "#t2i-caption", HINT),
+        ("blend", "#t2i-blend-2", HINT),
+        ("style", ".t2i-restyle th textarea >> nth=1", HINT),
+        ("compare", "#t2i-compare-caption", OF_ALL),
+        ("search", "#t2i-words", HINT),
     ],
 )
-def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned, tab, words):
+def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned, tab, words, hint):
     page = new_page(f"{learned}/?tab={tab}&caption=a+bird&caption=a+blue+bird")
     box = page.locator(words)
     box.wait_for()
@@ -74,9 +75,9 @@ def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned,
     note = page.locator(".note:visible:not(.hint)").first
     assert note.inner_text() == ""
     box.fill(STRANGE)
-    page.locator(".note:visible", has_text=HINT).wait_for()
+    page.locator(".note:visible", has_text=hint).wait_for()
     assert note.get_attribute("class").split()[0] == "note" and "error" not in note.get_attribute("class")
-    page.locator(".live:visible", has_text=HINT).wait_for()
+    page.locator(".live:visible", has_text=hint).wait_for()
     top = box.bounding_box()
     if tab == "blend":  # while the hand moves, the words stay
         page.evaluate(
@@ -87,7 +88,7 @@ def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned,
         for _ in range(5):
             page.get_by_label("Way", exact=True).press("ArrowRight")
             rest(page)
-        assert note.inner_text() == HINT and page.evaluate("window.gone") == 0
+        assert note.inner_text() == hint and page.evaluate("window.gone") == 0
     box.fill("a blue bird")
     page.wait_for_function("note => note.textContent === ''", arg=note.element_handle())
     assert box.bounding_box() == top  # nothing jumps

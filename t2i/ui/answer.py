@@ -73,12 +73,18 @@ def left_out(reasons: list[str]) -> str:
     return " ".join([f"{count} left out.", *dict.fromkeys(reasons)])
 
 
-def hint(strange: list[str], knows: str) -> str:
-    """What to say of captions far from all that the model learnt, by the words strange to it; else nothing."""
+def hint(strange: list[str], knows: list[str]) -> str:
+    """What to say of captions far from all that models learnt, by the words strange to every one; else nothing.
+
+    `knows`: for each model, what it draws.
+    """
     if not strange:
         return ""
     listed = ", ".join(f"“{word}”" for word in strange[:STRANGE])
-    return f"{f'This model knows {knows}. ' if knows else ''}It has hardly met {listed}."
+    known = " and ".join(filter(None, dict.fromkeys(knows)))
+    one = len(knows) == 1
+    met = f"{'It has' if one else 'They have'} hardly met {listed}."
+    return f"{'This model knows' if one else 'These models know'} {known}. {met}" if known else met
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -64,7 +64,7 @@ def compare_tab(desk: Desk) -> None:
 
         Returns:
             compared (for each model: pictures, PNG data URIs; ms, a picture; model; parameters), seeds, note, hint
-            (where the caption is far from what the first model learnt); or error, in words.
+            (where the caption is far from what they all learnt); or error, in words.
         """
         request = {"caption": caption, "seeds": seeds, "models": models}
         return in_words(lambda: desk.compare(request, kind="PNG"))

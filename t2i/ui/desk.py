@@ -70,7 +70,7 @@ class Desk:
         """
         asked = read_drawing(request, self.default)
         drawn = self._draw(asked.model, lambda studio: _drawn(studio, asked), kind)
-        return drawn | {"seeds": asked.seeds} | self._remarks(asked.model, asked.caption)
+        return drawn | {"seeds": asked.seeds} | self._remarks([asked.model], asked.caption)
 
     def match(self, request: object) -> dict:
         """How well each picture of `draw` fits its caption, from 0 to 1; no matches if the model cannot see.
@@ -89,7 +89,9 @@ class Desk:
         """
         asked = read_comparison(request, self.default)
         drawn = [self._draw(one.model, lambda studio: _drawn(studio, one), kind) for one in asked]
-        return {"compared": drawn, "seeds": asked[0].seeds} | self._remarks(asked[0].model, asked[0].caption)
+        return {"compared": drawn, "seeds": asked[0].seeds} | self._remarks(
+            [one.model for one in asked], asked[0].caption
+        )
 
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
@@ -99,7 +101,7 @@ class Desk:
         captions, seed, model = read_blend(request, self.default)
         weights = [_corners(len(captions), *point) for point in read_points(request)]
         drawn = self._draw(model, lambda studio: studio.mix_array(cut(captions), weights, seed), kind)
-        return drawn | self._remarks(model, *captions)
+        return drawn | self._remarks([model], *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict:
         """Draw captions in the style of a photo, each as a data URI.
@@ -109,7 +111,7 @@ class Desk:
         model = read_model(request, self.default)
         captions, photo = read_captions(request), read_photo(request)
         drawn = self._draw(model, lambda studio: studio.restyle_array(photo, cut(captions)), kind)
-        return drawn | self._remarks(model, *captions)
+        return drawn | self._remarks([model], *captions)
 
     def style(self, request: object) -> dict:
         """The style of a photo, for `draw`; `request`: {"photo": as for `restyle`, "model": str}."""
@@ -153,7 +155,7 @@ class Desk:
         model = read_model(request, self.default)
         captions = read_ranked(request, model)
         heard = answer.directions(self._studio(model).embed(cut(captions)))
-        return heard | {"captions": captions} | self._remarks(model, *captions)
+        return heard | {"captions": captions} | self._remarks([model], *captions)
 
     def gallery(self, request: object) -> dict:
         """Pictures that the model draws of its own captions, to be searched, as `see` would see them."""
@@ -217,11 +219,12 @@ class Desk:
             "parameters": studio.parameters,
         }
 
-    def _remarks(self, model: str, *captions: str) -> dict[str, str]:
+    def _remarks(self, models: list[str], *captions: str) -> dict[str, str]:
         """What to say of captions beside their pictures: a note on their length, and a hint where they are strange."""
-        studio = self._studio(model)
-        strange = dict.fromkeys(word for caption in captions for word in studio.strange(caption))
-        return {"note": answer.note(*captions), "hint": answer.hint([*strange], studio.spec.knows)}
+        studios = [self._studio(model) for model in models]
+        found = [dict.fromkeys(word for caption in captions for word in one.strange(caption)) for one in studios]
+        strange = [word for word in found[0] if all(word in words for words in found)]
+        return {"note": answer.note(*captions), "hint": answer.hint(strange, [one.spec.knows for one in studios])}
 
     def _studio(self, model: str) -> t2i.Studio:
         if model not in self._studios:
