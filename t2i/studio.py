@@ -2,6 +2,7 @@
 
 import operator
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from .photo import prepare
 NETWORKS = ("text_encoder", "generator")  # of a checkpoint, what a studio draws with
 EYES = ("style_encoder", "image_encoder")  # and what it sees with, if the model has them
 MOST_STEPS = 256  # pictures of a way
+REMEMBERED = 4096  # seeds: while a person types or drags, they stay
 ROW = 4  # seeds in a row of their plane
 STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the direction
 
@@ -40,8 +42,12 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
 
     Torch seeds its generator with the lower 32 bits: seeds that agree in those have the same noise.
     """
-    rows = (torch.Generator().manual_seed(seed) for seed in _whole(seeds))
-    return torch.stack([torch.randn(GeneratorConfig.noise, generator=g) for g in rows])
+    return torch.stack([_noise(seed) for seed in _whole(seeds)])
+
+
+@lru_cache(REMEMBERED)
+def _noise(seed: int) -> Tensor:
+    return torch.randn(GeneratorConfig.noise, generator=torch.Generator().manual_seed(seed))
 
 
 def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,11 +22,11 @@ class TextEncoderConfig:
 
 def encode(captions: list[str], length: int = 201) -> Tensor:
     """Characters to codes (B, length), uint8: 1 to 70 is a place in `ALPHABET`, 0 any other character or none."""
-    codes = torch.zeros(len(captions), length, dtype=torch.uint8)
+    codes = np.zeros((len(captions), length), np.uint8)
     for row, caption in zip(codes, captions):
         text = caption.lower()[:length]
-        row[: len(text)] = torch.tensor([ALPHABET.find(c) + 1 for c in text], dtype=torch.uint8)
-    return codes
+        row[: len(text)] = [ALPHABET.find(c) + 1 for c in text]
+    return torch.from_numpy(codes)
 
 
 class TextEncoder(nn.Module):

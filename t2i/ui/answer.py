@@ -15,16 +15,26 @@ from .request import LIKE_STEP, READ
 STRANGE = 3  # words of a hint
 
 
-def pictures(drawn: list[Image.Image], kind: str) -> list[str]:
-    """Pictures as data URIs of this kind, "JPEG" or "PNG"."""
+def pictures(pixels: np.ndarray, kind: str) -> list[str]:
+    """Pixels (N, H, W, 3) as data URIs of this kind, "JPEG" or "PNG"."""
     # Whole colour resolution: the page enlarges these pictures four times.
     options = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     uris = []
-    for picture in drawn:
+    for picture in _images(pixels, kind):
         buffer = io.BytesIO()
         picture.save(buffer, kind, **options)
         uris.append(_uri(buffer.getvalue(), kind.lower()))
     return uris
+
+
+def _images(pixels: np.ndarray, kind: str) -> list[Image.Image]:
+    if kind != "JPEG":
+        return [Image.fromarray(one) for one in pixels]
+    # Four bytes a pixel, as Pillow keeps them, are not copied for each picture: a copy gives the interpreter away and
+    # has to wait for it among all visitors.
+    padded = np.zeros((*pixels.shape[:3], 4), np.uint8)
+    padded[..., :3] = pixels
+    return [Image.frombuffer("RGBX", one.shape[1::-1], one, "raw", "RGBX", 0, 1) for one in padded]
 
 
 def png(pixels: np.ndarray, made: dict, name: str) -> dict[str, str]:

@@ -213,7 +213,7 @@ class Desk:
         pixels = job(studio)
         seconds = time.perf_counter() - start
         return {
-            "pictures": answer.pictures([Image.fromarray(one) for one in pixels], kind),
+            "pictures": answer.pictures(pixels, kind),
             "ms": round(1000 * seconds / len(pixels), 2),
             "model": MODELS[model].title,
             "parameters": studio.parameters,
@@ -275,9 +275,10 @@ def _matches(studio: t2i.Studio, asked: Drawing) -> list[float]:
 
 def _gallery(studio: t2i.Studio) -> dict:
     captions = [caption for caption in own(studio.spec) for _ in DRAWN]
-    pictures = studio.draw(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
-    drawn = {"pictures": answer.pictures(pictures, "JPEG"), "captions": captions}
-    return drawn | answer.directions(studio.index(pictures)) | {"fit": studio.fit}
+    pixels = studio.draw_array(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
+    drawn = {"pictures": answer.pictures(pixels, "JPEG"), "captions": captions}
+    directions = answer.directions(studio.index([Image.fromarray(one) for one in pixels]))
+    return drawn | directions | {"fit": studio.fit}
 
 
 def _corners(count: int, across: float, down: float) -> list[float]:
