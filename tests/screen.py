@@ -101,6 +101,18 @@ def same(one, two) -> np.ndarray:
     return (one == two).all(axis=(1, 2, 3))
 
 
+def begun(page):
+    """Wait until the tab "Style" shows the picture it begins with, and mark its row, which the first photo replaces."""
+    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    page.evaluate("document.querySelector('.t2i-restyle tbody tr').dataset.begun = ''")
+
+
+def photo_painted(page):
+    """Wait until the first photo on the tab "Style" is painted, and what that tab begins with is gone."""
+    page.locator("[data-begun]").wait_for(state="detached")
+    page.locator(".t2i-restyle td img[src^='data:image/jpeg']").first.wait_for()
+
+
 def decode(uri: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import ask, decode, pixels, rest, same, seeds, settle
+from tests.screen import ask, begun, decode, photo_painted, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird"
 PICTURE = "data:image/jpeg;base64,AAAA"
@@ -145,8 +145,10 @@ def test_photos_come_back_under_their_captions_after_a_reload(page):
     past.wait_for()
     page.reload()
     page.get_by_role("tab", name="Style").click()
+    begun(page)
     tab.get_by_label("Caption 1", exact=True).fill("an oak")
     tab.locator("input[type=file]").set_input_files(files[:1])
+    photo_painted(page)
     assert styled(page, 6)[0] == seen[:1]
     past.click()
     page.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 8")
@@ -163,9 +165,12 @@ def test_photos_come_back_under_their_captions_after_a_reload(page):
     assert past.count() == 0 and not any("a+blue+bird" in entry["query"] for entry in stored)
 
 
-def test_a_photo_that_was_not_painted_is_not_kept(page):
+def test_what_style_begins_with_or_could_not_paint_is_not_kept(page):
     tab = page.locator(".t2i-restyle")
     page.get_by_role("tab", name="Style").click()
+    begun(page)
+    page.wait_for_timeout(2500)
+    assert tab.locator(".lately").is_hidden()
     page.locator("#t2i-restyle-model").select_option("flowers-gan")
     photo = {"name": "a.png", "mimeType": "image/png", "buffer": png(noise(1, 64, 64))}
     tab.locator("input[type=file]").set_input_files([photo])
@@ -201,7 +206,8 @@ def test_photos_in_storage_are_read_as_anybodys_words(page):
     seen = styled(page, 5)[0]  # of the first eight that look like photos
     assert len(seen) == 5 and all((decode(one)[..., :3] == (255, 0, 0)).all() for one in seen)
     tab.get_by_label("Return to: nothing").click()
-    tab.locator(".empty").wait_for()
+    page.wait_for_function("document.querySelectorAll('.t2i-restyle tbody tr').length === 1")
+    assert styled(page, 1)[0][0] not in seen  # what the page begins with
     assert tab.get_by_label("Return to: too much").count() == 0
     assert not any("spy" in address for address in wanted)
 

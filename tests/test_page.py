@@ -21,7 +21,7 @@ from t2i.ui import LOOK, create_demo
 from t2i.ui.desk import Desk
 from t2i.ui.page import TABS
 from t2i.ui.request import COUNT
-from tests.screen import ask, decode, note, pixels, same, save, seeds, settle
+from tests.screen import ask, begun, decode, note, photo_painted, pixels, same, save, seeds, settle
 
 CAPTION = "a flower with pink petals"
 
@@ -462,9 +462,10 @@ def test_a_film_of_another_kind_is_refused(url, kind):
 def styles(page, tmp_path):
     """The page on its tab "Style", with one photo."""
     page.get_by_role("tab", name="Style").click()
+    begun(page)
     Image.effect_noise((120, 80), 90).convert("RGB").save(tmp_path / "photo.png")
     page.locator(".t2i-restyle input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    photo_painted(page)
     return page
 
 
@@ -568,12 +569,14 @@ def test_what_the_model_draws_is_offered_once_the_tab_is_open(page, model):
     page.locator(".offered button:enabled").nth(5).wait_for()
     assert any('"seeds":[6]' in data for data in asked)
     offered = page.locator(".offered img").evaluate_all("images => images.map(image => image.src)")
+    begun(page)
+    assert np.abs(decode(photo_of(page))[..., :3].astype(int) - decode(offered[0])).max() <= 1  # the first is there
     examples = MODELS["flowers"].examples
     drawn = t2i.load(model).draw_array(examples, range(1, len(examples) + 1))
     for uri, wanted in zip(offered, drawn, strict=True):
         assert np.abs(decode(uri).astype(int) - wanted).mean() < 8  # a JPEG of it
     page.get_by_label(f"Add what is drawn of: {examples[3]}").click()
-    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    photo_painted(page)
     assert np.abs(decode(photo_of(page))[..., :3].astype(int) - decode(offered[3])).max() <= 1
     page.locator("#t2i-restyle-model").select_option("flowers-gan")
     page.wait_for_selector(".offered button:enabled")
@@ -599,6 +602,7 @@ def camera(page):
     page.context.grant_permissions(["camera"])
     page.evaluate(KEEP_STREAMS)
     page.get_by_role("tab", name="Style").click()
+    begun(page)
     return page
 
 
@@ -613,7 +617,7 @@ def test_a_photo_is_taken_with_the_camera_which_is_then_off(camera):
     found = Axe().run(camera, ".camera", {"resultTypes": ["violations"]}).response["violations"]
     assert not [one["id"] for one in found]
     camera.keyboard.press("Enter")
-    camera.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
+    photo_painted(camera)
     assert states(camera) == ["ended"] and camera.locator(".camera").is_hidden()
     red, green, blue = decode(photo_of(camera))[..., :3].reshape(-1, 3).mean(0)
     assert green > 100 > max(red, blue)  # Chromium's camera sees a green field

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import decode, rest
+from tests.screen import begun, decode, rest
 
 TABS = ["Style", "Search"]
+OWN = ".t2i-restyle tr:not([data-begun]) .photo canvas"
 
 # Drag files over a place of the page and drop them, or paste them; tells whether the page took the event as its own.
 BRING = """([how, selector, files]) => {
@@ -48,13 +49,15 @@ def tab(page, request):
     for name in [*TABS, request.param]:  # both have been open: the hidden one must take nothing
         page.get_by_role("tab", name=name).click()
         rest(page)
+        if name == "Style":
+            begun(page)
     return page, request.param
 
 
 def seen(page, name: str) -> list[np.ndarray]:
     """The squares of 64 pixels that a tab has of one's photos, in the order in which they came."""
     if name == "Style":
-        uris = page.locator(".photo canvas").evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
+        uris = page.locator(OWN).evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
     else:
         found = page.locator(".found li:not([hidden]) img[src^='data:image/png']")
         uris = [uri for _, uri in sorted(found.evaluate_all("all => all.map((one) => [one.alt, one.src])"))]
@@ -66,7 +69,7 @@ def bring(page, how: str, files: list, place: str = "body") -> bool:
 
 
 def comes(page, name: str, count: int) -> None:
-    each = {"Style": ".photo canvas", "Search": ".found li:not([hidden]) img[src^='data:image/png']"}[name]
+    each = {"Style": OWN, "Search": ".found li:not([hidden]) img[src^='data:image/png']"}[name]
     page.wait_for_function("([each, count]) => document.querySelectorAll(each).length === count", arg=[each, count])
     rest(page)
 

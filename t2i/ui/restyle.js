@@ -36,8 +36,10 @@ function asked() {
 // ---- photos: a row each
 
 const rows = [];
+let sample; // the row that the page begins with, until a person adds a photo
 
 function addPhoto(image) {
+  if (rows.includes(sample)) remove(sample);
   if (rows.length >= MOST) return complain(said, `${MOST} photos are the most. Remove one first.`);
   const line = make("tr");
   const head = make("th", { scope: "row" });
@@ -67,7 +69,7 @@ function addPhoto(image) {
       cell.alt = sent.captions[place] ?? "";
     });
     find(".status").textContent = speed(reply);
-    if (newest) remember(reply.pictures[0]);
+    if (newest && !begun()) remember(reply.pictures[0]);
     if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
   });
   open.addEventListener("click", () => edit(row));
@@ -75,7 +77,11 @@ function addPhoto(image) {
   rows.push(row);
   see(row);
   count();
+  return row;
 }
+
+// What the page begins with comes anew with each visit, and need not be kept.
+const begun = () => rows.includes(sample) && columns.every(({ value }) => !value || isExample(value));
 
 function remove(row) {
   row.line.remove();
@@ -133,11 +139,13 @@ function offered(caption, i) {
   button.disabled = true;
   button.append(picture);
   button.addEventListener("click", async () => addPhoto(await createImageBitmap(picture)));
-  follow(server.draw, () => request, (_, reply) => {
+  follow(server.draw, () => request, async (_, reply) => {
     if (reply.error && !reply.busy) complain(said, reply.error);
     if (reply.error) return;
     picture.src = reply.pictures[0];
     button.disabled = false;
+    const image = await loaded(picture.src);
+    if (i === 0 && rows.every((row) => row === sample)) sample = addPhoto(image);
   })();
   return button;
 }
@@ -216,6 +224,7 @@ function move(change) {
 
 function edit(row) {
   edited = row;
+  if (row === sample) sample = null; // it is the person's own from now on
   dialog.showModal();
   move({});
 }
