@@ -1,7 +1,7 @@
-"""People who type at once, over real HTTP to the real app on this machine: requests gathered, and one at a time.
+"""People who type at once, over real HTTP to the real app on this machine.
 
-Two apps run, which differ in that alone, and take turns (A B A B). The simulated people run beside them, on the same
-cores.
+It gathers requests, answers one at a time, or is there twice, with half of the people and of the cores each. The three
+take turns (A B C A B C). The simulated people run beside them, on the same cores.
 """
 
 import http.client
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each app
 KEY = 0.18  # seconds between two keystrokes: 66 words a minute
 RETRY = 1.0  # seconds until the page asks again after a refusal
 SEEDS = 16
+WAYS = ("gathered", "alone", "two copies")
 WORDS = "a the flower petals with pink red yellow white purple center long thin round green leaves and stamen".split()
 
 # The app as `python app.py` runs it, with at most so many pictures drawn together: 1 is one request at a time.
@@ -41,18 +43,20 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 
 
 def run(model: str, clients: tuple[int, ...] = CLIENTS, seconds: float = SECONDS) -> dict:
-    """Throughput and delays for each number of people, gathered and not."""
-    started = App(model, MOST), App(model, 1)  # both at once: it takes a while
-    with started[0] as gathered, started[1] as alone:
-        apps = {"gathered": gathered, "alone": alone}
-        for app in apps.values():
-            _crowd(app, 2, min(seconds, 2.0))  # warm-up
+    """Throughput and delays for each number of people and way of serving them."""
+    half = max(1, usable_cores() // 2)
+    started = [App(model, MOST), App(model, 1), *(App(model, MOST, half) for _ in range(2))]  # at once: it takes long
+    with ExitStack() as stack:
+        gathered, alone, *copies = [stack.enter_context(app) for app in started]
+        served = dict(zip(WAYS, ([gathered], [alone], copies)))
+        for apps in served.values():
+            _crowd(apps, 2, min(seconds, 2.0))  # warm-up
         rows = []
         for people in clients:
-            turns = {name: [] for name in apps}
+            turns = {name: [] for name in served}
             for _ in range(TURNS):
-                for name, app in apps.items():
-                    turns[name].append(_crowd(app, people, seconds))
+                for name, apps in served.items():
+                    turns[name].append(_crowd(apps, people, seconds))
             rows.append({"people": people} | {name: _figures(found, seconds) for name, found in turns.items()})
     return {
         "model": Path(model).name,
@@ -74,7 +78,7 @@ def table(figures: dict) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for row in figures["crowds"]:
-        for name in ("gathered", "alone"):
+        for name in WAYS:
             f = row[name]
             lines.append(
                 f"| {row['people']} | {name} | {f['answers_a_second']} | {f['median_ms']} ms | {f['p95_ms']} ms "
@@ -84,9 +88,12 @@ def table(figures: dict) -> str:
 
 
 class App:
-    """`app.py` on a free port of this machine, in a process of its own, until the block ends."""
+    """`app.py` on a free port of this machine, in a process of its own, until the block ends.
 
-    def __init__(self, model: str, most: int):
+    `most` pictures are drawn together, in so many `threads`, or in as many as the app itself chooses.
+    """
+
+    def __init__(self, model: str, most: int, threads: int | None = None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -94,6 +101,8 @@ class App:
         if not (root / "app.py").exists():
             raise InputError("`bench crowd` needs app.py beside t2i/: run it in a copy of the repository")
         environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "T2I_FLOWERS": str(checkpoint.resolve(model))}
+        if threads:
+            environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(
             [sys.executable, "-c", APP, str(root / "app.py"), str(most)],
             cwd=root,
@@ -180,14 +189,16 @@ class _Turn:
     processor_seconds: float
 
 
-def _crowd(app: App, people: int, seconds: float) -> _Turn:
-    crowd, before = [_Person(app, number) for number in range(people)], app.processor_seconds()
+def _crowd(apps: list[App], people: int, seconds: float) -> _Turn:
+    """People at one app, or each at one of several."""
+    crowd = [_Person(apps[number % len(apps)], number) for number in range(people)]
+    before = sum(app.processor_seconds() for app in apps)
     with ThreadPoolExecutor(people) as threads:
         list(threads.map(lambda person: person.type(seconds), crowd))
     delays = [delay for person in crowd for delay in person.delays]
     if not delays:
         raise InputError(f"nobody had an answer within {seconds} seconds")
-    return _Turn(delays, sum(person.refused for person in crowd), app.processor_seconds() - before)
+    return _Turn(delays, sum(person.refused for person in crowd), sum(app.processor_seconds() for app in apps) - before)
 
 
 def _figures(turns: list[_Turn], seconds: float) -> dict:

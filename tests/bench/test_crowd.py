@@ -19,17 +19,17 @@ def apps(tiny_networks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     checkpoint.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
     with ExitStack() as stack:
-        started = {most: crowd.App(str(folder), most) for most in (MOST, 1)}
+        started = {most: crowd.App(str(folder), most, threads) for most, threads in ((MOST, None), (1, 1))}
         yield {most: stack.enter_context(app) for most, app in started.items()}
 
 
 def test_a_crowd_types_and_is_measured(apps, monkeypatch):
-    monkeypatch.setattr(crowd, "App", lambda model, most: nullcontext(apps[most]))
+    monkeypatch.setattr(crowd, "App", lambda model, most, threads=None: nullcontext(apps[most]))
     figures = crowd.run("tiny", clients=(1, 3), seconds=1.5)
     assert [row["people"] for row in figures["crowds"]] == [1, 3]
     told = crowd.table(figures)
     for row in figures["crowds"]:
-        for name in ("gathered", "alone"):
+        for name in ("gathered", "alone", "two copies"):
             found = row[name]
             assert found["processor_ms"] > 0 or not Path("/proc").exists()
             assert found["answers_a_second"] > 0 and 0 < found["median_ms"] <= found["p95_ms"]
@@ -77,4 +77,4 @@ def test_an_app_that_fails_ends_the_benchmark(monkeypatch):
     app = SimpleNamespace(connect=lambda: connection, draw=lambda *_: {"error": "Something went wrong on the server."})
     app.processor_seconds = lambda: 0.0
     with pytest.raises(InputError, match="Something went wrong"):
-        crowd._crowd(app, 2, 0.3)
+        crowd._crowd([app], 2, 0.3)
