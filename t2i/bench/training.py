@@ -1,12 +1,14 @@
-"""How much faster a step of `train gan` is than the same step written plainly, in eager float32.
+"""How much faster a step of `train gan` is than the same step written plainly, in eager float32, and by what.
 
-Both take turns in one run. The plain one runs each pair of pictures and captions through D on its own, in the
-networks' own memory layout, with an unfused Adam; both are the paper's training, with nothing beside its losses.
+All take turns in one run. The plain one runs each pair of pictures and captions through D on its own, in the
+networks' own memory layout, with an unfused Adam; the next have one thing more each, up to `train gan`'s own step. All
+are the paper's training, with nothing beside its losses.
 """
 
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -16,27 +18,44 @@ from ..machine import processor, usable_cores
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from ..training.gan import GanTraining, Trainer
 from ..training.losses import mix
+from ..training.run import half_precision
 
 BATCH, ROUNDS, WARM_UP = 64, 12, 3
+LADDER = {  # the plain step, and what more it has
+    "plain": (),
+    "channels-last": (True,),
+    "and bfloat16": (True, True),
+    "and fused Adam": (True, True, True),
+}
 
 
-def plain(width: int, device: str) -> tuple[Callable[..., None], tuple[Generator, Discriminator]]:
-    """One step of GAN-INT-CLS as Algorithm 1 reads, and the networks that it trains."""
-    g = Generator(GeneratorConfig(width=width)).to(device).train()
-    d = Discriminator(DiscriminatorConfig(width=width)).to(device).train()
-    adam_d, adam_g = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), foreach=False) for n in (d, g))
+def plain(
+    width: int, device: str, last: bool = False, half: bool = False, fused: bool = False
+) -> tuple[Callable[..., None], tuple[Generator, Discriminator]]:
+    """One step of GAN-INT-CLS as Algorithm 1 reads, and the networks that it trains.
+
+    `last`: channels-last in memory; `half`: bfloat16 where the hardware computes in it; `fused`: Adam in one pass.
+    """
+    layout = torch.channels_last if last else torch.contiguous_format
+    g = Generator(GeneratorConfig(width=width)).to(device, memory_format=layout).train()
+    d = Discriminator(DiscriminatorConfig(width=width)).to(device, memory_format=layout).train()
+    way = {"fused": True} if fused else {"foreach": False}
+    adam_d, adam_g = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), **way) for n in (d, g))
+    precision = half_precision(device) if half else nullcontext()
     softplus = torch.nn.functional.softplus
 
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
-        captions = torch.cat([h, mix(h)])
-        drawn = g(z, captions)
-        fakes = [d(part, h[: len(part)]) for part in drawn.detach().split(len(h))]
-        false = (softplus(d(x, wrong)).mean() + softplus(torch.cat(fakes)).mean()) / 2
-        loss = softplus(-d(x, h)).mean() + false
+        with precision:
+            captions = torch.cat([h, mix(h)])
+            drawn = g(z, captions)
+            fakes = [d(part, h[: len(part)]) for part in drawn.detach().split(len(h))]
+            false = (softplus(d(x, wrong)).mean() + softplus(torch.cat(fakes)).mean()) / 2
+            loss = softplus(-d(x, h)).mean() + false
         adam_d.zero_grad()
         loss.backward()
         adam_d.step()
-        loss = sum(softplus(-d(*part)).mean() for part in zip(drawn.split(len(h)), captions.split(len(h))))
+        with precision:
+            loss = sum(softplus(-d(*part)).mean() for part in zip(drawn.split(len(h)), captions.split(len(h))))
         adam_g.zero_grad()
         loss.backward()
         adam_g.step()
@@ -45,7 +64,7 @@ def plain(width: int, device: str) -> tuple[Callable[..., None], tuple[Generator
 
 
 def run(model: str = "flowers") -> dict:
-    """Images a second of both, by the medians of their steps, at the width of this model's generator."""
+    """Images a second of each, by the medians of their steps, at the width of this model's generator."""
     width = checkpoint.read(checkpoint.resolve(model), "generator")["generator"].config.width
     device = "cuda" if torch.cuda.is_available() else "cpu"
     random = torch.Generator().manual_seed(0)
@@ -54,7 +73,8 @@ def run(model: str = "flowers") -> dict:
     batch = [part.to(device) for part in (x, h, wrong, z)]
     config = GanTraining("", "", "", width=width, perception=False, diversity=0, information=0)
     trainer = Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
-    steps = {"plain": plain(width, device)[0], "ours": lambda *batch: trainer.step(*batch, epoch=0)}
+    steps = {name: plain(width, device, *more)[0] for name, more in LADDER.items()}
+    steps["and photos seen once, D without gradients in the turn of G"] = lambda *batch: trainer.step(*batch, epoch=0)
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(WARM_UP + ROUNDS):
         for name, step in steps.items():
@@ -70,10 +90,13 @@ def run(model: str = "flowers") -> dict:
 
 def table(figures: dict) -> str:
     """The figures in words."""
-    plain, ours = (figures["images_a_second"][name] for name in ("plain", "ours"))
-    machine = figures["machine"]
-    return (
-        f"a step of GAN-INT-CLS, n = {figures['width']}, batch {figures['batch']}: "
-        f"plain float32 {plain:.0f} images a second, here {ours:.0f}, {ours / plain:.2f} times as fast\n"
-        f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, torch {torch.__version__}"
-    )
+    machine, speeds = figures["machine"], figures["images_a_second"]
+    lines = [
+        f"a step of GAN-INT-CLS, n = {figures['width']}, batch {figures['batch']}, on {machine['processor']}, "
+        f"{machine['threads']} threads, {machine['device']}, torch {torch.__version__}",
+        "",
+        "| step | images a second | times the plain one |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {name} | {speed:.0f} | {speed / speeds['plain']:.2f} |" for name, speed in speeds.items()]
+    return "\n".join(lines)
