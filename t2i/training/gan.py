@@ -195,13 +195,14 @@ class Trainer:
         return found
 
     def _style(self, z: Tensor, h: Tensor) -> dict[str, tuple[Tensor, float]]:
-        """What noise has to do, on two pictures of every eighth caption that G draws: losses and their weights."""
+        """What noise has to do, on two pictures of every eighth caption, or of eight: losses and their weights."""
         config = self.config
         if not (config.diversity or config.information or config.styles):
             return {}
         if "int" in config.objective:  # taught at people's captions alone, noise did nothing halfway
             h = torch.cat([h, mix(h)])
-        twice = h[::8].repeat(2, 1)
+        every = min(8, max(1, len(h) // 8))  # of few pictures a correlation would be chance
+        twice = h[::every][: len(z) // 2].repeat(2, 1)
         z = z[: len(twice)]
         pictures = self.generator(z, twice)
         return {
