@@ -1,14 +1,15 @@
 """Write `requirements.lock`, the app's whole requirements with hashes, and `LICENSES.md`: `python -m examples.lock`.
 
-As pip resolves `requirements.txt` on this machine, where it is installed. torch is left out of the lock, for
-it comes in many builds of one version.
+The versions are those that are installed here, with which the tests pass. torch is left out of the lock, for it comes
+in many builds of one version.
 """
 
 import json
 import re
 import subprocess
 import sys
-from importlib.metadata import metadata
+import tempfile
+from importlib.metadata import distributions, metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -25,10 +26,13 @@ Written by `python -m examples.lock`, as the packages themselves declare.
 
 
 def resolved() -> dict:
-    """pip's own report of what it would install."""
-    options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    command = [sys.executable, "-m", "pip", "install", *options, "-r", str(ROOT / "requirements.txt")]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    """pip's own report of what it would install, of the versions that are here."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as versions:
+        versions.writelines(f"{one.name}=={one.version}\n" for one in distributions() if one.name != "t2i")
+        versions.flush()
+        options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--constraint", versions.name]
+        command = [sys.executable, "-m", "pip", "install", *options, "-r", str(ROOT / "requirements.txt")]
+        return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def licence(name: str) -> str:

@@ -27,8 +27,13 @@ def blend_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), note, hint (where a sentence is far from what the model learnt), ms (a picture),
-            model, parameters; or error, in words.
+            pictures: PNG data URIs
+            note: what was left out of the sentences
+            hint: that a sentence is far from what the model learnt
+            ms: milliseconds a picture
+            model: the name of what drew
+            parameters: how many numbers it learnt
+            error: what was wrong, in words, instead of all else
         """
         request = {"captions": captions, "at": at, "seed": seed, "model": model}
         return in_words(lambda: desk.blend(request, kind="PNG"))

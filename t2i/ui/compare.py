@@ -63,8 +63,11 @@ def compare_tab(desk: Desk) -> None:
             models: up to 4 names of models, else those of the paper's four objectives.
 
         Returns:
-            compared (for each model: pictures, PNG data URIs; ms, a picture; model; parameters), seeds, note, hint
-            (where the caption is far from what they all learnt); or error, in words.
+            compared: for each model what draw answers: pictures, ms, model and parameters
+            seeds: of the pictures
+            note: what was left out of the caption
+            hint: that the caption is far from what all of them learnt
+            error: what was wrong, in words, instead of all else
         """
         request = {"caption": caption, "seeds": seeds, "models": models}
         return in_words(lambda: desk.compare(request, kind="PNG"))

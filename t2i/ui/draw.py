@@ -39,14 +39,19 @@ def draw_tab(desk: Desk) -> None:
             seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
             style: numbers from -1 to 1, the page's sliders from above; 0 leaves a picture as it is.
             model: a name from the page's model menu.
-            at: a point [across, down] from 0 to 1 for each seed, how far on from it on the plane of seeds, where they
-                lie in rows of four: 1 across is the next seed, 1 down the fourth next.
+            at: a point [across, down] from 0 to 1 for each seed: how far on towards the next seed, and the fourth next.
             like: a photo's style, as `restyle` tells it: the seeds then add what it leaves open.
 
         Returns:
-            pictures (PNG data URIs), matches (how probably each fits the caption, from 0 to 1; none if the model
-            cannot see), seeds, note, hint (where the caption is far from what the model learnt), ms (a picture), model,
-            parameters; or error, in words.
+            pictures: PNG data URIs
+            matches: how probably each fits the caption, from 0 to 1
+            seeds: of the pictures
+            note: what was left out of the caption
+            hint: that the caption is far from what the model learnt
+            ms: milliseconds a picture
+            model: the name of what drew
+            parameters: how many numbers it learnt
+            error: what was wrong, in words, instead of all else
         """
         request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at, "like": like}
         return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))

@@ -30,8 +30,14 @@ def restyle_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            pictures (PNG data URIs), like (the photo's style, for `draw`), note, hint (where a caption is far from
-            what the model learnt), ms (a picture), model, parameters; or error, in words.
+            pictures: PNG data URIs
+            like: the photo's style, for draw
+            note: what was left out of the captions
+            hint: that a caption is far from what the model learnt
+            ms: milliseconds a picture
+            model: the name of what drew
+            parameters: how many numbers it learnt
+            error: what was wrong, in words, instead of all else
         """
         request = {"photo": photo, "captions": captions, "model": model}
         return in_words(lambda: desk.restyle(request, kind="PNG") | desk.style(request))

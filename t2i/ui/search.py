@@ -25,13 +25,14 @@ def search_tab(desk: Desk) -> None:
 
         Args:
             caption: what to look for, in English; 201 characters are read.
-            photos: up to 64 PNG, JPEG or WebP pictures of at most 1024×1024 pixels, as data URIs, of 8 MB together;
-                their central squares are seen, at 64×64.
+            photos: up to 64 PNGs, JPEGs or WebPs, 1024×1024 pixels each and 8 MB together at most, as data URIs.
             model: a name from the page's model menu.
 
         Returns:
-            found (the best first: photo, its place in the list from 0; match, how probably it fits, from 0 to 1),
-            note, model; or error, in words.
+            found: the best first, each with photo (its place in the list, from 0) and match (from 0 to 1)
+            note: what was left out of the caption
+            model: the name of what looked
+            error: what was wrong, in words, instead of all else
         """
         return in_words(lambda: desk.search({"caption": caption, "photos": photos, "model": model}))
 
@@ -44,7 +45,10 @@ def search_tab(desk: Desk) -> None:
             model: a name from the page's model menu.
 
         Returns:
-            found (the best first: caption; match, how probably it fits, from 0 to 1), note, model; or error, in words.
+            found: the best first, each with caption and match (from 0 to 1)
+            note: what was left out of the captions
+            model: the name of what looked
+            error: what was wrong, in words, instead of all else
         """
         return in_words(lambda: desk.describe({"photo": photo, "captions": captions, "model": model}))
 
