@@ -614,6 +614,9 @@ def test_a_photo_is_taken_with_the_camera_which_is_then_off(camera):
     camera.get_by_role("button", name="Take a photo").click()
     camera.wait_for_function("document.activeElement.textContent === 'Take the photo'")
     assert states(camera) == ["live"]
+    seen, words = camera.locator("video").bounding_box(), camera.locator(".camera .note").bounding_box()
+    shoot = camera.get_by_role("button", name="Take the photo").bounding_box()
+    assert seen["y"] + seen["height"] <= words["y"] and words["y"] + words["height"] <= shoot["y"]
     found = Axe().run(camera, ".camera", {"resultTypes": ["violations"]}).response["violations"]
     assert not [one["id"] for one in found]
     camera.keyboard.press("Enter")
