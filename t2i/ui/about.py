@@ -42,6 +42,7 @@ def card(model: object) -> str:
     except (InputError, OSError, ValueError):
         return "This model has no card here."
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)  # the front matter
-    text = re.sub(r"!\[([^][]*)\]\(([^)]{0,300})\)", r"*\1: \2*", text)  # a picture by its name
+    text = re.sub(r"<!--[^<>]{0,300}-->\n?", "", text)  # marks for programs
+    text = re.sub(r"!\[([^][]*)\]\([^)]{0,300}\)", r"*Picture, not shown here: \1*", text)
     text = text.replace("![", "[").replace("<", "&lt;")
     return re.sub(r"\[([^][]*)\]\((?!https://)[^)]{0,300}\)", r"\1", text)
