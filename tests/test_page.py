@@ -509,6 +509,23 @@ def test_the_crop_is_chosen_and_a_photo_removed(styles):
     assert painted(styles) == [] and styles.locator(".empty").is_visible()
 
 
+def test_a_photo_shows_that_the_keyboard_is_on_it(styles):
+    box = styles.locator(".photo").bounding_box()
+    around = {"x": box["x"] - 4, "y": box["y"] - 4, "width": box["width"] + 8, "height": box["height"] + 8}
+
+    def seen() -> np.ndarray:
+        painted(styles)
+        return np.asarray(Image.open(io.BytesIO(styles.screenshot(clip=around))).convert("RGB"), int)
+
+    rest, accent = seen(), [176, 34, 95]
+    styles.get_by_label("Caption 6").press("Tab")
+    assert styles.evaluate("document.activeElement.className") == "photo"
+    focused = seen()
+    ring = (focused == accent).all(-1)
+    assert ring.sum() > 4 * box["width"] and not (rest == accent).all(-1).any()
+    assert (np.abs(focused - rest).sum(-1) > 100)[ring].all()
+
+
 def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     """In the tab Draw, with whatever is typed there; link, PNG, favourites and history say so."""
     plain = pixels(styles)
