@@ -11,7 +11,7 @@ from t2i.models import TextEncoder
 from t2i.ui import LOOK, create_demo
 from t2i.ui.compare import figures
 from t2i.ui.desk import Desk
-from tests.screen import ask, decode, rest, save
+from tests.screen import ask, decode, pixels, rest, save, seeds, settle
 from tests.test_share import link_of, query
 
 CAPTION = "a flower with pink petals"
@@ -96,6 +96,32 @@ def test_a_model_goes_on_to_draw(compare):
     compare.wait_for_function("document.querySelector('.t2i-draw .status').textContent.includes('Flowers, GAN-INT ·')")
     assert compare.locator("#t2i-model").input_value() == "flowers-gan-int"
     assert compare.get_by_label("Caption", exact=True).input_value() == CAPTION
+
+
+def test_sixteen_are_drawn_of_what_was_looked_at_and_the_focus_goes_along(compare):
+    draw, button = compare.get_by_role("tab", name="Draw"), compare.get_by_label("Draw sixteen with GAN", exact=True)
+    draw.click()
+    compare.locator("#t2i-model").select_option("flowers-gan")
+    compare.locator("#t2i-style-1").press("End")  # which is not what Compare shows
+    settle(compare)
+    compare.get_by_role("tab", name="Compare").click()
+    type_in(compare, CAPTION, 1)
+    compare.locator("#t2i-compare-seed").fill("40")
+    compare.wait_for_function(SAID, arg=f"Seed 40 by 4 models: {CAPTION}")
+    five = columns(compare)[0]
+    button.press("Enter")
+    compare.locator(".grid:visible").wait_for()
+    sixteen = pixels(compare)
+    assert (distance(sixteen[:5], five) < 2).all() and seeds(compare) == [*range(40, 56)]
+    assert compare.evaluate("document.activeElement.textContent.trim()") == "Draw"
+
+
+def test_without_words_there_is_nothing_to_draw_sixteen_of(compare):
+    button = compare.get_by_label("Draw sixteen with GAN", exact=True)
+    compare.locator("#t2i-compare-caption").fill("  ")
+    assert button.is_disabled()
+    type_in(compare, CAPTION, 1)
+    assert button.is_enabled()
 
 
 def test_a_link_opens_compare_where_it_was(compare, new_page):

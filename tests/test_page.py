@@ -531,6 +531,7 @@ def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     plain = pixels(styles)
     styles.get_by_label("Use in Draw: the style of photo 1").click()
     styles.locator(".like").wait_for()
+    assert styles.evaluate("document.activeElement.textContent.trim()") == "Draw"
     painted = pixels(styles)
     assert not same(plain, painted).any()
     assert styles.locator(".like img").get_attribute("src").startswith("data:image/png")
@@ -787,7 +788,10 @@ def test_a_chosen_picture_is_described_and_a_caption_taken_to_draw(search, model
     assert search.locator(".grid").is_visible() and not search.locator(".found").is_visible()
     search.wait_for_function("words => document.querySelector('.grid img').alt === words", arg=wanted)
     assert search.get_by_label("Caption", exact=True).input_value() == wanted
+    assert search.evaluate("document.activeElement.textContent.trim()") == "Draw"
     search.get_by_role("tab", name="Search").click()
+    search.get_by_label("Words to find pictures by").fill(" ")
+    assert search.get_by_role("button", name="Draw this caption").is_disabled()
     search.get_by_label("Words to find pictures by").fill("a caption to draw")
     search.get_by_role("button", name="Draw this caption").click()
     search.wait_for_function("document.querySelector('.grid img').alt === 'a caption to draw'")

@@ -192,11 +192,13 @@ function receive(note, add, done = () => {}) {
 // Open a tab by its name in small letters, if there is one; narrow screens keep some in a menu.
 function openTab(name) {
   const tabs = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
-  tabs.find((tab) => tab.textContent.trim().toLowerCase() === name)?.click();
+  const tab = tabs.find((tab) => tab.textContent.trim().toLowerCase() === name);
+  tab?.click();
+  return tab;
 }
 
 // Go to another tab with something in hand: its script listens for the event `t2i-<tab>`.
 function handOver(tab, detail) {
   document.dispatchEvent(new CustomEvent(`t2i-${tab.toLowerCase()}`, { detail }));
-  openTab(tab.toLowerCase());
+  openTab(tab.toLowerCase())?.focus(); // for the keyboard: the button that was pressed is out of sight
 }

@@ -26,7 +26,7 @@ function column({ name, objective, here, figures }) {
   const strip = make("div", { class: "strip" });
   strip.append(...steps);
   const more = make("button", { type: "button", class: "more", "aria-label": `Draw sixteen with ${title}` }, "Draw sixteen");
-  more.addEventListener("click", () => handOver("Draw", { caption: caption.value, model: name }));
+  more.addEventListener("click", () => drawSixteen(name));
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
   const measured = make("dl");
   for (const [label, figure] of Object.entries(figures)) {
@@ -37,7 +37,17 @@ function column({ name, objective, here, figures }) {
   item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), make("p", {}, DIFFERS[objective]), measured);
   if (here) item.append(more);
   find(".objectives").append(item);
-  return { name, here, title, images, steps };
+  return { name, here, title, images, steps, more };
+}
+
+// The large picture is the first of the sixteen: Draw has its seed, and nothing of its own goes into them.
+function drawSixteen(model) {
+  const draw = document.querySelector(".t2i-draw");
+  for (const plain of draw.querySelectorAll(".plain, .reset-all")) plain.click();
+  const box = draw.querySelector("input[type=number]");
+  box.value = seed.read();
+  box.dispatchEvent(new Event("input"));
+  handOver("Draw", { caption: caption.value, model });
 }
 
 const columns = props.compared.map(column).filter(({ here }) => here);
@@ -50,7 +60,11 @@ find("details").hidden = !find(".objectives dl div");
 // ---- asking
 
 const asking = follow(server.compare, request, show);
-const ask = () => columns.length && asking();
+
+function ask() {
+  columns.forEach(({ more }) => (more.disabled = !caption.value.trim()));
+  if (columns.length) asking();
+}
 
 function request() {
   const seeds = Array.from({ length: props.seeds }, (_, i) => seed.read() + i);

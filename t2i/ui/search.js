@@ -217,7 +217,11 @@ function arrange() {
   show();
 }
 
+// Without words there is nothing to draw.
+const offer = () => (find(".draw-words").disabled = !words.value.trim());
+
 function dress() {
+  offer();
   const { title, sees, placeholder } = spec(menu.value);
   words.placeholder = own.placeholder = placeholder;
   indices.drawn = [];
@@ -234,6 +238,7 @@ function dress() {
 }
 
 words.addEventListener("input", ask);
+words.addEventListener("input", offer);
 words.addEventListener("keydown", (event) => {
   if (event.key !== "Enter") return;
   event.preventDefault(); // a caption is one line
