@@ -8,7 +8,7 @@ import pytest
 import t2i
 from t2i.checkpoint import MODELS
 from t2i.ui.about import card
-from tests.screen import decode
+from tests.screen import decode, rest
 
 HOSTILE = """---
 license: mit
@@ -67,6 +67,22 @@ def test_the_card_follows_the_model_and_a_strangers_is_words_alone(about):
     assert about.locator(".t2i-card td").count() == 2
     assert not [url for url in asked if "example" in url]
     # The fixture looks for dialogs and errors.
+
+
+def test_a_late_answer_leaves_what_is_said_of_the_next_model(page):
+    held = []
+    page.route(
+        "**/component_server/**",
+        lambda route: held.append(route) if "[1,2,3,4]" in route.request.post_data else route.continue_(),
+    )
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_selector(".t2i-about[data-waiting]")
+    page.locator("#t2i-about-model").select_option("flowers-gan")
+    note = page.locator(".t2i-about .note").first
+    assert "has not been written down" in note.inner_text()
+    held[0].continue_()
+    rest(page)
+    assert "has not been written down" in note.inner_text()
 
 
 def test_the_cards_of_the_main_models_are_shown_without_what_cannot_be():

@@ -13,6 +13,9 @@ function figure([caption, words]) {
   return { item, images, caption };
 }
 
+// What is said of a model that was left meanwhile is not said of the next one.
+const tell = (name, ...words) => menu.value === name && complain(note, ...words);
+
 async function dress() {
   const { name, title, failures } = spec(menu.value);
   const figures = failures.map(figure);
@@ -20,7 +23,8 @@ async function dress() {
   trigger("select", { model: name });
   complain(note, "", failures.length ? "" : `What ${title} fails on has not been written down.`);
   for (const { images, caption } of figures) {
-    const reply = await fetched(server.draw, { caption, seeds: SEEDS, model: name }, note);
+    const reply = await answered(server.draw, { caption, seeds: SEEDS, model: name }, (why) => tell(name, why));
+    tell(name, reply.error, reply.note);
     if (menu.value !== name || reply.error) return;
     images.forEach((image, i) => Object.assign(image, { src: reply.pictures[i], alt: i ? "" : caption }));
   }
