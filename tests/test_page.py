@@ -819,6 +819,44 @@ def test_ones_own_photos_are_searched(search, model, tmp_path):
     )
 
 
+def test_ones_own_photos_are_removed_again(search, tmp_path):
+    for seed in range(3):
+        pixels = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+    remove = search.get_by_role("button", name="Remove photo")
+    assert remove.is_hidden()  # the model's pictures stay
+    search.locator(".t2i-search input[type=file]").set_input_files([tmp_path / f"{seed}.png" for seed in range(3)])
+    search.wait_for_function("document.querySelectorAll('.found li:not([hidden])').length === 3")
+    first, second, third = found(search)
+    search.locator(".found input").nth(1).check()
+    on = "document.activeElement.closest('li')?.querySelector('img').alt ?? document.activeElement.textContent.trim()"
+    for name, left, focused in ((second, [first, third], third), (third, [first], first), (first, [], "Add photos")):
+        assert search.locator(".which").inner_text() == name
+        remove.press("Enter")
+        assert found(search) == left and search.evaluate(on) == focused
+    assert remove.is_hidden() and search.locator(".t2i-search .empty").is_visible()
+    assert search.locator(".captions .text").first.is_hidden()
+    search.get_by_label("Pictures drawn by the model").check()
+    assert len(found(search)) == 20 and remove.is_hidden()
+
+
+def test_the_ring_of_the_chosen_picture_leaves_its_match_to_be_seen(search):
+    choice, meter = (search.locator(".found li").nth(2).locator(part) for part in ("input", ".meter"))
+
+    def line() -> np.ndarray:
+        box = meter.bounding_box()
+        under = {"x": box["x"], "y": box["y"] + 3, "width": box["width"], "height": 3}
+        return np.asarray(Image.open(io.BytesIO(search.screenshot(clip=under))).convert("RGB"), int)
+
+    before = line()
+    assert before.std() > 0  # a part of it is dark
+    search.locator(".found label").nth(2).click()
+    assert choice.is_checked() and (line() == before).all()
+    choice.press("ArrowLeft")
+    search.keyboard.press("ArrowRight")
+    assert choice.is_checked() and choice.evaluate("one => one.matches(':focus-visible')") and (line() == before).all()
+
+
 def test_photos_wait_for_a_silent_server(search, tmp_path):
     Image.effect_noise((90, 70), 80).convert("RGB").save(tmp_path / "photo.png")
     search.route("**/component_server/**", lambda route: route.abort())

@@ -69,6 +69,7 @@ const tiles = Array.from({ length: SHOWN }, (_, i) => {
 });
 
 let shown = [];
+const described = () => chosen || shown[0]?.thing;
 
 function show() {
   shown = wanted ? ranked(searched(), wanted).slice(0, SHOWN) : [];
@@ -94,11 +95,12 @@ function meter(foot, share) {
 // ---- a picture to captions
 
 function describe() {
-  const picture = chosen || shown[0]?.thing;
+  const picture = described();
   tiles.forEach(({ choice }, i) => (choice.checked = Boolean(picture) && shown[i]?.thing === picture));
   find(".chosen img").src = picture?.source ?? EMPTY;
   find(".chosen img").alt = picture?.name ?? "";
   find(".which").textContent = picture?.name ?? "";
+  find(".remove").hidden = !indices.own.includes(picture);
   find(".chosen").style.visibility = picture ? "visible" : "hidden";
   const told = picture ? ranked(captions, picture.direction).slice(0, TOLD) : [];
   lines.forEach(({ item, text, foot, draw }, i) => {
@@ -175,6 +177,20 @@ function small(image) {
   context.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, SEEN, SEEN);
   return canvas.toDataURL("image/png");
 }
+
+// The photo in its place is described next.
+find(".remove").addEventListener("click", () => {
+  const photo = described();
+  const place = Math.max(shown.findIndex(({ thing }) => thing === photo), 0);
+  indices.own.splice(indices.own.indexOf(photo), 1);
+  complain(hint, "");
+  arrange();
+  const next = Math.min(place, shown.length - 1);
+  chosen = shown[next]?.thing ?? null;
+  describe();
+  (tiles[next]?.choice ?? find(".add")).focus(); // for the keyboard: the button may be gone
+  say(`Removed: ${photo.name}`);
+});
 
 const unseen = () => indices.own.filter(({ direction }) => !direction);
 
