@@ -1,5 +1,8 @@
 """The tab "Compare" in a real browser, and the desk behind it, on tiny models of the four objectives."""
 
+import json
+import shutil
+
 import gradio_client
 import numpy as np
 import pytest
@@ -151,11 +154,13 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, t
         page.goto(f"{demo.local_url}?tab=compare&model=flowers-gan&caption=a+red+flower")
         page.wait_for_function(SAID, arg="Seed 1 by 3 models: a red flower")
         rows = page.locator(".objectives li").nth(1).locator("dl div")
-        assert rows.all_inner_texts() == ["KID × 1000\n62", "R-precision\n14.1 %"]
+        heard = ["KID × 1000 ↓, lower is better62", "R-precision ↑, higher is better14.1 %"]
+        assert rows.all_text_contents() == heard  # and nothing is the best of one
         assert "100" in rows.nth(1).get_attribute("title")
         assert [page.locator(".objectives li").nth(i).locator("dl div").count() for i in range(4)] == [0, 2, 0, 0]
         page.locator("summary").click()
         assert page.locator(".meanings dt").count() == 4
+        assert "0 at best; lower is better" in page.locator(".meanings dd").first.inner_text()
         # One of the four is missing: its column says so, the others are drawn, and no menu or link offers it.
         assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
         assert page.locator(".objectives li").first.locator("img, button").count() == 0
@@ -166,6 +171,53 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, t
     finally:
         page.close()
         demo.close()
+
+
+def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_path, monkeypatch):
+    kids, precisions = (0.17, 0.2, 0.1699, 0.3), (0.05, 0.09, 0.08, 0.07)
+    for objective, kid, precision in zip(OBJECTIVES, kids, precisions, strict=True):
+        told = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
+        folder = shutil.copytree(checkpoint.resolve(f"flowers-{objective}"), tmp_path / objective)
+        (folder / "evaluation.json").write_text(json.dumps(told | {"style": {"background": {"roc": 0.5}}}))
+        monkeypatch.setenv(f"T2I_FLOWERS_{objective.upper().replace('-', '_')}", str(folder))
+    demo = create_demo()
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    page = browser.new_page()
+    try:
+        page.goto(f"{demo.local_url}?tab=compare")
+        page.locator(".objectives dl").nth(3).wait_for()
+        items = page.locator(".objectives li").all()
+        marked = [item.locator("dd:has(b)").all_text_contents() for item in items]
+        assert marked == [["170, the best"], ["9.0 %, the best"], ["170, the best"], []]  # all the same: none is
+        bold, plain = (
+            page.locator(".objectives dd")
+            .nth(i)
+            .evaluate("dd => getComputedStyle(dd.firstElementChild ?? dd).fontWeight")
+            for i in (0, 1)
+        )
+        assert int(bold) >= 600 > int(plain)
+    finally:
+        page.close()
+        demo.close()
+
+
+def test_that_the_models_are_being_loaded_is_said(page):
+    held = []
+
+    def hold(route):
+        wanted = "compare" in route.request.post_data and not held
+        held.append(route) if wanted else route.continue_()
+
+    page.route("**/component_server/**", hold)
+    page.get_by_role("tab", name="Compare").click()
+    status = page.locator(".t2i-compare .status")
+    page.wait_for_function("document.querySelector('.t2i-compare .status')?.textContent === 'Loading four models …'")
+    page.wait_for_function(SAID, arg="Loading four models …")
+    held[0].continue_()
+    page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms a picture')")
+    page.locator("#t2i-compare-caption").fill("🌸")
+    page.locator("#t2i-compare-note.error").wait_for()
+    assert status.inner_text().endswith("ms a picture")
 
 
 def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model, tmp_path, monkeypatch):

@@ -29,15 +29,28 @@ function column({ name, objective, here, figures }) {
   more.addEventListener("click", () => drawSixteen(name));
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
   const measured = make("dl");
-  for (const [label, figure] of Object.entries(figures)) {
-    const row = make("div", { title: props.meanings[label] });
-    row.append(make("dt", {}, label), make("dd", {}, figure));
+  for (const { label, text, best } of figures) {
+    const row = make("div", { title: props.meanings.find((one) => one.label === label).meaning });
+    const value = make("dd", {}, text);
+    if (best) value.replaceChildren(make("b", {}, text), make("span", { class: "heard" }, ", the best"));
+    row.append(term(label), value);
     measured.append(row);
   }
   item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), make("p", {}, DIFFERS[objective]), measured);
   if (here) item.append(more);
   find(".objectives").append(item);
   return { name, here, title, images, steps, more };
+}
+
+// A figure's name, and which way is better: an arrow to the eye, words to the ear.
+function term(label) {
+  const { better } = props.meanings.find((one) => one.label === label);
+  const name = make("dt", {}, label);
+  if (better) {
+    name.append(make("span", { class: "way", "aria-hidden": "true" }, better === "lower" ? " ↓" : " ↑"));
+    name.append(make("span", { class: "heard" }, `, ${better} is better`));
+  }
+  return name;
 }
 
 // The large picture is the first of the sixteen: Draw has its seed, and nothing of its own goes into them.
@@ -52,8 +65,8 @@ function drawSixteen(model) {
 
 const columns = props.compared.map(column).filter(({ here }) => here);
 
-for (const [label, meaning] of Object.entries(props.meanings)) {
-  find(".meanings").append(make("dt", {}, label), make("dd", {}, meaning));
+for (const { label, better, meaning } of props.meanings) {
+  find(".meanings").append(term(label), make("dd", {}, better ? `${meaning}; ${better} is better` : meaning));
 }
 find("details").hidden = !find(".objectives dl div");
 
@@ -66,18 +79,29 @@ function ask() {
   if (columns.length) asking();
 }
 
+// Nobody may have asked for these models yet: then the server loads them first.
+const LOADING = `Loading ${["no", "one", "two", "three", "four"][columns.length]} models …`;
+const status = find(".status");
+const loading = setTimeout(() => columns.length && say((status.textContent = LOADING)), RESTED);
+
+function loaded() {
+  clearTimeout(loading);
+  if (status.textContent === LOADING) status.textContent = "\u00a0";
+}
+
 function request() {
   const seeds = Array.from({ length: props.seeds }, (_, i) => seed.read() + i);
   return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name) };
 }
 
 function show(sent, reply, newest) {
+  if (!reply.busy) loaded();
   remark(note, reply);
   caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
     reply.compared.forEach(({ pictures }, i) => paint(columns[i], pictures, sent));
     const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
-    find(".status").textContent = `${ms.toFixed(1)} ms a picture`;
+    status.textContent = `${ms.toFixed(1)} ms a picture`;
   }
   if (newest && !reply.error) remember(reply.compared[0].pictures[0]);
   if (newest) say(note.textContent || `Seed ${sent.seeds[0]} by ${columns.length} models: ${sent.caption}`);

@@ -2,7 +2,10 @@
 
 import json
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import reduce
+from typing import Literal
 
 from t2i import checkpoint
 from t2i.errors import InputError
@@ -13,30 +16,45 @@ from .request import SEED_MAX
 
 SEEDS = 5  # of each model: one large, the next ones small
 
-# What is told of a model: where its evaluation.json has it, its label, how it is written, and what it means.
+
+@dataclass(frozen=True)
+class Figure:
+    """What is told of a model: where its evaluation.json has it, how it is written, and what it means."""
+
+    place: str
+    label: str
+    write: Callable[[float], str]
+    better: Literal["lower", "higher", ""]  # empty where neither is
+    meaning: str
+
+
 FIGURES = (
-    (
+    Figure(
         "fidelity.pictures.kid",
         "KID × 1000",
         lambda x: f"{1000 * x:.0f}",
+        "lower",
         "how far its pictures are from photos, 0 at best",
     ),
-    (
+    Figure(
         "agreement.pictures.r_precision",
         "R-precision",
         lambda x: f"{100 * x:.1f} %",
+        "higher",
         "how often a judge finds a picture's own caption among 100",
     ),
-    (
+    Figure(
         "agreement.pictures.class_top1",
         "Class",
         lambda x: f"{100 * x:.1f} %",
+        "higher",
         "how often a judge finds the species that a picture was drawn for",
     ),
-    (
+    Figure(
         "style.background.roc",
         "Style ROC",
         lambda x: f"{x:.2f}",
+        "higher",
         "how surely its style encoder tells photos of one background from others; 0.5 is chance",
     ),
 )
@@ -49,10 +67,13 @@ def compare_tab(desk: Desk) -> None:
     def compare(request):
         return in_words(lambda: desk.compare(request))
 
-    compared = [_told(spec) for spec in checkpoint.MODELS.values() if spec.objective]
-    meanings = {label: meaning for _, label, _, meaning in FIGURES}
-    told = {"compared": compared, "meanings": meanings}
-    panel("compare", [compare], model=desk.default, seeds=SEEDS, seedMax=SEED_MAX, **told)
+    specs = [spec for spec in checkpoint.MODELS.values() if spec.objective]
+    measured = told([figures(spec.name) for spec in specs])
+    shown = {
+        "compared": [_column(spec, rows) for spec, rows in zip(specs, measured, strict=True)],
+        "meanings": [{"label": one.label, "better": one.better, "meaning": one.meaning} for one in FIGURES],
+    }
+    panel("compare", [compare], model=desk.default, seeds=SEEDS, seedMax=SEED_MAX, **shown)
 
     def compare_event(caption: str, seeds: list[int] | None = None, models: list[str] | None = None) -> dict:
         """Draw a caption with several models, each from the same seeds.
@@ -75,20 +96,35 @@ def compare_tab(desk: Desk) -> None:
     event(compare_event, "compare")
 
 
-def _told(spec: checkpoint.ModelSpec) -> dict:
+def _column(spec: checkpoint.ModelSpec, rows: list[dict]) -> dict:
     """What the page knows of a model before it draws: whether it is here, and what was measured."""
     here = checkpoint.is_here(spec.name)
-    return {"name": spec.name, "objective": spec.objective, "here": here, "figures": figures(spec.name)}
+    return {"name": spec.name, "objective": spec.objective, "here": here, "figures": rows}
 
 
-def figures(model: str) -> dict[str, str]:
-    """The figures of a model, by label, in words; those alone that lie beside its weights."""
+def figures(model: str) -> dict[str, float]:
+    """The figures of a model, by label; those alone that lie beside its weights."""
     try:
         measured = json.loads((checkpoint.resolve(model) / "evaluation.json").read_text("utf-8"))
     except (InputError, OSError, ValueError, RecursionError):
         return {}
-    found = {label: (write, _at(measured, place)) for place, label, write, _ in FIGURES}
-    return {label: write(value) for label, (write, value) in found.items() if value is not None}
+    found = {one.label: _at(measured, one.place) for one in FIGURES}
+    return {label: value for label, value in found.items() if value is not None}
+
+
+def told(measured: list[dict[str, float]]) -> list[list[dict]]:
+    """The figures of models in words, and which are the best of their row: those that read as the best one does."""
+    rows = [[] for _ in measured]
+    for one in FIGURES:
+        values = [model[one.label] for model in measured if one.label in model]
+        differ = len({one.write(value) for value in values}) > 1
+        choose = {"lower": min, "higher": max}.get(one.better)
+        best = one.write(choose(values)) if choose and differ else None
+        for row, model in zip(rows, measured, strict=True):
+            if one.label in model:
+                text = one.write(model[one.label])
+                row.append({"label": one.label, "text": text, "best": text == best})
+    return rows
 
 
 def _at(measured: object, place: str) -> float | None:
