@@ -492,6 +492,12 @@ def test_a_photo_is_painted_under_every_caption(styles):
     assert Image.open(download.value.path()).size == (6 * 132, 2 * 132)
 
 
+def test_a_ninth_photo_is_refused_in_words(styles, tmp_path):
+    styles.locator(".t2i-restyle input[type=file]").set_input_files([tmp_path / "photo.png"] * 8)
+    styles.locator(".t2i-restyle .note.error", has_text="At most 8 photos. Remove one first.").wait_for()
+    assert styles.locator(".photo").count() == 8
+
+
 def test_the_crop_is_chosen_and_a_photo_removed(styles):
     before = painted(styles)
     styles.get_by_label("Photo 1: choose what is seen").click()
@@ -507,6 +513,22 @@ def test_the_crop_is_chosen_and_a_photo_removed(styles):
     assert float(styles.get_by_label("Across", exact=True).locator("visible=true").input_value()) > 0.5
     styles.get_by_role("button", name="Remove photo").click()
     assert painted(styles) == [] and styles.locator(".empty").is_visible()
+
+
+@pytest.mark.parametrize("size, dead", [((120, 80), {"Down"}), ((80, 120), {"Across"}), ((80, 80), {"Across", "Down"})])
+def test_a_square_that_has_nowhere_to_go_is_not_offered_to_be_moved(styles, tmp_path, size, dead):
+    Image.effect_noise(size, 90).convert("RGB").save(tmp_path / "other.png")
+    styles.locator(".t2i-restyle input[type=file]").set_input_files(tmp_path / "other.png")
+    styles.get_by_label("Photo 2: choose what is seen").click()
+    sliders = {name: styles.locator(f"#t2i-crop-{name}") for name in ("x", "y", "zoom")}
+    names = {"x": "Across", "y": "Down", "zoom": "Closer"}
+    first = next(name for name in names if names[name] not in dead)
+    assert {names[name] for name, slider in sliders.items() if slider.is_disabled()} == dead
+    assert styles.evaluate("document.activeElement.id") == f"t2i-crop-{first}"
+    sliders["zoom"].press("ArrowRight")
+    assert all(slider.is_enabled() for slider in sliders.values())
+    sliders["zoom"].press("Home")
+    assert {names[name] for name, slider in sliders.items() if slider.is_disabled()} == dead
 
 
 def test_a_photo_shows_that_the_keyboard_is_on_it(styles):
@@ -766,7 +788,7 @@ def test_a_chosen_picture_is_described_and_a_caption_taken_to_draw(search, model
     choices = search.locator(".found input")
     assert choices.first.is_checked()
     with search.expect_response("**/component_server/**"):
-        search.get_by_label("Captions of your own").fill("a blue bird\n\n<img src=x onerror=alert(1)>\n${alert(2)}")
+        search.get_by_label("Your own captions").fill("a blue bird\n\n<img src=x onerror=alert(1)>\n${alert(2)}")
     choices.first.press("ArrowRight")
     search.wait_for_timeout(200)
     assert choices.nth(1).is_checked()
@@ -812,6 +834,7 @@ def test_ones_own_photos_are_searched(search, model, tmp_path):
     search.wait_for_function("document.querySelectorAll('.found li:not([hidden])').length === 19")
     assert search.get_by_label("Your photos").is_checked() and not search.locator("progress").is_visible()
     assert "<b>text.jpg is not a picture" in search.locator(".hint").inner_text()
+    assert search.locator(".t2i-search .status").inner_text() == "19 of your photos, the best first"
     scores, names = dict(zip(photos, studio.match(list(photos.values()), CAPTION))), seek(search, CAPTION)
     assert set(names) == set(photos) and np.diff([scores[name] for name in names]).max() < 0.01
     assert int(search.locator(".found .meter").first.inner_text().removesuffix(" %")) == pytest.approx(

@@ -102,14 +102,14 @@ def test_a_link_to_search_brings_ones_own_captions_and_the_choice(new_page, url)
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
     page.locator(".found img").nth(3).wait_for()
     best = described(page)
-    page.get_by_label("Captions of your own").fill(f"an oak\n\n{HOSTILE}\na bird & more")
+    page.get_by_label("Your own captions").fill(f"an oak\n\n{HOSTILE}\na bird & more")
     page.locator(".found input").first.press("ArrowRight")
     page.locator(".found input").nth(1).and_(page.locator(":checked")).wait_for()
     other = new_page(link_of(page))
     other.locator(".found img").nth(3).wait_for()
     assert described(other) == described(page) != best
     assert other.locator(".found input").nth(1).is_checked()
-    assert other.get_by_label("Captions of your own").input_value() == f"an oak\n{HOSTILE}\na bird & more"
+    assert other.get_by_label("Your own captions").input_value() == f"an oak\n{HOSTILE}\na bird & more"
     assert link_of(other) == link_of(page) and page.locator(".t2i-search .said").inner_text() == ""
 
 
@@ -123,11 +123,11 @@ def test_a_link_says_that_photos_and_what_is_too_long_stay(new_page, url, tmp_pa
     assert page.locator(".t2i-search .said").inner_text() == "Your photos stay here: the link brings the words."
     other.locator(".t2i-search .empty").wait_for()
     assert other.get_by_label("Your photos").is_checked() and other.locator(".found li:visible").count() == 0
-    page.get_by_label("Captions of your own").fill("\n".join(f"{i} {'é' * 199}" for i in range(60)))
+    page.get_by_label("Your own captions").fill("\n".join(f"{i} {'é' * 199}" for i in range(60)))
     assert len(link_of(page)) < len(url) + 20_002
     assert "more than a link holds" in page.locator(".t2i-search .said").inner_text()
     other = new_page(link_of(page))
-    own = other.get_by_label("Captions of your own")
+    own = other.get_by_label("Your own captions")
     own.wait_for()
     assert own.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
 

@@ -40,7 +40,7 @@ let sample; // the row that the page begins with, until a person adds a photo
 
 function addPhoto(image) {
   if (rows.includes(sample)) remove(sample);
-  if (rows.length >= MOST) return complain(said, `${MOST} photos are the most. Remove one first.`);
+  if (rows.length >= MOST) return complain(said, `At most ${MOST} photos. Remove one first.`);
   const line = make("tr");
   const head = make("th", { scope: "row" });
   const open = make("button", { type: "button", class: "photo" });
@@ -218,6 +218,8 @@ function move(change) {
     slider.style.setProperty("--at", (2 * (edited[name] - min)) / (max - min) - 1);
   }
   const [left, top, side] = place(edited);
+  const room = { x: edited.image.width > side, y: edited.image.height > side, zoom: true };
+  for (const [name, slider] of knobs) slider.disabled = !room[name]; // the square has nowhere to go
   crop.getContext("2d").drawImage(edited.image, left, top, side, side, 0, 0, crop.width, crop.height);
   see(edited);
 }
@@ -225,8 +227,8 @@ function move(change) {
 function edit(row) {
   edited = row;
   if (row === sample) sample = null; // it is the person's own from now on
-  dialog.showModal();
   move({});
+  dialog.showModal(); // on the first slider that can be moved
 }
 
 dragged(crop, (across, down) => {

@@ -82,7 +82,7 @@ function show() {
   });
   const count = searched().length;
   find(".empty").hidden = where() === "drawn" || indices.own.length > 0;
-  const what = where() === "drawn" ? "pictures drawn by the model" : "photos of yours";
+  const what = where() === "drawn" ? "pictures drawn by the model" : "of your photos";
   find(".status").textContent = count ? `${count} ${what}, the best first` : "\u00a0";
   describe();
 }
@@ -159,7 +159,7 @@ async function draw() {
 // ---- photos of one's own
 
 async function addPhoto(image, name, following) {
-  if (indices.own.length >= MOST) return complain(hint, `${MOST} photos are the most.`);
+  if (indices.own.length >= MOST) return complain(hint, `At most ${MOST} photos. Remove one first.`);
   find("input[value=own]").checked = true;
   indices.own.push({ source: small(image), name, direction: null });
   image.close();
