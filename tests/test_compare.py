@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import gradio_client
 import numpy as np
@@ -12,7 +13,7 @@ from t2i import checkpoint
 from t2i.checkpoint import MODELS, OBJECTIVES
 from t2i.models import TextEncoder
 from t2i.ui import LOOK, create_demo
-from t2i.ui.compare import figures
+from t2i.ui.compare import FIGURES, figures, told
 from t2i.ui.desk import Desk
 from tests.screen import ask, decode, pixels, rest, save, seeds, settle
 from tests.test_share import link_of, query
@@ -119,6 +120,33 @@ def test_sixteen_are_drawn_of_what_was_looked_at_and_the_focus_goes_along(compar
     assert compare.evaluate("document.activeElement.textContent.trim()") == "Draw"
 
 
+def test_compare_and_search_begin_with_what_stands_in_draw_and_then_keep_their_own(page):
+    caption, seed = page.get_by_label("Caption", exact=True), page.get_by_label("Seed", exact=True)
+    caption.fill("a blue bird")
+    seed.fill("40")
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_function(SAID, arg="Seed 40 by 4 models: a blue bird")
+    page.get_by_role("tab", name="Search").click()
+    words = page.get_by_label("Words to find pictures by")
+    assert words.input_value() == "a blue bird"
+    page.get_by_role("tab", name="Draw").click()
+    caption.fill("a red bird")
+    for name, box in (("Search", words), ("Compare", page.locator("#t2i-compare-caption"))):
+        page.get_by_role("tab", name=name).click()
+        rest(page)
+        assert box.input_value() == "a blue bird"
+
+
+def test_compare_begins_with_its_own_words_beside_another_models_example_or_none(new_page, url):
+    for words in (MODELS["birds"].examples[0], " "):
+        page = new_page(url)
+        settle(page)
+        page.get_by_label("Caption", exact=True).fill(words)
+        page.get_by_label("Seed", exact=True).fill("40")
+        page.get_by_role("tab", name="Compare").click()
+        page.wait_for_function(SAID, arg=f"Seed 1 by 4 models: {MODELS['flowers'].examples[0]}")
+
+
 def test_without_words_there_is_nothing_to_draw_sixteen_of(compare):
     button = compare.get_by_label("Draw sixteen with GAN", exact=True)
     compare.locator("#t2i-compare-caption").fill("  ")
@@ -176,9 +204,9 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, t
 def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_path, monkeypatch):
     kids, precisions = (0.17, 0.2, 0.1699, 0.3), (0.05, 0.09, 0.08, 0.07)
     for objective, kid, precision in zip(OBJECTIVES, kids, precisions, strict=True):
-        told = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
+        measured = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
         folder = shutil.copytree(checkpoint.resolve(f"flowers-{objective}"), tmp_path / objective)
-        (folder / "evaluation.json").write_text(json.dumps(told | {"style": {"background": {"roc": 0.5}}}))
+        (folder / "evaluation.json").write_text(json.dumps(measured | {"style": {"background": {"roc": 0.5}}}))
         monkeypatch.setenv(f"T2I_FLOWERS_{objective.upper().replace('-', '_')}", str(folder))
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
@@ -199,6 +227,13 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
     finally:
         page.close()
         demo.close()
+
+
+def test_where_neither_is_better_none_is_the_best(monkeypatch):
+    plain, other = (replace(FIGURES[0], label=label, better=better) for label, better in (("A", ""), ("B", "lower")))
+    monkeypatch.setattr("t2i.ui.compare.FIGURES", (plain, other))
+    rows = told([{"A": 0.1, "B": 0.2}, {"A": 0.2}, {"A": 0.3, "B": 0.1}])
+    assert [[one["best"] for one in row] for row in rows] == [[False, False], [False], [False, True]]
 
 
 def test_that_the_models_are_being_loaded_is_said(page):

@@ -202,3 +202,10 @@ function handOver(tab, detail) {
   document.dispatchEvent(new CustomEvent(`t2i-${tab.toLowerCase()}`, { detail }));
   openTab(tab.toLowerCase())?.focus(); // for the keyboard: the button that was pressed is out of sight
 }
+
+// What a tab begins with, opened for the first time: what stands in Draw, unless it is an example of another model.
+function fromDraw() {
+  const caption = document.querySelector("#t2i-caption").value;
+  const other = isExample(caption) && !spec(menu.value).examples.includes(caption);
+  return caption.trim() && !other ? { caption, seed: document.querySelector("#t2i-seed").value } : {};
+}

@@ -66,7 +66,9 @@ function drawSixteen(model) {
 const columns = props.compared.map(column).filter(({ here }) => here);
 
 for (const { label, better, meaning } of props.meanings) {
-  find(".meanings").append(term(label), make("dd", {}, better ? `${meaning}; ${better} is better` : meaning));
+  const told = make("dd", {}, meaning);
+  if (better) told.append(make("span", { "aria-hidden": "true" }, `; ${better} is better`)); // heard with the name
+  find(".meanings").append(term(label), told);
 }
 find("details").hidden = !find(".objectives dl div");
 
@@ -133,8 +135,9 @@ caption.addEventListener("keydown", (event) => {
 // ---- what a link says of this tab
 
 function restore(query) {
-  caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0]);
-  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)));
+  const begin = fromDraw();
+  caption.value = oneLine(query.get("caption") ?? begin.caption ?? spec(menu.value).examples[0]);
+  place(Math.trunc(clamp(query.get("seed") ?? begin.seed ?? 1, 0, seed.box.max)));
 }
 
 const state = () => [["caption", caption.value], ["seed", seed.read()]];

@@ -279,7 +279,7 @@ function state() {
 }
 
 function restore(query) {
-  words.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
+  words.value = oneLine(query.get("caption") ?? fromDraw().caption ?? spec(menu.value).examples[0] ?? "");
   own.value = query.getAll("own").slice(0, props.captions).map(oneLine).join("\n");
   find(`input[value=${query.get("where") === "own" ? "own" : "drawn"}]`).checked = true;
   pick = query.get("chosen");
