@@ -1,9 +1,9 @@
 """Many visitors at once, some of them hostile: `python -m examples.soak [SECONDS] [CLIENTS]`.
 
 Starts the page and lets clients ask for drawings, PNGs, blends, styles and nonsense, as the page does and as programs
-do. Each looks whether its pictures
-are those that its caption and seed must give. The server's memory, open files and temporary files are told as they
-were at the start, at most and at the end. Last, it is killed in mid-request and started again.
+do. Each looks whether its pictures are those that its caption and seed must give. The server's memory, open files and
+temporary files are told as they were at the start, at most and at the end. Last, it is killed in mid-request and
+started again.
 """
 
 import base64

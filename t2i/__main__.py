@@ -4,7 +4,7 @@ import argparse
 import importlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import NoReturn
@@ -19,7 +19,7 @@ from .photo import open_photo, prepare
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
 LARGEST = 2**31 - 1  # number of a training, a seed or a size
-LEAST = {"seed": 0, "batch": 4}  # else 1; four pictures are two pairs of captions to interpolate
+LEAST = {"seed": 0, "batch": 4, "width": 2}  # else 1; four pictures are two pairs of captions to interpolate
 BENCHES = ("engine", "crowd", "screen", "training")
 
 
@@ -120,6 +120,7 @@ def _add(commands, run: Callable, name: str, told: str, out: str, film: bool = F
 def _draw(options: argparse.Namespace) -> None:
     if not 1 <= options.count <= MOST:
         raise InputError(f"--count must be from 1 to {MOST}, not {options.count}")
+    _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
     seeds = range(options.seed, options.seed + options.count)
     pictures = np.stack([studio.draw_array(caption, seeds) for caption in captions])
@@ -143,6 +144,7 @@ def _wander(options: argparse.Namespace) -> None:
 
 
 def _restyle(options: argparse.Namespace) -> None:
+    _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
     photos = np.stack([_square_of(path) for path in options.photo])
     drawn = [studio.restyle_array(Image.fromarray(seen), captions) for seen in photos]
@@ -159,9 +161,23 @@ def _search(options: argparse.Namespace) -> None:
     if not paths:
         raise InputError(f"{options.photos[0]}: holds no pictures ({', '.join(PICTURES)})")
     [caption], studio = _clean([options.caption]), load(options.model)
-    index = studio.index([Image.fromarray(_square_of(path)) for path in paths])
-    for place, score in studio.search(caption, index, options.count):
+    seen = dict(_seen(paths, named=set(options.photos)))
+    if not seen:
+        raise InputError("none of these pictures can be read")
+    paths = list(seen)
+    for place, score in studio.search(caption, studio.index(list(seen.values())), options.count):
         print(f"{score:.3f}  {paths[place]}")
+
+
+def _seen(paths: list[Path], named: set[Path]) -> Iterator[tuple[Path, Image.Image]]:
+    """What the networks see of each; of those not named one by one, the unreadable are told and left out."""
+    for path in paths:
+        try:
+            yield path, Image.fromarray(_square_of(path))
+        except InputError as error:
+            if path in named:
+                raise
+            print(f"left out: {error}", file=sys.stderr)
 
 
 def _describe(options: argparse.Namespace) -> None:
@@ -184,6 +200,11 @@ def _studio(options: argparse.Namespace) -> Studio:
     if not options.out.name:
         raise InputError("--out must name a file")
     return load(options.model)
+
+
+def _check_png(option: str, path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option} must name a file that ends in .png, not {str(path)!r}")
 
 
 def _clean(captions: list[str]) -> list[str]:
@@ -214,6 +235,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     except ModuleNotFoundError as error:
         raise InputError(f"evaluation needs {error.name}: pip install -r requirements-train.txt") from None
     if options.sheet:
+        _check_png("--sheet", options.sheet)
         return _write(options.sheet, sheet.comparison(options.models, options.data))
     for model in options.models:
         figures = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
@@ -253,7 +275,7 @@ def _record(options: argparse.Namespace) -> None:
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:
-    """An option for each field of the two trainings' configurations."""
+    """An option for each field of the trainings' configurations."""
     try:
         from .training import gan, image_encoder, style_encoder, text_encoder
     except ModuleNotFoundError as error:

@@ -248,10 +248,11 @@ def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
     """Write `<name>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
 
-    The files' SHA-256 go into `config.json` too, and `read` holds the files to them.
+    The files' SHA-256 go into `config.json` too, and `read` holds the files to them. `InputError`, and nothing is
+    written, if a weight is not finite, as after a training that went astray.
     """
     folder = Path(folder)
-    stored = {name: to_bytes(_halved(network)) for name, network in networks.items()}
+    stored = {name: to_bytes(_halved(name, network)) for name, network in networks.items()}
     config = _merged(folder, config | {"sha256": {name: sha256(data).hexdigest() for name, data in stored.items()}})
     # As bytes, for safetensors' own file would be readable by its owner alone.
     saves = {folder / f"{name}.safetensors": lambda p, data=data: p.write_bytes(data) for name, data in stored.items()}
@@ -267,8 +268,11 @@ def record(folder: str | Path) -> None:
     write(Path(folder) / "config.json", lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8"))
 
 
-def _halved(network: nn.Module) -> dict[str, Tensor]:
-    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
+def _halved(name: str, network: nn.Module) -> dict[str, Tensor]:
+    halved = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
+    if spoilt := [k for k, v in halved.items() if not v.isfinite().all()]:
+        raise InputError(f"the {name}'s {spoilt[0]} is no longer finite in half precision: what was saved last is kept")
+    return halved
 
 
 def _merged(folder: Path, config: dict) -> dict:

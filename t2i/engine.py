@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .layers import USUAL, as_blocks, as_linear, as_lines, fold, frozen, join, pack
-from .machine import computes_bfloat16
+from .machine import best_device, computes_bfloat16
 from .models import GeneratorConfig, encode
 from .models.generator import main_directions
 
@@ -36,7 +36,7 @@ class Engine:
         for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
             if name in networks and getattr(networks[name].config, size[0]) != getattr(size[1].config, size[0]):
                 raise InputError(f"the {name.replace('_', ' ')} does not belong to this model: train it again")
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device or best_device())
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         if self.device.type == "cuda":
             self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation passes 17 of 65,504
@@ -178,14 +178,19 @@ def _capture(function: Callable[..., Tensor], batches: list[list[Tensor]]) -> li
     """For each batch of arguments, a CUDA graph: where it reads them, what runs it, where its answer then is."""
     stream, captured = torch.cuda.Stream(batches[0][0].device), []
     stream.wait_stream(torch.cuda.current_stream(stream.device))
-    with torch.cuda.stream(stream), torch.backends.cudnn.flags(enabled=True, deterministic=True):
-        for inputs in batches:
-            for _ in range(3):  # libraries choose algorithms and take memory, which a capture may not see
-                function(*inputs)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
-                made = function(*inputs)
-            captured.append((inputs, graph.replay, made))
+    deterministic = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    try:
+        with torch.cuda.stream(stream):
+            for inputs in batches:
+                for _ in range(3):  # libraries choose algorithms and take memory, which a capture may not see
+                    function(*inputs)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
+                    made = function(*inputs)
+                captured.append((inputs, graph.replay, made))
+    finally:
+        torch.backends.cudnn.deterministic = deterministic
     return captured
 
 

@@ -9,6 +9,11 @@ import torch
 GROUPS = Path("/sys/fs/cgroup")
 
 
+def best_device() -> str:
+    """Where to compute: "cuda" if there is one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def usable_cores() -> int:
     """The cores this process may use: in a container the host's count is too many."""
     if hasattr(os, "sched_getaffinity"):

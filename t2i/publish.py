@@ -14,11 +14,21 @@ from .studio import EYES, NETWORKS
 
 ROOT = checkpoint.WEIGHTS.parent
 # What the app imports and shows, and nothing of tests, trainings, evaluation and runs.
-SPACE = ("README.md", "LICENSE", "app.py", "requirements.txt", "t2i/*.py", "t2i/models/*.py", "t2i/ui/*.*")
+SPACE = (
+    "README.md",
+    "LICENSE",
+    "SECURITY.md",
+    "app.py",
+    "requirements.txt",
+    "t2i/*.py",
+    "t2i/models/*.py",
+    "t2i/ui/*.*",
+)
 WEIGHTS = ("config.json", "*.safetensors")
 TOLD = ("config.json", "evaluation.json", "README.md")  # beside a model's weights, what the page tells of it
 MODEL = (*WEIGHTS, *(f"judge/{pattern}" for pattern in WEIGHTS), "evaluation.json", "*.png", "*.webp")
 CARD = ("license", "tags", "datasets", "pipeline_tag")  # what a card's front matter must say
+FRONT = "a block between two lines of --- that says " + ", ".join(CARD)
 
 # Where evaluation.json holds what the card's model-index tells: path, its type and its name.
 FIGURES = (
@@ -36,6 +46,8 @@ def model_files(folder: str | Path) -> dict[str, Path | bytes]:
     `InputError` if the weights are not those that `config.json` records, or the card lacks what it must say.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; a registered model lies in weights/")
     for place in (folder, folder / "judge"):
         if place.is_dir():
             _check_weights(place)
@@ -75,20 +87,21 @@ def listed(files: dict[str, Path | bytes]) -> str:
 
 
 def card(folder: Path) -> bytes:
-    """The folder's README.md, with the figures of its evaluation.json as a model-index."""
+    """The folder's README.md, with the figures of its evaluation.json as a model-index, without links that leave it."""
     path = folder / "README.md"
     try:
-        made = ModelCard(path.read_text("utf-8"))
+        made = ModelCard(re.sub(r"\[([^][]*)\]\(\.\./[^)]*\)", r"\1", path.read_text("utf-8")))
     except FileNotFoundError:
-        raise InputError(f"{path}: is missing: a model is published with its card") from None
+        raise InputError(f"{path}: is missing: a model is published with its card, which begins with {FRONT}") from None
     except Exception:  # of the reader of YAML
         raise InputError(f"{path}: its front matter cannot be read") from None
     if missing := [name for name in CARD if not made.data.get(name)]:
         raise InputError(f"{path}: its front matter must say {', '.join(missing)}")
     measured = folder / "evaluation.json"
     if measured.exists():
+        datasets = made.data.datasets
         made.data.model_name = folder.name
-        made.data.eval_results = _results(measured, made.data.datasets[0])
+        made.data.eval_results = _results(measured, datasets if isinstance(datasets, str) else datasets[0])
     return str(made).encode()
 
 

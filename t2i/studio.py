@@ -114,7 +114,7 @@ class Studio:
         like: Sequence[float] | Tensor = (),
     ) -> np.ndarray:
         """The same as pixels (N, 64, 64, 3), uint8."""
-        h = self._embed([captions] if isinstance(captions, str) else list(captions))
+        h = self._embed(captions)
         z = between(_whole(seeds), at) if len(at) else noise(seeds)
         z = (_around(like, z) if len(like) else z) + self._move(style)
         if len(h) != len(z) and 1 not in (len(h), len(z)):
@@ -159,10 +159,9 @@ class Studio:
 
     def restyle(self, photo: Image.Image, captions: str | Sequence[str]) -> list[Image.Image]:
         """Captions in the style of a photo, G(S(photo), φ(t)): what the words say, as the photo has it (Figure 6)."""
-        captions = [captions] if isinstance(captions, str) else captions
         return [Image.fromarray(pixels) for pixels in self.restyle_array(photo, captions)]
 
-    def restyle_array(self, photo: Image.Image, captions: Sequence[str]) -> np.ndarray:
+    def restyle_array(self, photo: Image.Image, captions: str | Sequence[str]) -> np.ndarray:
         """The same as pixels (N, 64, 64, 3), uint8."""
         h = self._embed(captions)
         return self.engine.render(self.style(photo).expand(len(h), -1), h)
@@ -174,7 +173,7 @@ class Studio:
         """
         return normalize(self.engine.embed_photos(_squares(photos)))
 
-    def embed(self, captions: Sequence[str]) -> Tensor:
+    def embed(self, captions: str | Sequence[str]) -> Tensor:
         """Captions as directions (N, 1024) in the joint space: products with an index's are cosines."""
         return normalize(self._embed(captions))
 
@@ -186,8 +185,9 @@ class Studio:
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))
 
-    def describe(self, photo: Image.Image, captions: Sequence[str]) -> list[tuple[str, float]]:
+    def describe(self, photo: Image.Image, captions: str | Sequence[str]) -> list[tuple[str, float]]:
         """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
+        captions = _listed(captions)
         scores = self.embed(captions) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
 
@@ -196,7 +196,7 @@ class Studio:
 
         One of either, or as many of both. `InputError` if the model has no image encoder or a photo cannot be read.
         """
-        h = self._embed([captions] if isinstance(captions, str) else list(captions))
+        h = self._embed(captions)
         if len(h) != len(photos) and 1 not in (len(h), len(photos)):
             raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
         return self.engine.match(_squares(photos), h).tolist()
@@ -216,12 +216,13 @@ class Studio:
         """
         return words.strange(caption[: self._reads], self._words) if self._words else []
 
-    def _embed(self, captions: Sequence[str]) -> Tensor:
+    def _embed(self, captions: str | Sequence[str]) -> Tensor:
+        captions = _listed(captions)
         if not captions:
             raise InputError("give at least one caption")
         for caption in captions:
             self._check(caption)
-        return self.engine.embed(list(captions))
+        return self.engine.embed(captions)
 
     def _check(self, caption: str) -> None:
         if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self._reads]):  # the last is the space
@@ -233,6 +234,10 @@ class Studio:
         if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
             raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
         return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+
+
+def _listed(captions: str | Sequence[str]) -> list[str]:
+    return [captions] if isinstance(captions, str) else list(captions)
 
 
 def _around(like: Sequence[float] | Tensor, z: Tensor) -> Tensor:

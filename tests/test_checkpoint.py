@@ -1,5 +1,6 @@
 """Names to folders, and networks to files and back."""
 
+import copy
 import errno
 import json
 import os
@@ -347,6 +348,17 @@ def test_sharing_goes_in_no_circle_and_is_for_encoders_alone(tiny_model, monkeyp
     (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))
     with pytest.raises(InputError, match="generator must be described"):
         checkpoint.read(tiny_model, "generator")
+
+
+@pytest.mark.parametrize("value", [float("nan"), 70_000.0])  # the largest number in half precision is 65,504
+def test_weights_that_went_astray_leave_the_last_good_checkpoint(tiny_model, tiny_networks, value):
+    before = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
+    network = copy.deepcopy(tiny_networks["generator"])
+    with torch.no_grad():
+        next(network.parameters()).view(-1)[0] = value
+    with pytest.raises(InputError, match="the generator's .* is no longer finite"):
+        checkpoint.save(tiny_model, {"generator": network}, {})
+    assert {path.name: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 
 def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(tiny_model, tiny_networks, monkeypatch):

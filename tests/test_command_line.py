@@ -73,13 +73,14 @@ def test_draw_gives_each_of_several_captions_a_row(capsys, tiny_model, tmp_path)
         ("unknown model 'roses'; known: flowers", ["a red flower", "--model", "roses"]),
         ("--out must name a file", ["a red flower", "--out", ""]),
         ("unrecognized arguments", ["a red flower", "--size", "9"]),
+        ("--out must name a file that ends in .png, not 'red.jpg'", ["a red flower", "--out", "red.jpg"]),
     ],
 )
 def test_draw_tells_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments):
     monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
     monkeypatch.chdir(tmp_path)
     assert_told(capsys, words, "draw", *arguments)
-    assert not list(tmp_path.glob("*.png*"))
+    assert not list(tmp_path.glob("*.*g*"))
 
 
 def test_draw_tells_an_unwritable_path(capsys, tiny_model, tmp_path):
@@ -204,6 +205,7 @@ def test_search_and_describe_print_the_best_first(capsys, tiny_model, tmp_path):
         ("gone.jpg: no such file", ["restyle", "a red flower", "--photo", "gone.jpg"]),
         ("text.jpg: is no readable picture", ["restyle", "a red flower", "--photo", "text.jpg"]),
         ("--out must name a file", ["wander", "a red flower", "--out", ""]),
+        ("ends in .png, not 's.gif'", ["restyle", "a red flower", "--photo", "text.jpg", "--out", "s.gif"]),
     ],
 )
 def test_ways_and_styles_tell_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments):
@@ -213,6 +215,18 @@ def test_ways_and_styles_tell_mistakes_in_one_line(capsys, monkeypatch, tiny_mod
     (tmp_path / "empty").mkdir()
     assert_told(capsys, words, *arguments)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["empty", "text.jpg", "tiny"]
+
+
+def test_search_leaves_out_what_cannot_be_read_in_a_folder_and_says_so(capsys, tiny_model, tmp_path):
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (70, 70), "red").save(tmp_path / "photos" / "a.png")
+    (tmp_path / "photos" / "b.png").write_bytes((tmp_path / "photos" / "a.png").read_bytes()[:60])
+    code, out, err = run(capsys, "search", "a red flower", tmp_path / "photos", "--model", tiny_model)
+    assert code == 0 and out.count("\n") == 1 and "a.png" in out
+    assert err.startswith("left out: ") and "b.png" in err and err.count("\n") == 1
+    (tmp_path / "photos" / "a.png").unlink()
+    code, out, err = run(capsys, "search", "a red flower", tmp_path / "photos", "--model", tiny_model)
+    assert code == 2 and "none of these pictures can be read" in err
 
 
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["train"], ["train", "birds"], ["train", "text"]])
@@ -248,6 +262,7 @@ def test_a_dry_run_tells_mistakes_too(capsys):
         ("--seed: must be from 0 to 2147483647, not -1", ["--seed", "-1"]),
         ("--seed: must be from 0 to 2147483647, not 1000000000000000", ["--seed", str(10**15)]),
         ("--batch: must be from 4 to", ["--batch", "3"]),
+        ("--width: must be from 2 to", ["--width", "1"]),
         ("--rate: must be from 0 to 1, not nan", ["--rate", "nan"]),
         ("--batch: invalid int", ["--batch", "1.5"]),
     ],

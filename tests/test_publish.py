@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import gradio
@@ -51,6 +52,14 @@ def test_the_card_carries_what_was_measured(hub, folder):
     assert found == {"accuracy": 0.6528, "ap50": 0.0, "kid": 0.06}  # and nothing of what was left out
 
 
+def test_a_published_card_leads_nowhere_but_to_the_web_and_to_its_own_files(folder):
+    links = "[one](../flowers/README.md), [two](https://arxiv.org/abs/1605.05396), [three](config.json)"
+    (folder / "README.md").write_text(CARD.replace("[flowers]", "squares") + links)
+    text = publish.card(folder).decode()
+    assert "one, [two](https://arxiv.org/abs/1605.05396), [three](config.json)" in text
+    assert ModelCard(text).data.eval_results[0].dataset_name == "squares"  # a name alone will do, too
+
+
 @pytest.mark.parametrize("content", ['{"retrieval": {"to', "[]", '{"retrieval": 3}', '{"retrieval": {"top1": "high"}}'])
 def test_torn_or_foreign_figures_are_told(folder, capsys, content):
     (folder / "evaluation.json").write_text(content)
@@ -78,7 +87,8 @@ def test_a_dry_run_lists_the_bytes_and_sends_nothing(hub, folder, capsys):
 @pytest.mark.parametrize(
     "spoil, words",
     [
-        (lambda folder: (folder / "README.md").unlink(), "README.md: is missing"),
+        (lambda folder: shutil.rmtree(folder), "no such folder"),
+        (lambda folder: (folder / "README.md").unlink(), "README.md: is missing.*license, tags, datasets"),
         (lambda folder: (folder / "README.md").write_text("# no front matter"), "must say license, tags, datasets"),
         (lambda folder: (folder / "README.md").write_text(CARD.replace("license: mit\n", "")), "must say license$"),
         (lambda folder: (folder / "README.md").write_text("---\n[\n---\n"), "cannot be read"),

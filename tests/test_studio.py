@@ -244,6 +244,7 @@ def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
     found = studio.match(photos, [RED, BLUE])
     cosines = [dict(studio.describe(photo, [caption]))[caption] for photo, caption in zip(photos, [RED, BLUE])]
     assert found == pytest.approx([1 / (1 + math.exp(0.5 - 5 * cosine)) for cosine in cosines], abs=1e-4)
+    assert studio.describe(photos[0], RED) == studio.describe(photos[0], [RED])  # not letter by letter
     assert studio.match(photos, RED)[0] == pytest.approx(found[0], abs=1e-5)
     for photos, captions in (([], RED), (photos, []), (photos, ""), (photos, [RED] * 3)):
         with pytest.raises(t2i.InputError):

@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
-import gradio
 import numpy as np
 import torch
 from PIL import Image
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from .. import checkpoint
 from ..engine import CAPTURED, MANY, Engine, Graphs
-from ..machine import processor, usable_cores
+from ..machine import best_device, processor, usable_cores
 from ..models import encode
 from ..studio import noise
 
@@ -76,7 +76,7 @@ class Plain:
     """The networks as they were trained, in float32, behind the engine's verbs."""
 
     def __init__(self, networks: dict):
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(best_device())
         self.text, self.generator = (networks[n].eval().to(self.device) for n in ("text_encoder", "generator"))
 
     @torch.inference_mode()
@@ -107,8 +107,15 @@ def machine(engine: Engine) -> dict:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "python": sys.version.split()[0],
         "torch": torch.__version__,
-        "gradio": gradio.__version__,
+        "gradio": _version("gradio"),
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:  # where only the core is installed
+        return "none"
 
 
 def start(folder: Path) -> dict:

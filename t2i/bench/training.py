@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from .. import checkpoint
-from ..machine import processor, usable_cores
+from ..machine import best_device, processor, usable_cores
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
 from ..training.gan import GanTraining, Trainer
 from ..training.losses import mix
@@ -66,7 +66,7 @@ def plain(
 def run(model: str = "flowers") -> dict:
     """Images a second of each, by the medians of their steps, at the width of this model's generator."""
     width = checkpoint.read(checkpoint.resolve(model), "generator")["generator"].config.width
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     random = torch.Generator().manual_seed(0)
     x = torch.rand(BATCH, 3, 64, 64, generator=random) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=random) for shape in ((BATCH, 1024), (BATCH, 1024), (96, 100)))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from .. import checkpoint
 from ..engine import Engine
 from ..errors import InputError
-from ..machine import computes_bfloat16, hardware
+from ..machine import best_device, computes_bfloat16, hardware
 from ..models import TextEncoder, encode
 from ..training import data, features
 from ..training.text_encoder import VIEWS, embed, read_projection
@@ -127,7 +127,7 @@ def _trained(gan: dict) -> dict:
 
 def _precision() -> str:
     """In what features are computed."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(best_device())
     return "bfloat16" if computes_bfloat16(device) else "float32"
 
 
@@ -245,8 +245,8 @@ def _match(bench: _Bench) -> dict:
         raise _LeftOut("the model has neither a discriminator nor an image encoder")
 
     def scores(judge: Callable[[Tensor, Tensor], Tensor], pixels: np.ndarray, captions: Tensor) -> Tensor:
-        parts = zip(rows.split(256), captions[rows].split(256))
-        return torch.cat([judge(torch.from_numpy(pixels[i]).permute(0, 3, 1, 2) / 127.5 - 1, h) for i, h in parts])
+        x = torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2)
+        return torch.cat([judge(part / 127.5 - 1, h) for part, h in zip(x.split(256), captions[rows].split(256))])
 
     return {
         kind: {

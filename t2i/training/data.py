@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -78,7 +79,10 @@ def _open_folder(path: Path) -> Callable[[str], bytes]:
     root = path.resolve()
 
     def open_one(name: str) -> bytes:
-        file = (root / name).resolve()
+        try:
+            file = (root / name).resolve()
+        except ValueError:  # a name that no file can have
+            raise FileNotFoundError(name) from None
         if not file.is_relative_to(root):
             raise FileNotFoundError(name)
         return file.read_bytes()
@@ -91,13 +95,22 @@ def _open_zip(path: Path) -> Callable[[str], bytes]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile:
         raise InputError(f"{path}: neither a folder nor a readable zip") from None
-    return archive.read
+
+    def open_one(name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except KeyError:
+            raise FileNotFoundError(name) from None
+        except Exception:  # each compression has an error of its own, and a password another
+            raise InputError(f"{path}: {name} is damaged in the zip, or locked") from None
+
+    return open_one
 
 
 def _records(path: Path, opener: Callable[[str], bytes]) -> Iterator[dict]:
     try:
         text = opener("metadata.jsonl").decode("utf-8-sig")
-    except (KeyError, FileNotFoundError):
+    except FileNotFoundError:
         raise InputError(f"{path}: has no metadata.jsonl at its top") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}/metadata.jsonl: is not UTF-8 (byte {error.start})") from None
@@ -119,7 +132,7 @@ def _coco_records(path: Path, opener: Callable[[str], bytes]) -> list[dict]:
     for folder in here:
         try:
             told = json.loads(opener(f"annotations/captions_{folder}.json"))
-        except (KeyError, FileNotFoundError):
+        except FileNotFoundError:
             continue
         except ValueError as error:
             raise InputError(f"{path}/annotations/captions_{folder}.json: is not JSON ({error})") from None
@@ -149,8 +162,8 @@ def _holds(path: Path, folder: str) -> bool:
 def _record(where: str, line: str) -> dict:
     try:
         record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: is not JSON ({error.msg})") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not JSON ({getattr(error, 'msg', error)})") from None
     if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
         raise InputError(f"{where}: needs a file_name")
     captions = record.get("captions")
@@ -171,7 +184,11 @@ def _record(where: str, line: str) -> dict:
 
 
 def _numbers(value: object, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(type(v) in (int, float) for v in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(type(v) in (int, float) and math.isfinite(v) for v in value)
+    )
 
 
 def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], bytes]) -> np.ndarray:
@@ -201,10 +218,8 @@ def _cache_file(path: Path, size: int, records: list[dict]) -> Path:
 def _decode(where: str, name: str, opener: Callable[[str], bytes], size: int) -> np.ndarray:
     try:
         data = opener(name)
-    except (KeyError, OSError):
+    except OSError:
         raise InputError(f"{where}: {name} is missing") from None
-    except zipfile.BadZipFile:
-        raise InputError(f"{where}: {name} is damaged in the zip") from None
     try:
         return prepare(open_photo(io.BytesIO(data)), size)
     except InputError as error:

@@ -7,6 +7,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from ..machine import best_device
 from .run import half_precision
 
 SIZE = 224
@@ -34,7 +35,7 @@ def features(images: np.ndarray, view: tuple[float, float, float, bool] = (0, 0,
 
     A view is (left, top, side, mirrored): a square window in fractions of the picture.
     """
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     network = Features().to(device, memory_format=torch.channels_last)
     left, top, side, mirrored = view
     x0, y0, s = (round(v * images.shape[1]) for v in (left, top, side))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..errors import InputError
-from ..machine import hardware
+from ..machine import best_device, hardware
 from ..models import (
     Discriminator,
     DiscriminatorConfig,
@@ -30,7 +30,7 @@ from .losses import OBJECTIVES, mix, sameness
 from .perception import Discriminators, Perception, apart
 from .run import Average, State, digest, half_precision, keep_memory, kept, log, random, shown
 from .styles import STYLES, disobedience, spread
-from .text_encoder import embed
+from .text_encoder import embed, read_projection
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
@@ -54,7 +54,7 @@ class GanTraining:
     rate: float = 2e-4
     halve: int = 100  # the rate is halved every so many epochs
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
-    width: int = 64  # n of both networks
+    width: int = 64  # n of both networks (released code: 128 of G)
     perception: bool = True  # whether frozen ImageNet features are judged too, beside the paper's D; paper: no
     diversity: float = 0.7  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
     information: float = 1.0  # how strongly G is held to noise that can be read from its pictures; paper: 0
@@ -248,7 +248,7 @@ class Trainer:
 def train(config: GanTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, a checkpoint that `t2i.load` takes."""
     out = Path(config.out)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     keep_memory()
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
     captioned = data.read(config.data, SCALED)
@@ -316,18 +316,20 @@ def _export(
 ) -> None:
     """Write the checkpoint; `record` goes beside the run's configuration."""
     networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
-    shared = {}
+    shared, beside = {}, {}
     if config.text in checkpoint.MODELS:
         shared = {"text_encoder": config.text}  # not stored again
     else:
-        networks["text_encoder"] = text
-        shared = {"words": " ".join(sorted(checkpoint.read_words(checkpoint.resolve(config.text))))}
+        networks["text_encoder"], folder = text, checkpoint.resolve(config.text)
+        shared = {"words": " ".join(sorted(checkpoint.read_words(folder)))}
+        if (folder / "image_projection.safetensors").exists():  # by which `evaluate` measures retrieval
+            beside = {"image_projection": read_projection(folder)}
     described = shared | {name: asdict(network.config) for name, network in networks.items()}
     if config.styles:
         described["styles"] = STYLES
     run = shown(config) | {"epochs_done": epoch} | record
     training = {"text_encoder": _record(config.text, "text_encoder"), "gan": run}
-    checkpoint.save(out, networks, described | {"training": training})
+    checkpoint.save(out, networks | beside, described | {"training": training})
 
 
 def _record(model: str, training: str) -> dict | None:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..evaluation.retrieval import by_captions
+from ..machine import best_device
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SCALED, SIZE, crops
@@ -44,7 +45,7 @@ class ImageTraining:
 
 def train(config: ImageTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, with `image_encoder.safetensors` in it."""
-    out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
+    out, device = Path(config.out), best_device()
     keep_memory()
     folder = checkpoint.home(checkpoint.resolve(config.text), "text_encoder")
     text, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)

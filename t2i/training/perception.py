@@ -15,6 +15,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ..models import Discriminator
 
 CHANNELS = (24, 40, 112)  # of the maps, at 16×16, 8×8 and 4×4
+TINY = 1e-12  # under a root, whose slope at 0 is endless
 SHIFT, HOLE = 8, 24  # pixels: how far a picture is moved at most, and the square that is cut out of it
 
 
@@ -85,10 +86,10 @@ class Head(nn.Module):
             layers += [spectral_norm(nn.Conv2d(channels, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
             channels, side = width, side // 2
         layers += [spectral_norm(nn.Conv2d(channels, width, 3, padding=1)), nn.LeakyReLU(0.2)]
-        self.look = nn.Sequential(*layers)  # 4×4×128
+        self.look = nn.Sequential(*layers)  # 4×4×64
         self.project = nn.Sequential(nn.Linear(embedding, width), nn.LeakyReLU(0.2))
-        self.judge = nn.Sequential(  # 4×4×256
-            spectral_norm(nn.Conv2d(2 * width, width, 1)), nn.LeakyReLU(0.2),  # 4×4×128
+        self.judge = nn.Sequential(  # 4×4×128
+            spectral_norm(nn.Conv2d(2 * width, width, 1)), nn.LeakyReLU(0.2),  # 4×4×64
             spectral_norm(nn.Conv2d(width, 1, 4)), nn.Flatten(0),  # 1
         )  # fmt: skip
 
@@ -135,4 +136,4 @@ def disturbed(x: Tensor) -> Tensor:
 def apart(maps: list[Tensor]) -> Tensor:
     """How far the first half of pictures is from the second, (B,), by their maps [(2 B, C, S, S), …]."""
     halves = (m.float().chunk(2) for m in maps)
-    return torch.stack([(one - other).square().mean((1, 2, 3)).sqrt() for one, other in halves]).mean(0)
+    return torch.stack([(one - other).square().mean((1, 2, 3)).add(TINY).sqrt() for one, other in halves]).mean(0)

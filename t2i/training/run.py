@@ -1,6 +1,7 @@
 """What the trainings share: precision, the folder of a run, resuming, averaged weights."""
 
 import ctypes
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -125,7 +126,7 @@ class State:
     def save(self, step: int, parts: dict) -> None:
         """Write everything the run needs to go on."""
         state = {"config": self.config, "sources": self.sources, "step": step, "parts": parts}
-        write(self.file, lambda p: torch.save(state, p))
+        write(self.file, lambda p: _store(state, p))
 
 
 def digest(*parts: object) -> str:
@@ -149,8 +150,15 @@ def kept(file: Path, source: str, make: Callable[[], Tensor]) -> Tensor:
     except Exception:  # torch names no common base for what a broken file raises
         pass
     made = make()
-    write(file, lambda p: torch.save({"source": source, "made": made}, p))
+    write(file, lambda p: _store({"source": source, "made": made}, p))
     return made
+
+
+def _store(value: dict, path: Path) -> None:
+    """As bytes, for of a full disk torch tells as of a fault of its own."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def shown(config) -> dict:

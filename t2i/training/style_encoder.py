@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..evaluation.quality import cycle_error
+from ..machine import best_device
 from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from . import data
 from .gan import SIZE, embed_all, mean_captions
@@ -38,7 +39,7 @@ class StyleTraining:
 
 def train(config: StyleTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, with `style_encoder.safetensors` in it."""
-    out, device = Path(config.out), "cuda" if torch.cuda.is_available() else "cpu"
+    out, device = Path(config.out), best_device()
     keep_memory()
     networks = checkpoint.read(checkpoint.resolve(config.model), "text_encoder", "generator")
     text, generator = (network.to(device).requires_grad_(False) for network in networks.values())

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from .. import checkpoint
 from ..evaluation.retrieval import by_captions
+from ..machine import best_device
 from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from ..words import common
@@ -89,7 +90,7 @@ def contrastive_loss(scores: Tensor, classes: Tensor) -> Tensor:
 def train(config: TextTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, with `text_encoder.safetensors` in it."""
     out = Path(config.out)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = best_device()
     keep_memory()
     corpus = data.read(config.data, config.size)
     rows = torch.from_numpy(corpus.training(least=2))

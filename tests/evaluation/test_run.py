@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from PIL import Image
 from t2i import checkpoint
 from t2i.__main__ import main
 from t2i.errors import InputError
-from t2i.evaluation import sheet, table
+from t2i.evaluation import run, sheet, table
 from t2i.evaluation.run import Evaluation, evaluate
 from t2i.models import TextEncoder
 from t2i.training import data as corpora
@@ -265,3 +266,12 @@ def test_a_data_set_without_a_test_split_is_told(model, data, small_features):
     (data / "metadata.jsonl").write_text(lines)
     with pytest.raises(InputError, match="has 0 test pictures"):
         evaluate(Evaluation(str(model), str(data)))
+
+
+def test_a_last_batch_of_one_is_matched_like_any_other(model, data, small_features):
+    images = np.zeros((257, 64, 64, 3), np.uint8)
+    bench = SimpleNamespace(
+        networks={"image_encoder": lambda x: x.mean((2, 3)).repeat(1, 4)},
+        photos=images, pictures=images, h=torch.rand(257, 12), classes=torch.arange(257), rows=range(257),
+    )  # fmt: skip
+    assert 0 <= run._match(bench)["photos"]["image_encoder"] <= 1

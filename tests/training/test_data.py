@@ -1,5 +1,6 @@
 import json
 import shutil
+import zipfile
 import zlib
 
 import numpy as np
@@ -108,6 +109,10 @@ def test_reads_pictures_of_other_modes(corpus, mode):
         ({"box": [0, 0, 1]}, "box must be four numbers"),
         ({"parts": {"beak": "left"}}, "parts must name points of two numbers"),
         ({"parts": [0.5, 0.5]}, "parts must name points of two numbers"),
+        ({"box": [0, 0, 1, float("nan")]}, "box must be four numbers"),
+        ({"parts": {"beak": [0.5, float("inf")]}}, "parts must name points of two numbers"),
+        ({"file_name": "red\0.png"}, "red\0.png is missing"),
+        ({"file_name": "red\ud800.png"}, "is missing"),
     ],
 )
 def test_a_bad_line_is_named(corpus, changes, told):
@@ -126,11 +131,28 @@ def test_a_broken_picture_is_named_and_nothing_is_cached(corpus, tmp_path, conte
     assert not [file for file in tmp_path.rglob("*") if ".npy" in file.name]
 
 
-def test_a_line_that_is_no_json_is_named(corpus):
+@pytest.mark.parametrize("line", ["{oops", "[" * 100_000, '{"class_id": ' + "9" * 5_000 + "}"])
+def test_a_line_that_is_no_json_is_named(corpus, line):
     with open(corpus / "metadata.jsonl", "a") as file:
-        file.write("{oops\n")
+        file.write(f"{line}\n")
     with pytest.raises(InputError, match="line 33: is not JSON"):
         data.read(corpus, 12)
+
+
+@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("spoilt", ["metadata.jsonl", "red-2.png"])
+def test_what_is_damaged_in_a_zip_is_named(corpus, tmp_path, way, spoilt):
+    packed = tmp_path / "corpus.zip"
+    with zipfile.ZipFile(packed, "w", way) as archive:
+        for file in sorted(corpus.iterdir()):
+            archive.write(file, file.name)
+        place = archive.getinfo(spoilt)
+    content = bytearray(packed.read_bytes())
+    start = place.header_offset + 30 + len(spoilt)
+    content[start + 10 : start + place.compress_size - 10] = b"?" * (place.compress_size - 20)
+    packed.write_bytes(content)
+    with pytest.raises(InputError, match=f"{spoilt} is damaged in the zip, or locked"):
+        data.read(packed, 12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000)])

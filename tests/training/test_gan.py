@@ -13,6 +13,7 @@ from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
 from t2i.training import data, gan, styles
 from t2i.training.run import random
+from t2i.training.text_encoder import image_projection
 
 
 @pytest.fixture
@@ -31,11 +32,12 @@ def config(corpus, text, tmp_path):
     return gan.GanTraining(str(corpus), str(text), str(tmp_path / "out"), **small)
 
 
-def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config):
+def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config, text):
+    checkpoint.save(text, {"image_projection": image_projection()}, {})
     out = gan.train(config)
-    assert {"generator.safetensors", "discriminator.safetensors", "text_encoder.safetensors"} <= {
-        f.name for f in out.iterdir()
-    }
+    written = {f.name for f in out.iterdir()}
+    networks = ("generator", "discriminator", "text_encoder", "image_projection")  # the last for `evaluate`
+    assert {f"{name}.safetensors" for name in networks} <= written
     written = json.loads((out / "config.json").read_text())
     assert written["training"]["gan"]["objective"] == "gan-int-cls" and written["training"]["gan"]["epochs_done"] == 2
     assert (out / "samples-0002.png").stat().st_size > 1000

@@ -1,12 +1,14 @@
 """What the trainings share."""
 
 import copy
+import resource
+import signal
 
 import pytest
 import torch
 from torch import nn
 
-from t2i.training.run import Learning, kept
+from t2i.training.run import Learning, State, kept
 
 
 def test_what_is_kept_is_made_once_for_each_source(tmp_path):
@@ -50,3 +52,18 @@ def test_learning_is_one_cycle_of_the_rate_and_an_average_of_the_weights():
             learning = Learning(network, torch.optim.Adam(network.parameters(), 1e-2), 20, 0.9, parts)
     assert all(torch.equal(value, plain.state_dict()[name]) for name, value in network.state_dict().items())
     assert all(torch.equal(value, average[name]) for name, value in learning.average.state.items())
+
+
+def test_a_full_disk_is_told_as_such_and_the_last_state_is_kept(tmp_path):
+    state = State(tmp_path / "state.pt", {}, {}, ())
+    state.save(1, {"weights": torch.ones(4)})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            state.save(2, {"weights": torch.ones(40_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert State(tmp_path / "state.pt", {}, {}, ()).step == 1 and len(list(tmp_path.iterdir())) == 1
