@@ -134,7 +134,31 @@ def test_the_plane_of_seeds_is_dragged_snapped_and_reset(page):
     page.get_by_role("button", name="Reset", exact=True).click()
     assert same(before, pixels(page)).all() and box.input_value() == "1"
     plane.press("ArrowUp")
-    assert box.input_value() == "0" and seeds(page) == list(range(16))  # the plane begins at seed 0
+    assert same(before, pixels(page)).all() and box.input_value() == "1"  # the plane begins here
+
+
+@pytest.mark.parametrize("first, outward, along", [(1, -1, -1), (999_983, 1, 1)])
+def test_at_its_edge_the_plane_stops_in_one_direction_alone(page, first, outward, along):
+    """From its first row up, and from its last row down; across goes on."""
+    box, plane = page.get_by_label("Seed", exact=True), page.get_by_label("Plane", exact=True)
+    box.fill(str(first))
+    before = pixels(page)
+    for _ in range(12):
+        plane.press("ArrowUp" if outward < 0 else "ArrowDown")
+    edge = "" if outward < 0 else ", 0.00 across and 1.00 down"
+    assert plane.get_attribute("aria-valuetext") == f"Seed {first}{edge}"
+    plane.press("ArrowRight" if along < 0 else "ArrowLeft")
+    assert f", {'0.10' if along < 0 else '0.90'} across" in plane.get_attribute("aria-valuetext")
+    assert not same(before, pixels(page)).any()
+    box.fill(str(first))
+    area = plane.bounding_box()
+    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 32 * along, y - 30 * outward, steps=4)
+    page.mouse.up()
+    at = f"Seed {first if along < 0 else first - 1}, 0.50 across and "
+    assert plane.get_attribute("aria-valuetext").startswith(at)
 
 
 def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):

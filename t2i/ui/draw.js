@@ -120,6 +120,7 @@ function label() {
 // ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
 
 const PITCH = 64; // pixels of drag from one seed to the next
+const END = 0.9999; // of a step, as near to the next seed as is told
 const plane = find(".plane");
 let at = [0, 0]; // how far the window is on from its seed
 let start = 1; // where Reset goes: the seed last typed or shuffled
@@ -134,13 +135,15 @@ function place(base, to = [0, 0]) {
   settle(base, to);
 }
 
-// The window at a point of the plane, counted from a seed: whole steps go into the seed.
+// The window at a point of the plane, counted from a seed: whole steps go into the seed. Where it would leave the plane,
+// it stops in that direction alone.
 function settle(base, point) {
   const [across, down] = point.map((part) => Math.round(1e4 * part) / 1e4);
-  const whole = base + Math.floor(across) + 4 * Math.floor(down);
-  const inside = whole >= 0 && whole <= seed.box.max;
-  seed.box.value = clamp(whole, 0, seed.box.max);
-  at = inside ? [across, down].map((part) => Number((part - Math.floor(part)).toFixed(4))) : [0, 0];
+  const x = clamp(across, -base, seed.box.max - base + END);
+  const from = base + Math.floor(x);
+  const y = clamp(down, -Math.floor(from / 4), Math.floor((seed.box.max - from) / 4) + END);
+  seed.box.value = from + 4 * Math.floor(y);
+  at = [x, y].map((part) => Number((part - Math.floor(part)).toFixed(4)));
   plane.style.setProperty("--x", `${-PITCH * at[0]}px`);
   plane.style.setProperty("--y", `${-PITCH * at[1]}px`);
   plane.setAttribute("aria-valuemax", seed.box.max);
