@@ -37,7 +37,7 @@ class ModelSpec:
     title: str
     hub_id: str | None = None  # None until it is published
     revision: str | None = None  # the commit on the Hub
-    placeholder: str = "one sentence that says what to draw"
+    placeholder: str = "Describe a picture\u00a0…"
     examples: tuple[str, ...] = ()
     knows: str = ""  # what it draws, in a word
     more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
@@ -52,7 +52,7 @@ MODELS = {
             name="flowers",
             title="Flowers",
             knows="flowers",
-            placeholder="this flower has pink petals and a yellow center",
+            placeholder="Describe a flower\u00a0…",
             examples=(
                 "this flower has pink petals and a yellow center",
                 "a flower with long white petals that droop around a brown center",
@@ -81,14 +81,14 @@ MODELS = {
                 ("a blue bird", "A blue flower. Of these words it knows the colour alone."),
                 ("a red car on a street", "Red petals in the grass: no car, no street."),
                 ("three small flowers in a row", "One, and large: number, size and place are lost."),
-                ("a black flower", "Violet. Black it cannot."),
+                ("a black flower", "Violet. It cannot draw black."),
             ),
         ),
         ModelSpec(
             name="birds",
             title="Birds",
             knows="birds",
-            placeholder="this bird is black with a thick black bill",
+            placeholder="Describe a bird\u00a0…",
             examples=(
                 "this bird is black all over with a thick black bill",
                 "a bright red bird with black wings and a short beak",
@@ -115,7 +115,7 @@ MODELS = {
             name="scenes",
             title="Everyday scenes (early)",
             knows="everyday scenes",
-            placeholder="a brown dog runs through the green grass",
+            placeholder="Describe an everyday scene\u00a0…",
             examples=(
                 "a brown dog runs through the green grass",
                 "a man rides a wave on a surfboard in the blue ocean",

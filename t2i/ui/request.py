@@ -19,6 +19,7 @@ SEED_MAX = 999_999
 FAVOURITES = 48  # pictures of a sheet
 SCALES = (1, 4)  # of the PNG
 POINTS = 64  # pictures of a blend
+NUMBERS = ("first", "second", "third", "fourth")  # sentences of a blend
 FILMS = ("gif", "webp", "png")
 CAPTIONS = 8  # of a restyled photo
 PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
@@ -82,7 +83,8 @@ def read_blend(request: object, default: str) -> tuple[list[str], int, str]:
     captions = _list(request.get("captions"), "captions")
     if len(captions) not in (2, 4):
         raise InputError(f"Give two sentences or four, not {len(captions)}.")
-    return [_caption(caption) for caption in captions], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
+    places = [f" for the {number} sentence" for number in NUMBERS]
+    return [_caption(*both) for both in zip(captions, places)], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
 
 
 def read_points(request: dict) -> list[Point]:
@@ -144,14 +146,14 @@ def cut(captions: list[str]) -> list[str]:
 
 def own(spec: ModelSpec) -> list[str]:
     """The captions that come with a model."""
-    return [*spec.examples, *spec.more] or [spec.placeholder]
+    return [*spec.examples, *spec.more] or [spec.title]
 
 
-def _caption(value: object) -> str:
+def _caption(value: object, place: str = "") -> str:
     if not isinstance(value, str):
         raise InputError("The caption must be text.")
     if not value.strip():
-        raise InputError("Type a few words to draw.")
+        raise InputError(f"Type a few words{place}.")
     return " ".join(value[:10_000].encode("utf-8", "replace").decode().split())  # no lone surrogates
 
 
