@@ -4,6 +4,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from t2i.checkpoint import MODELS
+
 from .about import about_tab
 from .blend import blend_tab
 from .compare import compare_tab
@@ -50,9 +52,12 @@ class Page(gr.Blocks):
 def create_demo(model: str = "flowers") -> gr.Blocks:
     """Build the page without launching it; `model` is loaded and warmed up first."""
     desk = Desk(model)
+    wish = MODELS[model].placeholder.rstrip("\u00a0…")  # the tab "Draw" keeps it as its model
     with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
-            "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>",
+            "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>"
+            f'<p class="what"><span>{wish}</span>: '
+            "sixteen pictures follow every letter. Nothing here was photographed.</p>",
             elem_classes="t2i-head",
             apply_default_css=False,
         )
