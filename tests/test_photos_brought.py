@@ -111,9 +111,14 @@ def test_what_is_no_picture_is_told_and_the_rest_is_taken(tab):
 
 def test_a_tab_without_photos_takes_none(tab):
     page, name = tab
-    page.get_by_role("tab", name="Draw").click()
-    bring(page, "paste", [as_file(photo(1), "a.png")])
-    bring(page, "drop", [as_file(photo(1), "a.png")])
+    for other in ("Draw", "Blend", "Compare", "About"):
+        page.get_by_role("tab", name=other).click()
+        page.locator(f".t2i-{other.lower()}").wait_for()
+        rest(page)
+        bring(page, "paste", [as_file(photo(1), "a.png")])
+        assert not bring(page, "drop", [[None, None, "a blue bird"]])
+        assert bring(page, "drop", [as_file(photo(1), "a.png")], ".t2i-head")  # the browser does not leave the page
+        page.locator(":is(.status, .note):visible", has_text="Photos go to Style or Search.").wait_for()
     page.get_by_role("tab", name=name).click()
     page.wait_for_timeout(200)
     assert seen(page, name) == []

@@ -44,6 +44,71 @@ def test_a_link_draws_the_same_pictures(page, new_page, url):
     assert link_of(other) == link_of(page)
 
 
+def kept(page, *parts: str) -> None:
+    """Wait until the address says this."""
+    page.wait_for_function("parts => parts.every(part => location.search.includes(part))", arg=parts)
+
+
+def test_a_reload_keeps_what_was_made(new_page, url):
+    page = new_page(f"{url}/?__theme=dark")
+    settle(page)
+    page.locator(".picture").first.focus()
+    page.get_by_role("tab", name="Blend").click()
+    page.wait_for_function(BLENDED)
+    page.get_by_role("tab", name="Draw").click()
+    page.wait_for_timeout(1500)
+    assert page.url == f"{url}/?__theme=dark"  # nothing has been changed
+    before = page.evaluate("history.length")
+    page.get_by_label("Caption", exact=True).press_sequentially(" and blue", delay=10)
+    page.locator("#t2i-seed").fill("4711")
+    page.get_by_label("Plane", exact=True).press("ArrowRight")
+    settle(page)
+    kept(page, "__theme=dark", "tab=draw", "and+blue", "seed=4711")
+    page.get_by_label("Lock seed 4713", exact=True).click()  # which asks the server for nothing
+    kept(page, "lock=2")
+    assert page.evaluate("history.length") == before and page.url.partition("&")[2] == link_of(page).partition("?")[2]
+    drawn, numbers = pixels(page), page.locator(".number").all_inner_texts()
+    caption = page.get_by_label("Caption", exact=True).input_value()
+    page.get_by_label("Caption", exact=True).fill("")
+    settle(page)
+    page.wait_for_timeout(1500)
+    page.reload()
+    assert same(drawn, pixels(page)).all() and page.locator(".number").all_inner_texts() == numbers
+    assert page.get_by_label("Caption", exact=True).input_value() == caption  # the last that could be drawn
+    assert page.locator(".lock[aria-pressed=true]").count() == 1
+    assert page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).colorScheme") == "dark"
+    page.goto("about:blank")
+    page.go_back()
+    assert same(drawn, pixels(page)).all()
+
+
+def test_the_address_is_that_of_the_open_tab(page):
+    page.get_by_label("Caption", exact=True).fill(CAPTION)
+    kept(page, "tab=draw", "a+blue+bird")
+    page.get_by_role("tab", name="Blend").click()
+    page.get_by_label("First sentence").fill("an oak")
+    kept(page, "tab=blend", "an+oak")
+    page.reload()
+    page.get_by_role("tab", name="Blend", selected=True).wait_for()
+    assert page.get_by_label("First sentence").input_value() == "an oak"
+    page.get_by_role("tab", name="Draw").click()
+    kept(page, "tab=draw")
+
+
+def test_the_address_is_written_seldom_and_never_too_long(page):
+    page.evaluate("""() => {
+      window.written = 0;
+      const write = history.replaceState.bind(history);
+      history.replaceState = (...all) => (window.written++, write(...all));
+    }""")
+    page.get_by_label("Caption", exact=True).press_sequentially("w" * 40, delay=20)
+    page.get_by_role("tab", name="Blend").click()
+    for number in ("First", "Second"):
+        page.get_by_label(f"{number} sentence").fill("wé" * 2500)
+    kept(page, "tab=blend", "%C3%A9")
+    assert page.evaluate("written") <= 4 and page.evaluate("location.search.length") <= 6001
+
+
 @pytest.mark.parametrize("count", [2, 4])
 def test_a_link_opens_blend_where_it_was(page, new_page, count):
     page.get_by_role("tab", name="Blend").click()
@@ -168,7 +233,9 @@ def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
 def test_hostile_links_execute_nothing(new_page, url, tab):
     names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", "like", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
-    page.locator(".said:visible", has_text="model is not here. This is Flowers.").wait_for()
+    amiss = page.locator(".amiss:visible", has_text="model is not here. This is Flowers.")
+    amiss.wait_for()
+    assert amiss.bounding_box()["y"] < 200  # in sight at once
     settle(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
     assert page.locator(".t2i-tab script, .t2i-restyle script, .t2i-compare script, img[src=x]").count() == 0

@@ -19,6 +19,24 @@ const SETTLED = 700; // ms of quiet before the page speaks
 // An untouched example goes with its model; a person's own words stay.
 const isExample = (words) => props.models.some((model) => model.examples.includes(words));
 
+// A caption is one line: Enter ends it, and the line breaks of what is pasted become spaces. `#t2i-own` has many.
+const isCaption = (node) => node.matches("textarea[enterkeyhint]");
+element.addEventListener(
+  "input",
+  ({ target }) => {
+    if (!isCaption(target) || !target.value.includes("\n")) return;
+    const at = target.selectionEnd;
+    target.value = target.value.replaceAll("\n", " ");
+    target.setSelectionRange(at, at);
+  },
+  true, // before the box's own listeners
+);
+element.addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !isCaption(event.target)) return;
+  event.preventDefault();
+  event.target.blur();
+});
+
 // A hand that drags over a node: `move` is told how far it went, across and down, in the page's pixels.
 function dragged(node, move) {
   let last;
@@ -36,11 +54,15 @@ function dragged(node, move) {
 
 // While an answer is awaited the tab says so: common.css makes a bar of it after a second.
 let awaitedNow = 0;
+let failed = false; // the last answer
+let whenAnswered = () => {};
 async function awaited(answer) {
   const tell = (by) => element.firstElementChild.toggleAttribute("data-waiting", (awaitedNow += by) > 0);
   tell(1);
   const reply = await answer;
   tell(-1);
+  failed = !reply || Boolean(reply.error);
+  whenAnswered();
   return reply;
 }
 
@@ -156,10 +178,24 @@ function seedBox(most, changed) {
   return { box, read: () => Math.min(Math.max(Math.trunc(Number(box.value)) || 0, 0), most) };
 }
 
+// Files that fall anywhere on the page are the open tab's: else the browser would leave the page to show them.
+const brought = (event) => element.offsetParent && event.dataTransfer.types.includes("Files");
+let takeFiles = () => {
+  const words = "Photos go to Style or Search.";
+  complain(find(".status") ?? find(".note"), "", words);
+  say(words);
+};
+document.addEventListener("dragover", (event) => brought(event) && event.preventDefault());
+document.addEventListener("drop", (event) => {
+  if (!brought(event)) return;
+  event.preventDefault();
+  takeFiles(event.dataTransfer.files);
+});
+
 // Photos from a button, a drop or the clipboard: `add` gets each as a bitmap, with its name and how many may follow;
 // then comes `done`.
 function receive(note, add, done = () => {}) {
-  async function take(files) {
+  takeFiles = async (files) => {
     complain(note, "");
     for (const [i, file] of [...files].entries()) {
       try {
@@ -170,22 +206,14 @@ function receive(note, add, done = () => {}) {
       }
     }
     await done();
-  }
+  };
 
   const chooser = find("input[type=file]");
   find(".add").addEventListener("click", () => chooser.click());
-  chooser.addEventListener("change", () => take(chooser.files).then(() => (chooser.value = "")));
-  // Anywhere on the page: beside the tab the browser would leave the page to show the photo.
-  const brought = (event) => element.offsetParent && event.dataTransfer.types.includes("Files");
-  document.addEventListener("dragover", (event) => brought(event) && event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    if (!brought(event)) return;
-    event.preventDefault();
-    take(event.dataTransfer.files);
-  });
+  chooser.addEventListener("change", () => takeFiles(chooser.files).then(() => (chooser.value = "")));
   document.addEventListener("paste", (event) => {
     const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
-    if (element.offsetParent && files.length) take(files);
+    if (element.offsetParent && files.length) takeFiles(files);
   });
 }
 

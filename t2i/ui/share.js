@@ -15,12 +15,16 @@ const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a capt
 function shareable(tab, state, restore, stays = () => "") {
   const share = find(".share");
   const told = find(".said");
+  const amiss = make("p", { class: "amiss", role: "status" }); // above the words, where it is seen first
+  (find(".ask, .intro") ?? share.closest("section")).prepend(amiss);
+  menu.addEventListener("change", () => complain(amiss, ""));
 
   const query = () => String(new URLSearchParams([["tab", tab], ["model", menu.value], ...state()]));
 
   function go(query) {
     const model = query.get("model") ?? props.model;
-    complain(told, spec(model) ? "" : `The link's model is not here. This is ${spec(props.model).title}.`);
+    complain(told, "");
+    complain(amiss, spec(model) ? "" : `The link's model is not here. This is ${spec(props.model).title}.`);
     menu.value = spec(model) ? model : props.model;
     restore(query);
   }
@@ -41,7 +45,35 @@ function shareable(tab, state, restore, stays = () => "") {
   });
 
   go(LINK.get("tab") === tab ? LINK : new URLSearchParams());
+  keepAddress(query);
   return { query, go };
+}
+
+// The address is the open tab's link as soon as something has been changed, so that a reload or the way back keeps it; what
+// cannot be drawn is not kept. Of the rest of the query, what Gradio reads stays, such as __theme.
+const REST = 700; // ms without a change: browsers refuse too many
+const TAKEN = 6000; // characters that every server on the way takes
+
+function keepAddress(query) {
+  const first = query();
+  let resting;
+
+  function keep() {
+    if (!element.offsetParent || awaitedNow || failed) return;
+    const now = query();
+    const old = new URLSearchParams(location.search);
+    if (now === first && !old.has("tab")) return;
+    const theirs = new URLSearchParams([...old].filter(([name]) => name === "view" || name.startsWith("__")));
+    const whole = [theirs.toString(), now.slice(0, TAKEN)].filter(Boolean).join("&");
+    history.replaceState(history.state, "", `${location.pathname}?${whole}${location.hash}`);
+  }
+
+  const soon = () => {
+    clearTimeout(resting);
+    resting = setTimeout(keep, REST);
+  };
+  whenAnswered = soon;
+  document.addEventListener("click", soon); // a lock asks for nothing; another tab opens
 }
 
 // A button says for a moment what it has done, in its own place.
