@@ -13,7 +13,7 @@ def test_a_drag_outlives_its_server(new_page, model):
         page.get_by_role("tab", name="Blend").click()
         page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")
         rest(page)
-    way, note = page.get_by_label("Way", exact=True), page.locator("#t2i-blend-note")
+    way, note = page.get_by_label("Blend", exact=True), page.locator("#t2i-blend-note")
     last = page.locator(".blended").get_attribute("src")
     for _ in range(20):
         way.press("ArrowRight")

@@ -33,6 +33,7 @@ function request() {
 
 function show({ at, ...asked }, reply, newest) {
   remark(note, reply);
+  boxes.forEach((box) => box.setAttribute("aria-invalid", String(Boolean(reply.error) && !box.value.trim())));
   if (!reply.error) {
     big.src = reply.pictures[0];
     big.alt = asked.captions.join(" · ");
@@ -55,11 +56,6 @@ const boxes = NUMBERS.map((number, i) => {
   const box = make("textarea", { id, rows: 2, autocomplete: "off", autocapitalize: "off", enterkeyhint: "done" });
   box.setAttribute("aria-describedby", "t2i-blend-note");
   box.addEventListener("input", ask);
-  box.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault(); // a caption is one line
-    box.blur();
-  });
   item.append(make("label", { for: id }, `${number} sentence`), box);
   find(".sentences").append(item);
   return box;
@@ -143,7 +139,7 @@ play.addEventListener("click", () => {
 
 function dress() {
   element.firstElementChild.classList.toggle("four", four());
-  sliders[0].label.textContent = four() ? "Across" : "Way";
+  sliders[0].label.textContent = four() ? "Across" : "Blend";
   boxes.forEach((box) => (box.placeholder = spec(menu.value).placeholder));
 }
 
