@@ -34,7 +34,7 @@ def test_pictures_follow_the_typing(page):
     page.wait_for_function("[...document.querySelectorAll('.grid img')].every(i => i.alt === 'a blue bird')")
     second = pixels(page)
     assert not same(first, second).any()
-    box.fill(page.evaluate("document.querySelector('.chips button').textContent"))
+    box.fill(page.evaluate("document.querySelector('.chips button').title"))
     assert same(first, pixels(page)).all()  # the same caption and seeds: the same pictures
     page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sixteen pictures')")
 
@@ -183,6 +183,41 @@ def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
     assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-5 ")
+
+
+def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
+    screen = pixels(page)
+    page.locator(".picture").nth(14).click()
+    big = """async () => {
+      const image = new Image();
+      image.src = document.querySelector('.big').src;
+      await image.decode();
+      const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 });
+      canvas.getContext('2d').drawImage(image, 0, 0, 64, 64);
+      return canvas.toDataURL('image/png');
+    }"""
+    turns = {
+        16: lambda: page.keyboard.press("ArrowRight"),
+        1: lambda: page.get_by_role("button", name="Next picture").click(),
+        2: lambda: page.keyboard.press("ArrowRight"),
+        3: lambda: page.keyboard.press("ArrowRight"),
+    }
+    for seed, turn in turns.items():
+        turn()
+        assert page.locator(".made").inner_text().startswith(f"Seed {seed} ")
+        page.wait_for_function("document.querySelector('.big').src.startsWith('data:image/png')")  # the larger one
+        distance = np.abs(screen - decode(page.evaluate(big))[..., :3]).mean(axis=(1, 2, 3))
+        assert distance.argmin() == seed - 1
+    page.keyboard.press("ArrowLeft")
+    page.get_by_role("button", name="Previous picture").click()
+    assert page.locator(".made").inner_text().startswith("Seed 1 ")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    assert json.loads(Image.open(download.value.path()).text["t2i"])["seed"] == 1
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert len({button.bounding_box()["y"] for button in page.locator("dialog .actions button").all()}) == 1
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-0 ")
 
 
 def test_the_menu_lists_the_registry_what_is_compared_last(page):
@@ -341,7 +376,7 @@ def test_sorting_is_on_demand_and_locked_seeds_keep_their_pictures(page, model):
     settle(page)
     matches(page)
     assert seeds(page) == kept
-    caption.fill(page.evaluate("document.querySelector('.chips button').textContent"))
+    caption.fill(page.evaluate("document.querySelector('.chips button').title"))
     assert (np.abs(pixels(page) - after).mean((1, 2, 3)) < 3).all()  # drawn in another order, and a JPEG
     page.get_by_role("button", name="Shuffle").click()
     assert [i for i, (old, new) in enumerate(zip(kept, seeds(page))) if old == new] == [place]
@@ -390,7 +425,7 @@ def test_blend_follows_the_words_the_keys_and_the_stops(blend):
     blend.get_by_label("Second sentence").fill("a blue bird")
     becomes_another(blend, first)
     middle = picture(blend)
-    way = blend.get_by_label("Way", exact=True)
+    way = blend.get_by_label("Blend", exact=True)
     way.press("End")
     becomes_another(blend, middle)
     end = picture(blend)
@@ -423,9 +458,9 @@ def test_play_moves_until_paused_or_taken_in_hand(blend):
     becomes_another(blend, still)
     blend.get_by_role("button", name="Pause").click()
     blend.wait_for_timeout(300)
-    place = blend.get_by_label("Way", exact=True).input_value()
+    place = blend.get_by_label("Blend", exact=True).input_value()
     blend.wait_for_timeout(300)
-    assert blend.get_by_label("Way", exact=True).input_value() == place
+    assert blend.get_by_label("Blend", exact=True).input_value() == place
 
 
 def test_blend_says_what_is_wrong_and_keeps_the_picture(blend):
@@ -606,7 +641,7 @@ def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     lately = styles.locator(".lately .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
     lately.wait_for()
 
-    styles.get_by_role("button", name="Plain seeds").click()
+    styles.get_by_role("button", name="Remove photo style").click()
     assert not same(painted, pixels(styles)).any() and styles.locator(".like").is_hidden()
     assert styles.evaluate("document.activeElement.textContent") == "Shuffle"
     heart = styles.get_by_label("Favourite seed 6", exact=True)

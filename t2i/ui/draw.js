@@ -17,6 +17,7 @@ const asking = follow(server.draw, request, show);
 function ask() {
   grid.setAttribute("aria-busy", "true");
   sorting = false;
+  markChips();
   asking();
 }
 
@@ -43,6 +44,7 @@ function show(sent, reply, newest) {
     });
     markHearts();
     find(".status").textContent = speed(reply);
+    find(".t2i-draw").classList.toggle("strange", Boolean(reply.hint));
     judged(null);
   }
   if (!newest) return;
@@ -113,6 +115,7 @@ function label() {
   tiles.forEach(({ number, lock, heart }, i) => {
     number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
+    lock.title = "Lock: another seed leaves this picture as it is";
     heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
 }
@@ -167,6 +170,7 @@ find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.ro
 find(".back").addEventListener("click", () => place(start));
 
 // ---- does it match? The server is asked when nothing has changed for a while; the grid is sorted when the person says so.
+// The judge knows no more than the model: of words strange to both it says nothing.
 
 let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
 let sorting = false; // asked for, and waiting for the matches
@@ -174,7 +178,7 @@ let judging;
 
 async function judge() {
   const mine = shown;
-  if (!mine) return;
+  if (!mine || find(".strange")) return;
   const reply = (await server.match(mine)) || SILENCE;
   if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
   if (reply.busy) judging = setTimeout(judge, RETRY);
@@ -270,20 +274,16 @@ find(".plain").addEventListener("click", () => {
 // ---- caption, examples, models
 
 caption.addEventListener("input", ask);
-caption.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault(); // a caption is one line
-  caption.blur();
-});
 
 function dress() {
   imitate(""); // another model's noise means other things
   fit(spec(menu.value).styles);
   find(".t2i-draw").classList.toggle("sees", spec(menu.value).sees);
   caption.placeholder = spec(menu.value).placeholder;
+  document.querySelector(".t2i-head span").textContent = caption.placeholder.replace("\u00a0…", "");
   find(".chips").replaceChildren(
     ...spec(menu.value).examples.map((example) => {
-      const chip = make("button", { type: "button" }, example);
+      const chip = make("button", { type: "button", title: example, "aria-label": example }, short(example));
       chip.addEventListener("click", () => {
         caption.value = example;
         ask();
@@ -292,6 +292,12 @@ function dress() {
     }),
   );
 }
+
+// An example without the words with which many begin.
+const short = (example) => example.replace(/^(a|the|this) (\w+ (has|is|are|with) (a )?)?/, "");
+
+const markChips = () =>
+  find(".chips").childNodes.forEach((chip) => chip.setAttribute("aria-pressed", String(chip.title === caption.value)));
 
 function change() {
   if (isExample(caption.value)) caption.value = spec(menu.value).examples[0];
@@ -318,10 +324,12 @@ document.addEventListener("t2i-draw", ({ detail }) => {
 // ---- one picture, large
 
 let held = null; // the request that makes the picture in the dialog
+let enlarged = 0; // its place
 const words = find("dialog .note");
 
 async function enlarge(i) {
   if (!shown) return;
+  enlarged = i;
   const mine = (held = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] });
   const big = find(".big");
   big.src = tiles[i].picture.firstChild.src;
@@ -329,15 +337,25 @@ async function enlarge(i) {
   find("#t2i-big-caption").textContent = mine.caption;
   const made = [`Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""}`, mine.like && "in the style of a photo"];
   find(".made").textContent = [...made, spec(mine.model).title].filter(Boolean).join(" · ");
-  dialog.showModal();
+  if (!dialog.open) dialog.showModal();
   const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
   if (reply.file && held === mine) big.src = reply.file;
 }
 
 dialog.addEventListener("click", ({ target }) => {
   if (target === dialog || target.matches(".close")) dialog.close(); // `dialog` itself is the backdrop
-  if (target.dataset.scale) save(target, server.png, { ...held, scale: Number(target.dataset.scale) }, words);
+  const button = target.closest("button");
+  if (button?.dataset.scale) save(button, server.png, { ...held, scale: Number(button.dataset.scale) }, words);
+  if (button?.dataset.turn) turn(Number(button.dataset.turn));
 });
+dialog.addEventListener("keydown", ({ key }) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (by) turn(by);
+});
+dialog.addEventListener("close", () => tiles[enlarged].picture.focus());
+
+// To the next of the sixteen; after the last comes the first.
+const turn = (by) => enlarge((enlarged + by + props.count) % props.count);
 
 // ---- what a link says of this tab: caption, seed, how far on, styles, a photo's style, which pictures are locked, and
 // each that is not where the seed puts it as "place,seed,across,down"
