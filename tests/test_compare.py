@@ -192,7 +192,7 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, t
         # One of the four is missing: its column says so, the others are drawn, and no menu or link offers it.
         assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
         assert page.locator(".objectives li").first.locator("img, button").count() == 0
-        assert "model is not here. This is Flowers." in page.locator(".said:visible").inner_text()
+        assert "model is not here. This is Flowers." in page.locator(".amiss:visible").inner_text()
         page.get_by_role("tab", name="Draw").click()
         grouped = page.get_by_label("Model", exact=True).locator("optgroup option")
         assert grouped.evaluate_all("all => all.map(one => one.value)") == NAMES[1:]

@@ -638,15 +638,15 @@ def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     with styles.expect_download() as download:
         styles.locator(".favourites .sheet").click()
     assert json.loads(Image.open(download.value.path()).text["t2i"])["pictures"][0]["like"] == made["like"]
-    lately = styles.locator(".lately .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
-    lately.wait_for()
+    recent = styles.locator(".recent .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
+    recent.wait_for()
 
     styles.get_by_role("button", name="Remove photo style").click()
     assert not same(painted, pixels(styles)).any() and styles.locator(".like").is_hidden()
     assert styles.evaluate("document.activeElement.textContent") == "Shuffle"
     heart = styles.get_by_label("Favourite seed 6", exact=True)
     assert heart.get_attribute("aria-pressed") == "false"  # another picture
-    lately.click()
+    recent.click()
     assert same(painted, pixels(styles)).all() and heart.get_attribute("aria-pressed") == "true"
     assert styles.locator(".like img").is_visible()
 

@@ -1,7 +1,7 @@
 // Small pictures, each with the query that brings it back. They stay in this browser, whose storage may be full,
 // forbidden or written by anybody: without it they last as long as the page, and what it holds is read as a link is.
 
-const LATELY = 16; // pictures
+const RECENT = 16; // pictures
 const STILL = 2000; // ms
 const KEPT = 250_000; // characters of a query, which may hold photos
 const PICTURE = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
@@ -74,11 +74,11 @@ function album(place, key, most, open, changed = () => {}) {
 
 // The album of a tab's states: the function returned is told of each, and keeps those that stand still for a while.
 function recall(tab, { query, go }) {
-  const lately = album(find(".lately"), `t2i-lately-${tab}`, LATELY, (old) => go(new URLSearchParams(old)));
+  const recent = album(find(".recent"), `t2i-recent-${tab}`, RECENT, (old) => go(new URLSearchParams(old)));
   let still;
   return (picture) => {
     const drawn = query(); // by then the page may ask for what cannot be drawn
     clearTimeout(still);
-    still = setTimeout(() => lately.add(drawn, picture), STILL);
+    still = setTimeout(() => recent.add(drawn, picture), STILL);
   };
 }

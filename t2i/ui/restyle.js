@@ -290,7 +290,7 @@ function restore(query) {
 
 const link = shareable("style", state, restore);
 
-// ---- Lately keeps, in this browser alone, the squares as well
+// ---- Recent keeps, in this browser alone, the squares as well
 
 const remember = recall("style", {
   query: () => [link.query(), new URLSearchParams(rows.map((row) => ["photo", square(row)]))].join("&"),
