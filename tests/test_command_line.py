@@ -262,7 +262,6 @@ def test_a_dry_run_tells_mistakes_too(capsys):
         ("--seed: must be from 0 to 2147483647, not -1", ["--seed", "-1"]),
         ("--seed: must be from 0 to 2147483647, not 1000000000000000", ["--seed", str(10**15)]),
         ("--batch: must be from 4 to", ["--batch", "3"]),
-        ("--width: must be from 2 to", ["--width", "1"]),
         ("--rate: must be from 0 to 1, not nan", ["--rate", "nan"]),
         ("--batch: invalid int", ["--batch", "1.5"]),
     ],
@@ -270,6 +269,12 @@ def test_a_dry_run_tells_mistakes_too(capsys):
 def test_train_tells_mistakes_in_one_line(capsys, tmp_path, words, arguments):
     pytest.importorskip("efficientnet_lite_pytorch")
     assert_told(capsys, words, "train", "text", "--data", tmp_path / "gone.zip", "--out", tmp_path / "out", *arguments)
+
+
+def test_a_network_too_narrow_to_be_built_is_refused_at_once(capsys):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    image = ["--data", "d", "--text", "t", "--out", "o", "--width", "1"]
+    assert_told(capsys, "--width: must be from 2 to", "train", "image", *image)
 
 
 def test_train_runs_the_training_and_ctrl_c_is_told_in_one_line(capsys, monkeypatch):

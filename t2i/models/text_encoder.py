@@ -59,8 +59,7 @@ class TextEncoder(nn.Module):
             codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
         x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].to(self.project.weight.dtype)
         x = self.convolutions(x.transpose(1, 2).unsqueeze(2))  # a channels-last view: no copy
-        with torch.autocast(x.device.type, enabled=False):  # which on CUDA would take float16, too coarse for gradients
-            states, _ = self.recurrent(x.squeeze(2).transpose(1, 2).to(self.project.weight.dtype))  # (B, T, hidden)
+        states, _ = self.recurrent(x.squeeze(2).transpose(1, 2))  # (B, T, hidden)
         seen = torch.arange(states.shape[1], device=codes.device) < steps[:, None]
         mean = (states * seen[..., None]).sum(1) / steps[:, None]
         return self.norm(self.project(mean))
