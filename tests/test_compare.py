@@ -344,6 +344,7 @@ def test_the_event_compare(url, here):
         '{"fidelity": 3, "agreement": {"pictures": [1]}, "style": null}',
         '{"fidelity": {"pictures": {"kid": "<b>"}}, "style": {"background": {"roc": true}}}',
         '{"fidelity": {"pictures": {"kid": NaN}}, "style": {"background": {"roc": Infinity}}}',
+        '{"fidelity": {"pictures": {"kid": 1' + "0" * 400 + "}}}",
     ],
 )
 def test_figures_that_are_none_are_not_told(here, monkeypatch, tmp_path, text):

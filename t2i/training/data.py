@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import math
 import os
 import zipfile
 from collections.abc import Callable, Iterator
@@ -184,11 +183,11 @@ def _record(where: str, line: str) -> dict:
 
 
 def _numbers(value: object, count: int) -> bool:
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(type(v) in (int, float) and math.isfinite(v) for v in value)
-    )
+    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9  # neither endless nor NaN
 
 
 def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], bytes]) -> np.ndarray:

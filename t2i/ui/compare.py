@@ -1,7 +1,6 @@
 """The tab "Compare": one caption and one seed under the paper's four objectives, side by side."""
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -14,6 +13,7 @@ from .desk import Desk, in_words
 from .panel import event, panel
 from .request import SEED_MAX
 
+MOST = 1e9  # in size of a figure; no NaN, either
 SEEDS = 5  # of each model: one large, the next ones small
 
 
@@ -130,4 +130,4 @@ def told(measured: list[dict[str, float]]) -> list[list[dict]]:
 def _at(measured: object, place: str) -> float | None:
     """The number at a place in evaluation.json; None where there is none, for the folder may be anybody's."""
     value = reduce(lambda of, part: of.get(part) if isinstance(of, dict) else None, place.split("."), measured)
-    return value if type(value) in (int, float) and math.isfinite(value) else None
+    return value if type(value) in (int, float) and abs(value) < MOST else None

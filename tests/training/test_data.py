@@ -110,6 +110,7 @@ def test_reads_pictures_of_other_modes(corpus, mode):
         ({"parts": {"beak": "left"}}, "parts must name points of two numbers"),
         ({"parts": [0.5, 0.5]}, "parts must name points of two numbers"),
         ({"box": [0, 0, 1, float("nan")]}, "box must be four numbers"),
+        ({"box": [0, 0, 1, 10**400]}, "box must be four numbers"),
         ({"parts": {"beak": [0.5, float("inf")]}}, "parts must name points of two numbers"),
         ({"file_name": "red\0.png"}, "red\0.png is missing"),
         ({"file_name": "red\ud800.png"}, "is missing"),
