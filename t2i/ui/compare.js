@@ -26,7 +26,7 @@ function column({ name, objective, here, figures }) {
   const strip = make("div", { class: "strip" });
   strip.append(...steps);
   const more = make("button", { type: "button", class: "more", "aria-label": `Draw sixteen with ${title}` }, "Draw sixteen");
-  more.addEventListener("click", () => drawSixteen(name));
+  more.addEventListener("click", () => handOver("Draw", { caption: caption.value, model: name, seed: seed.read() }));
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
   const measured = make("dl");
   for (const { label, text, best } of figures) {
@@ -51,16 +51,6 @@ function term(label) {
     name.append(make("span", { class: "heard" }, `, ${better} is better`));
   }
   return name;
-}
-
-// The large picture is the first of the sixteen: Draw has its seed, and nothing of its own goes into them.
-function drawSixteen(model) {
-  const draw = document.querySelector(".t2i-draw");
-  for (const plain of draw.querySelectorAll(".plain, .reset-all")) plain.click();
-  const box = draw.querySelector("input[type=number]");
-  box.value = seed.read();
-  box.dispatchEvent(new Event("input"));
-  handOver("Draw", { caption: caption.value, model });
 }
 
 const columns = props.compared.map(column).filter(({ here }) => here);
@@ -126,11 +116,6 @@ function place(to) {
 
 caption.placeholder = spec(menu.value).placeholder;
 caption.addEventListener("input", ask);
-caption.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault(); // a caption is one line
-  caption.blur();
-});
 
 // ---- what a link says of this tab
 

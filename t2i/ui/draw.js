@@ -307,8 +307,9 @@ function change() {
 
 menu.addEventListener("change", change);
 
-// Words from another tab, or a photo's style.
+// Words from another tab, or a photo's style; with a seed, all that a link would say.
 document.addEventListener("t2i-draw", ({ detail }) => {
+  if ("seed" in detail) return open(detail);
   if (menu.value !== detail.model) {
     menu.value = detail.model;
     change();

@@ -17,11 +17,6 @@ const columns = Array.from({ length: props.captions }, (_, i) => {
   const box = make("textarea", { rows: 3, "aria-label": `Caption ${i + 1}`, autocapitalize: "off", enterkeyhint: "done" });
   box.setAttribute("aria-describedby", note.id);
   box.addEventListener("input", () => rows.forEach((row) => row.ask()));
-  box.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault(); // a caption is one line
-    box.blur();
-  });
   head.append(box);
   find("thead tr").append(head);
   return box;

@@ -255,11 +255,6 @@ function dress() {
 
 words.addEventListener("input", ask);
 words.addEventListener("input", offer);
-words.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter") return;
-  event.preventDefault(); // a caption is one line
-  words.blur();
-});
 own.addEventListener("input", learn);
 find(".where").addEventListener("change", arrange);
 menu.addEventListener("change", () => {
