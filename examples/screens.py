@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 SCREEN, TELEPHONE = (1024, 720), (360, 783)
 SHRUNK = 0.625  # of the screen's pixels are in the pictures
 DRAWN = ".t2i-draw .grid[aria-busy=false]"
-WAS, TYPED = "this flower has pink petals", " with white edges and a yellow center"
+WAS, TYPED = "this flower has pink petals", " with white edges"
 GUTTER = 10
 
 
@@ -48,7 +48,7 @@ def typing(page: Page) -> Iterator[tuple[Image.Image, int]]:
         yield shot(page), 100
     yield shot(page), 1200
     low, high = (float(size.get_attribute(end)) for end in ("min", "max"))
-    for step in (*range(8), *range(8, -9, -1), *range(-8, 1)):
+    for step in (*range(2, 8, 2), *range(8, -8, -2), *range(-8, 1, 2)):
         value = (low + high) / 2 + (high - low) / 2 * step / 8
         size.evaluate("(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", value)
         page.wait_for_selector(DRAWN)
@@ -76,7 +76,7 @@ def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
         frames, times = zip(*typing(opened(browser, address, "Draw", (1024, 780))))
-        film = {"append_images": frames[1:], "duration": list(times), "loop": 0, "quality": 62, "method": 6}
+        film = {"append_images": frames[1:], "duration": list(times), "loop": 0, "quality": 60, "method": 6}
         frames[0].save(HERE / "typing.webp", save_all=True, **film)
         shot(opened(browser, address, "Blend", (1280, 900), shrunk=1)).save(HERE / "blend.webp", quality=80)
         sheet(browser, address).save(HERE / "tabs.webp", quality=80, method=6)
