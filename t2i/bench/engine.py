@@ -146,7 +146,7 @@ def exactness(engine: Engine, plain: Plain) -> dict:
 
 def comparisons(engine: Engine, plain: Plain, seconds: float, batches: tuple[int, ...]):
     """Each thing that is done, in each batch, by both."""
-    new = iter(range(sys.maxsize))  # the engine remembers captions
+    new = iter(range(EXACT, sys.maxsize))  # the engine remembers captions, those of `exactness` too
 
     def captions(count: int) -> list[str]:
         return [CAPTION.format(next(new)) for _ in range(count)]

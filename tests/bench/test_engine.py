@@ -40,6 +40,15 @@ def test_bench_prints_a_table_and_writes_the_figures(capsys, monkeypatch, tiny_m
     assert figures["start"]["import_t2i"] > 0 and figures["machine"]["threads"] == torch.get_num_threads()
 
 
+def test_no_caption_is_told_twice_for_the_engine_remembers_them(monkeypatch, tiny_networks):
+    told, embed = [], Engine.embed
+    monkeypatch.setattr(Engine, "embed", lambda self, captions: told.extend(captions) or embed(self, captions))
+    fast, plain = Engine(tiny_networks), engine.Plain(tiny_networks)
+    engine.exactness(fast, plain)
+    list(engine.comparisons(fast, plain, 0, (1, 16)))
+    assert len(told) == len({*told}) > engine.EXACT
+
+
 def test_operations_are_those_of_the_layers(tiny_networks):
     n = tiny_networks["generator"].config.width
     residual = [c * c // 4 + (c // 4) ** 2 * 9 + c // 4 * c * 9 for c in (8 * n, 4 * n)]
