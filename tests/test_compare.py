@@ -137,6 +137,20 @@ def test_compare_and_search_begin_with_what_stands_in_draw_and_then_keep_their_o
         assert box.input_value() == "a blue bird"
 
 
+def test_blend_begins_with_what_stands_in_draw_and_every_tab_with_its_model(page):
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    page.get_by_label("Seed", exact=True).fill("40")
+    page.locator("#t2i-model").select_option("flowers-gan-cls")
+    settle(page)
+    page.get_by_role("tab", name="Blend").click()
+    assert page.get_by_label("First sentence").input_value() == "a blue bird"
+    assert page.get_by_label("Second sentence").input_value() == MODELS["flowers"].examples[0]
+    assert page.locator("#t2i-blend-seed").input_value() == "40"
+    for name in ("blend", "restyle", "search", "about"):
+        page.get_by_role("tab", name="Style" if name == "restyle" else name.title()).click()
+        assert page.locator(f"#t2i-{name}-model").input_value() == "flowers-gan-cls"
+
+
 def test_compare_begins_with_its_own_words_beside_another_models_example_or_none(new_page, url):
     for words in (MODELS["birds"].examples[0], " "):
         page = new_page(url)

@@ -169,12 +169,16 @@ const state = () => [
   ["at", sliders.map(({ slider }) => slider.value)],
 ];
 
+// What stands in Draw, on the way to an example that it is not.
+const blended = (caption, examples) => (caption ? [caption, ...examples.filter((one) => one !== caption)].slice(0, 2) : []);
+
 function restore(query) {
-  const captions = query.getAll("caption").map(oneLine);
+  const begin = fromDraw();
   const { examples } = spec(menu.value);
+  const captions = query.has("caption") ? query.getAll("caption").map(oneLine) : blended(begin.caption, examples);
   find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
   boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
-  seed.box.value = clamp(query.get("seed") ?? 1, 0, props.seedMax);
+  seed.box.value = clamp(query.get("seed") ?? begin.seed ?? 1, 0, props.seedMax);
   const at = fields(query.get("at"), 2);
   sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
   told();

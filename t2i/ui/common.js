@@ -164,7 +164,8 @@ for (const { name, title, objective } of props.models) {
   (objective ? compared : menu).append(make("option", { value: name }, title));
 }
 if (compared.firstChild) menu.append(compared);
-menu.value = props.model;
+// A tab opened for the first time begins with the model that is chosen in Draw.
+menu.value = document.querySelector("#t2i-model")?.value || props.model;
 
 // The seed box of a tab: `changed` is called with every seed typed or shuffled.
 function seedBox(most, changed) {

@@ -22,7 +22,7 @@ function shareable(tab, state, restore, stays = () => "") {
   const query = () => String(new URLSearchParams([["tab", tab], ["model", menu.value], ...state()]));
 
   function go(query) {
-    const model = query.get("model") ?? props.model;
+    const model = query.get("model") ?? menu.value;
     complain(told, "");
     complain(amiss, spec(model) ? "" : `The link's model is not here. This is ${spec(props.model).title}.`);
     menu.value = spec(model) ? model : props.model;
