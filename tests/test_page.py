@@ -268,6 +268,8 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
     assert box.input_value() == CAPTION  # … and a person's own words stay
     page.get_by_role("tab", name="Blend").click()
     blend = page.locator(".t2i-blend")
+    assert blend.get_by_label("First sentence").input_value() == CAPTION  # Draw's, to begin with
+    blend.get_by_label("First sentence").fill(MODELS["flowers"].examples[0])
     blend.get_by_label("Second sentence").fill(CAPTION)
     blend.get_by_label("Model", exact=True).select_option("other")
     assert blend.get_by_label("First sentence").input_value() == "the other example"
