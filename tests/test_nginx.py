@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import gradio_client
@@ -29,8 +30,9 @@ def copies(model, tmp_path):
         f"pid {tmp_path}/pid; daemon off; " + text.replace("http {", f"http {{ access_log off; {places}")
     )
     with ExitStack() as one, ExitStack() as other:
-        one.enter_context(served(model, ports["7861"]))
-        other.enter_context(served(model, ports["7862"]))
+        with ThreadPoolExecutor() as together:
+            begin = lambda stack, port: stack.enter_context(served(model, ports[port]))  # noqa: E731
+            list(together.map(begin, (one, other), ("7861", "7862")))
         with subprocess.Popen([NGINX, "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]) as nginx:
             try:
                 address = f"http://127.0.0.1:{ports['7860']}"

@@ -5,7 +5,7 @@ from t2i.bench import screen
 
 
 def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
-    for name, value in {"ROUNDS": 1, "LETTERS": 4, "DRAG": 1, "SETTLE": 500}.items():
+    for name, value in {"ROUNDS": 1, "LETTERS": 3, "DRAG": 0.5, "SETTLE": 100}.items():
         monkeypatch.setattr(screen, name, value)
     assert main(["bench", "screen"]) == 0
     told = capsys.readouterr().out
