@@ -19,7 +19,8 @@ from .photo import open_photo, prepare
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
 LARGEST = 2**31 - 1  # number of a training, a seed or a size
-LEAST = {"seed": 0, "batch": 4, "width": 2}  # else 1; four pictures are two pairs of captions to interpolate
+# Of an option, else 1: four pictures are two pairs of captions to interpolate, and a bottleneck is a quarter of 2 n.
+LEAST = {"seed": 0, "batch": 4, "width": 2}
 BENCHES = ("engine", "crowd", "screen", "training")
 
 

@@ -245,8 +245,8 @@ def _match(bench: _Bench) -> dict:
         raise _LeftOut("the model has neither a discriminator nor an image encoder")
 
     def scores(judge: Callable[[Tensor, Tensor], Tensor], pixels: np.ndarray, captions: Tensor) -> Tensor:
-        x = torch.from_numpy(pixels[rows.numpy()]).permute(0, 3, 1, 2)
-        return torch.cat([judge(part / 127.5 - 1, h) for part, h in zip(x.split(256), captions[rows].split(256))])
+        parts = ((torch.from_numpy(pixels[i.numpy()]), captions[i]) for i in rows.split(256))
+        return torch.cat([judge(x.permute(0, 3, 1, 2) / 127.5 - 1, h) for x, h in parts])
 
     return {
         kind: {
