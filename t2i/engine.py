@@ -47,7 +47,7 @@ class Engine:
         generator.project = self._place(generator.project, generator.config.embedding)
         generator.draw = self._place(generator.draw, noise + projected, 1, 1)
         if self.device.type == "cpu":
-            text.convolutions = as_lines(text.convolutions, self._place)
+            text.letters, text.convolutions = nn.Identity(), as_lines(text.convolutions, self._place)
         self._text = text.to(self.device, memory_format=torch.channels_last)
         self._generator = generator
         self._eyes = {n: self._eye(networks[n]) for n in ("style_encoder", "image_encoder") if n in networks}

@@ -61,6 +61,26 @@ class _As(nn.Module):
         return x.to(self._dtype)
 
 
+class _Spelt(nn.Module):
+    """A convolution over characters and a ReLU, codes (B, L) to (B, C, 1, L'), as sums of rows of a table.
+
+    A character is a unit vector, so that all but one in 70 of the convolution's products are with 0.
+    """
+
+    def __init__(self, convolution: nn.Conv2d):
+        super().__init__()
+        weight = convolution.weight.squeeze(2).permute(2, 1, 0)  # (places, 70, C)
+        table = nn.functional.pad(weight, (0, 0, 1, 0))  # code 0 is no character
+        table[0] += convolution.bias
+        self._table = nn.Parameter(table.flatten(0, 1), False)
+        self._starts = torch.arange(len(table)) * table.shape[1]
+
+    def forward(self, codes: Tensor) -> Tensor:
+        rows = codes.long().unfold(1, len(self._starts), 1) + self._starts  # (B, L', places)
+        made = nn.functional.embedding_bag(rows.flatten(0, 1), self._table, mode="sum").relu_()
+        return made.unflatten(0, rows.shape[:2]).transpose(1, 2).unsqueeze(2)
+
+
 class _Lines(nn.Module):
     """A convolution along lines, (B, A, 1, L) to (B, C, 1, L'), as a product of their windows with a matrix.
 
@@ -110,18 +130,19 @@ def as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
 
 
 def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.Sequential:
-    """Convolutions along lines, each with an activation and a pooling behind it, as `_Lines` and poolings.
+    """Convolutions, each with an activation and a pooling behind it, as `_Spelt`, then `_Lines`, and poolings.
 
     `place(layers, width)` makes layers ready for rows of that width; what they compute in is between the lines, too.
     """
+    spelt, _, pooled, *rest = layers
     made: list[nn.Module] = []
-    for convolution, activation, pooling in zip(*[iter(layers)] * 3):
+    for convolution, activation, pooling in zip(*[iter(rest)] * 3):
         weight = convolution.weight.squeeze(2).transpose(1, 2).flatten(1)  # (C, places · A)
         linear = nn.Linear(*weight.shape[::-1], device="meta")
         linear.weight, linear.bias = nn.Parameter(weight, False), convolution.bias
         product = place(nn.Sequential(linear, activation), linear.in_features)
         made += [_Lines(convolution.kernel_size[1], product), pooling]
-    return nn.Sequential(_As(linear.weight.dtype), *made, _As(convolution.weight.dtype))
+    return nn.Sequential(_Spelt(spelt), pooled, _As(linear.weight.dtype), *made, _As(convolution.weight.dtype))
 
 
 def as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:

@@ -29,6 +29,14 @@ def encode(captions: list[str], length: int = 201) -> Tensor:
     return torch.from_numpy(codes)
 
 
+class _Letters(nn.Module):
+    """Codes (B, L) to their characters as unit vectors, (B, 70, 1, L); code 0 is the zero vector."""
+
+    def forward(self, codes: Tensor) -> Tensor:
+        x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].float()
+        return x.transpose(1, 2).unsqueeze(2)  # a channels-last view: no copy
+
+
 class TextEncoder(nn.Module):
     """Codes (B, L) to embeddings h (B, 1024) of root mean square 1.
 
@@ -43,6 +51,7 @@ class TextEncoder(nn.Module):
             raise ValueError(f"length must be at least {FIELD}, not {config.length}")
         self.config = config
         a, b, c = config.widths
+        self.letters = _Letters()
         self.convolutions = nn.Sequential(  # (B, 70, 1, 201)
             nn.Conv2d(len(ALPHABET), a, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 384, 1, 66)
             nn.Conv2d(a, b, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 512, 1, 21)
@@ -57,8 +66,7 @@ class TextEncoder(nn.Module):
         steps = count_steps(codes)
         if not whole:
             codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
-        x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].to(self.project.weight.dtype)
-        x = self.convolutions(x.transpose(1, 2).unsqueeze(2))  # a channels-last view: no copy
+        x = self.convolutions(self.letters(codes))
         states, _ = self.recurrent(x.squeeze(2).transpose(1, 2))  # (B, T, hidden)
         seen = torch.arange(states.shape[1], device=codes.device) < steps[:, None]
         mean = (states * seen[..., None]).sum(1) / steps[:, None]
