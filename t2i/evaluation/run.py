@@ -56,7 +56,7 @@ class _Bench:
         self.z = torch.randn(len(self.rows), 100, generator=self.random())
         self.h = self.engine.embed(self.captions)
         self.pictures = self.engine.render(self.z, self.h)
-        self.photo_features = features.features(self.photos)
+        self.photo_features = features.photo_features(self.photos)
         self.picture_features = features.features(self.pictures)
 
     def random(self) -> torch.Generator:
@@ -150,7 +150,7 @@ def _retrieval(bench: _Bench) -> dict:
     known = known[:: max(1, len(known) // KNOWN)][:KNOWN]
     rows = np.concatenate([bench.rows, known])
     with torch.inference_mode():
-        images = torch.stack([projection(features.features(large.images[rows], view)) for view in VIEWS]).mean(0)
+        images = torch.stack([projection(features.photo_features(large.images[rows], view)) for view in VIEWS]).mean(0)
     images, others = images[: len(bench.rows)], images[len(bench.rows) :]
     captions = [c for i in bench.rows for c in large.captions[i]]
     counts = [len(large.captions[i]) for i in bench.rows]

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..photo import open_photo, prepare
-from .run import digest
+from .run import cache, digest
 
 SPLITS = ("train", "val", "test")
 COCO = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017": "test"}
@@ -210,8 +210,7 @@ def _cache_file(path: Path, size: int, records: list[dict]) -> Path:
     files = [path] if path.is_file() else [path / r["file_name"] for r in records]
     stamps = [(str(f.resolve()), s.st_mtime_ns, s.st_size) for f in files if f.exists() for s in [f.stat()]]
     key = hashlib.sha256(json.dumps([size, [r["file_name"] for r in records], stamps]).encode()).hexdigest()[:16]
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "t2i" / f"{path.stem}-{size}-{key}.npy"
+    return cache() / f"{path.stem}-{size}-{key}.npy"
 
 
 def _decode(where: str, name: str, opener: Callable[[str], bytes], size: int) -> np.ndarray:

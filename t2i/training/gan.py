@@ -117,7 +117,7 @@ def load_corpus(
     if len(classes.unique()) < 2:
         raise InputError(f"{config.data}: needs training pictures of at least two classes for mismatching captions")
     counts = torch.tensor([len(captioned.captions[i]) for i in rows])
-    embeddings = embed_all(Path(config.out) / "embeddings.pt", text, [captioned.captions[i] for i in rows], device)
+    embeddings = embed_all(text, [captioned.captions[i] for i in rows], device)
     shown = captioned.rows("test") if len(captioned.rows("test")) else rows
     shown = shown[np.linspace(0, len(shown) - 1, 8).astype(int)]
     held_out = embed(text, encode([captioned.captions[i][0] for i in shown], text.config.length).to(device))
@@ -125,8 +125,8 @@ def load_corpus(
     return Corpus(images.to(device), embeddings.to(device), counts, classes), held_out.cpu()
 
 
-def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
-    """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; kept in a file."""
+def embed_all(text: TextEncoder, captions: list[tuple[str, ...]], device: str) -> Tensor:
+    """Embeddings (N, C, 1024) float16 of each picture's captions, zero where it has fewer; kept for all trainings."""
 
     def made() -> Tensor:
         found = torch.zeros(len(captions), max(map(len, captions)), text.config.embedding, dtype=torch.float16)
@@ -138,7 +138,7 @@ def embed_all(file: Path, text: TextEncoder, captions: list[tuple[str, ...]], de
                 found[place, : len(row)] = row
         return found
 
-    return kept(file, digest(captions, text), made)
+    return kept("embeddings", digest(captions, text), made)
 
 
 def mean_captions(embeddings: Tensor, counts: Tensor, rows: Tensor, most: int, g: torch.Generator) -> Tensor:

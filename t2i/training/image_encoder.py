@@ -55,7 +55,7 @@ def train(config: ImageTraining) -> Path:
     state = State(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
     images = torch.from_numpy(np.array(corpus.images)).to(device)
     with torch.inference_mode():
-        views = view_features(out, data.read(config.data, config.size)).float()
+        views = view_features(data.read(config.data, config.size)).float()
         taught = projection(views).mean(0).to(device)  # (N, 1024)
 
     torch.manual_seed(config.seed)

@@ -1,8 +1,9 @@
-"""What the trainings share: precision, the folder of a run, resuming, averaged weights."""
+"""What the trainings share: precision, the folder of a run, resuming, averaged weights, what is kept for all runs."""
 
 import ctypes
 import io
 import json
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -144,8 +145,14 @@ def digest(*parts: object) -> str:
     return found.hexdigest()
 
 
-def kept(file: Path, source: str, make: Callable[[], Tensor]) -> Tensor:
-    """`make()`, kept in a run's folder; made anew if what is there was made of another source, or is broken."""
+def cache() -> Path:
+    """The folder of what takes long to make and can be made again: `$XDG_CACHE_HOME/t2i`, or `~/.cache/t2i`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "t2i"
+
+
+def kept(name: str, source: str, make: Callable[[], Tensor]) -> Tensor:
+    """`make()`, kept in the cache by this name and the digest of its source; made anew if what is there is broken."""
+    file = cache() / f"{name}-{source[:16]}.pt"
     try:
         found = torch.load(file, weights_only=True)
         if found["source"] == source:

@@ -83,8 +83,7 @@ def _captions(
     """Embeddings of the training captions, how many each picture has, and embeddings (≤ 512, 1024) of held-out ones."""
     rows = captioned.training(least=2)
     counts = torch.tensor([len(captioned.captions[i]) for i in rows])
-    known = [captioned.captions[i] for i in rows]
-    embeddings = embed_all(Path(config.out) / "embeddings.pt", text, known, device).to(device)
+    embeddings = embed_all(text, [captioned.captions[i] for i in rows], device).to(device)
     others = captioned.rows("test") if len(captioned.rows("test")) else rows
     picked = others[:: max(1, len(others) // HELD_OUT)][:HELD_OUT]
     codes = encode([captioned.captions[i][0] for i in picked], text.config.length)

@@ -6,10 +6,8 @@ caption and picture of one class score higher than any other pairing, by a hinge
 
 import json
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -21,9 +19,9 @@ from ..models import TextEncoder, TextEncoderConfig, encode
 from ..models.text_encoder import count_steps
 from ..words import common
 from . import data, features
-from .run import Learning, State, half_precision, keep_memory, kept, log, random, shown
+from .run import Learning, State, half_precision, keep_memory, log, random, shown
 
-VIEWS = ((0.0, 0.0, 1.0, False), (0.1, 0.1, 0.8, True))  # whole; mirrored centre
+VIEWS = (features.WHOLE, (0.1, 0.1, 0.8, True))  # and the mirrored centre
 
 
 @dataclass(frozen=True)
@@ -95,7 +93,7 @@ def train(config: TextTraining) -> Path:
     corpus = data.read(config.data, config.size)
     rows = torch.from_numpy(corpus.training(least=2))
     state = State(out / "state.pt", asdict(config), {"data": corpus.digest()}, ("data", "out"))
-    views = view_features(out, corpus).to(device)
+    views = view_features(corpus).to(device)
     codes = [encode(list(captions)) for captions in corpus.captions]
     classes = torch.from_numpy(corpus.classes)
 
@@ -129,11 +127,9 @@ def train(config: TextTraining) -> Path:
     return out
 
 
-def view_features(out: Path, corpus: data.Captioned) -> Tensor:
-    """Features (views, N, 1280) float16 of all pictures, kept in `features.pt` in this folder."""
-    source = sha256(np.ascontiguousarray(corpus.images)).hexdigest()
-    views = (features.features(corpus.images, view) for view in VIEWS)
-    return kept(out / "features.pt", source, lambda: torch.stack([*views]).half())
+def view_features(corpus: data.Captioned) -> Tensor:
+    """Features (views, N, 1280) float16 of all pictures."""
+    return torch.stack([features.photo_features(corpus.images, view).half() for view in VIEWS])
 
 
 @torch.inference_mode()

@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from t2i.training.run import Learning, State, kept
+from t2i.training.run import Learning, State, cache, kept
 
 
-def test_what_is_kept_is_made_once_for_each_source(tmp_path):
-    asked, file = [], tmp_path / "kept.pt"
+def test_what_is_kept_is_made_once_for_each_source():
+    asked = []
 
     def made(source):
-        return kept(file, source, lambda: asked.append(source) or torch.full((2,), len(asked)))
+        return kept("made", source, lambda: asked.append(source) or torch.full((2,), len(asked)))
 
     assert made("one").tolist() == made("one").tolist() == [1, 1]
     assert made("another").tolist() == [2, 2]
@@ -23,11 +23,12 @@ def test_what_is_kept_is_made_once_for_each_source(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"half a"])
-def test_what_is_broken_is_made_anew(tmp_path, content):
-    file = tmp_path / "kept.pt"
+def test_what_is_broken_is_made_anew(content):
+    kept("made", "one", lambda: torch.ones(2))
+    [file] = cache().iterdir()
     file.write_bytes(content)
     for _ in range(2):
-        assert kept(file, "one", lambda: torch.zeros(2)).tolist() == [0, 0]
+        assert kept("made", "one", lambda: torch.zeros(2)).tolist() == [0, 0]
 
 
 def test_learning_is_one_cycle_of_the_rate_and_an_average_of_the_weights():

@@ -120,3 +120,13 @@ def test_image_features_tell_pictures_apart(corpus):
     assert found.shape == (4, 1280)
     near = torch.nn.functional.cosine_similarity
     assert near(found[0], found[1], 0) > near(found[0], found[2], 0)
+
+
+def test_photos_are_looked_at_once_for_all_trainings_and_evaluations(config, tmp_path, monkeypatch):
+    look, looked = features.features, []
+    monkeypatch.setattr(features, "features", lambda images, view: looked.append(view) or look(images, view))
+    text_encoder.train(config)
+    text_encoder.train(replace(config, out=str(tmp_path / "other"), seed=1))
+    assert looked == list(text_encoder.VIEWS)
+    text_encoder.train(replace(config, out=str(tmp_path / "larger"), size=32))
+    assert len(looked) == 4
