@@ -1,17 +1,20 @@
 """The page: `python app.py`, then open the printed address. HOST and PORT move it."""
 
 import os
+import sys
 
+from t2i.errors import InputError
 from t2i.machine import use_cores
 from t2i.ui import GUARD, LOOK, create_demo
 
+PORT = os.environ.get("PORT", "")
 use_cores()
-demo = create_demo()
+try:
+    if PORT and not (PORT.isdecimal() and 0 < int(PORT) < 2**16):
+        raise InputError(f"PORT must be a number from 1 to 65535, not {PORT!r}")
+    demo = create_demo()
+except InputError as error:
+    sys.exit(f"t2i: {error}")
 
 if __name__ == "__main__":
-    demo.launch(
-        server_name=os.environ.get("HOST"),
-        server_port=int(os.environ["PORT"]) if "PORT" in os.environ else None,
-        **LOOK,
-        **GUARD,
-    )
+    demo.launch(server_name=os.environ.get("HOST"), server_port=int(PORT) if PORT else None, **LOOK, **GUARD)

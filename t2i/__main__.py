@@ -237,7 +237,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise InputError(f"evaluation needs {error.name}: pip install -r requirements-train.txt") from None
     if options.sheet:
         _check_png("--sheet", options.sheet)
-        return _write(options.sheet, sheet.comparison(options.models, options.data))
+        return _write(options.sheet, sheet.comparison(options.models, options.data, options.seed))
     for model in options.models:
         figures = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
         print(table.lines(figures))

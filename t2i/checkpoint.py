@@ -233,7 +233,7 @@ def write(path: Path, save: Callable[[Path], None]) -> None:
 
 def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
     """The same for files that belong together: none is renamed before all are written."""
-    partials = {path: path.with_name(f".{path.name}.part") for path in saves}
+    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in saves}
     try:
         for path, partial in partials.items():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -253,18 +253,31 @@ def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> No
     """
     folder = Path(folder)
     stored = {name: to_bytes(_halved(name, network)) for name, network in networks.items()}
-    config = _merged(folder, config | {"sha256": {name: sha256(data).hexdigest() for name, data in stored.items()}})
+    hashes = {name: sha256(data).hexdigest() for name, data in stored.items()}
+    config = _merged(folder, config | {"sha256": config.get("sha256", {}) | hashes})
     # As bytes, for safetensors' own file would be readable by its owner alone.
     saves = {folder / f"{name}.safetensors": lambda p, data=data: p.write_bytes(data) for name, data in stored.items()}
     _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
 
 
+def shared(name: str) -> dict:
+    """What `config.json` says of the text encoder of a registered model that is not stored again."""
+    path = home(resolve(name), "text_encoder") / "text_encoder.safetensors"
+    return {"text_encoder": name, "sha256": {"text_encoder": sha256(_bytes(path)).hexdigest()}}
+
+
 def record(folder: str | Path) -> None:
-    """Record the SHA-256 of the weights as they lie in a folder, for a checkpoint written before `save` did so."""
+    """Record the SHA-256 of the weights as they lie in a folder, for a checkpoint written before `save` did so.
+
+    Of a text encoder that it shares, too.
+    """
     found = {name: path for name in STORED if (path := Path(folder) / f"{name}.safetensors").is_file()}
     if not found:
         raise InputError(f"{folder}: holds no weights to record")
-    config = _merged(Path(folder), {"sha256": {name: sha256(_bytes(path)).hexdigest() for name, path in found.items()}})
+    hashes = {name: sha256(_bytes(path)).hexdigest() for name, path in found.items()}
+    if isinstance(lender := read_config(folder).get("text_encoder"), str):
+        hashes |= shared(lender)["sha256"]
+    config = _merged(Path(folder), {"sha256": hashes})
     write(Path(folder) / "config.json", lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8"))
 
 
@@ -360,8 +373,24 @@ def home(folder: str | Path, name: str) -> Path:
         if name not in ("text_encoder", "image_encoder") or described not in MODELS:
             told = f"{name} must be described, or for an encoder be one of {', '.join(MODELS)}; not {described!r}"
             raise _broken(Path(folder) / "config.json", told)
-        folder = resolve(described)
+        folder = _lender(Path(folder), config, described)
     raise _broken(Path(folder) / "config.json", f"{name}: is shared in a circle")
+
+
+def _lender(folder: Path, config: dict, name: str) -> Path:
+    """The folder of the registered model whose text encoder a checkpoint shares.
+
+    The environment may put another model in its place, whose text encoder would give this checkpoint embeddings that
+    it never learnt: of the two, the one counts that has the SHA-256 that the checkpoint records, if it records one.
+    """
+    places = (resolve(name), WEIGHTS / name)
+    if (wanted := config.get("sha256", {}).get("text_encoder")) is None:
+        return places[0]
+    for place in places:
+        if place.is_dir() and not place.samefile(folder):
+            if read_config(place).get("sha256", {}).get("text_encoder") == wanted:
+                return place
+    raise _broken(folder / "config.json", f"was trained with another text encoder than that of {name!r} here")
 
 
 def has(folder: str | Path, name: str) -> bool:

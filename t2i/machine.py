@@ -42,7 +42,8 @@ def processor() -> str:
 def hardware() -> str:
     """What computes here, as a measurement or a training records it."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
-    return f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    threads = torch.get_num_threads()
+    return f"{name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
 
 def use_cores() -> None:

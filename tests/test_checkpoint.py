@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import re
+import shutil
 from dataclasses import asdict
 from hashlib import sha256
 from pathlib import Path
@@ -296,9 +297,10 @@ def test_a_checkpoint_from_before_hashes_were_kept_is_read_and_can_be_recorded(t
 @pytest.mark.parametrize("folder", sorted({path.parent for path in WEIGHTS.rglob("*.safetensors")}), ids=str)
 def test_the_weights_of_this_repository_are_those_recorded(folder):
     recorded = checkpoint.read_config(folder)["sha256"]
-    assert recorded.keys() == {path.stem for path in folder.glob("*.safetensors")}
+    assert recorded.keys() == {path.stem for path in folder.glob("*.safetensors")} | {"text_encoder"}
     for name in recorded:
-        assert checkpoint.is_recorded(folder, name, (folder / f"{name}.safetensors").read_bytes())
+        path = checkpoint.home(folder, name) / f"{name}.safetensors"
+        assert checkpoint.is_recorded(folder, name, path.read_bytes())
 
 
 def shares(folder, reference):
@@ -340,11 +342,36 @@ def test_with_a_shared_text_encoder_comes_its_image_encoder(tiny_model, tiny_net
     assert checkpoint.home(tmp_path / "blind", "image_encoder") == tmp_path / "blind"
 
 
+def test_a_shared_text_encoder_is_the_one_that_was_learnt_with(tiny_model, tiny_networks, tmp_path, monkeypatch):
+    """Whatever the environment puts in its place, this very checkpoint included."""
+    weights = tmp_path / "weights"
+    monkeypatch.setattr(checkpoint, "WEIGHTS", weights)
+    shutil.copytree(tiny_model, weights / "flowers")
+    generator = {"generator": tiny_networks["generator"]}
+    described = {"generator": asdict(tiny_networks["generator"].config)}
+    checkpoint.save(tmp_path / "variant", generator, described | checkpoint.shared("flowers"))
+    checkpoint.save(tmp_path / "old", generator, described | {"text_encoder": "flowers"})
+    other = type(tiny_networks["text_encoder"])(tiny_networks["text_encoder"].config)
+    checkpoint.save(tiny_model, {"text_encoder": other}, {})
+    for here in (tiny_model, tmp_path / "variant"):
+        monkeypatch.setenv("T2I_FLOWERS", str(here))
+        assert checkpoint.home(tmp_path / "variant", "text_encoder") == weights / "flowers"
+    monkeypatch.setenv("T2I_FLOWERS", str(weights / "flowers"))
+    checkpoint.record(tmp_path / "old")
+    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+    assert checkpoint.home(tmp_path / "old", "text_encoder") == weights / "flowers"
+    shutil.rmtree(weights)
+    with pytest.raises(InputError, match="was trained with another text encoder than that of 'flowers' here"):
+        checkpoint.read(tmp_path / "variant", "text_encoder")
+
+
 def test_sharing_goes_in_no_circle_and_is_for_encoders_alone(tiny_model, monkeypatch):
     monkeypatch.setenv("T2I_FLOWERS", str(shares(tiny_model, "flowers")))
+    described = json.loads((tiny_model / "config.json").read_text())
+    del described["sha256"]  # as before the hash of a shared one was recorded
+    (tiny_model / "config.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match="text_encoder: is shared in a circle"):
         checkpoint.read(tiny_model, "text_encoder")
-    described = json.loads((tiny_model / "config.json").read_text())
     (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))
     with pytest.raises(InputError, match="generator must be described"):
         checkpoint.read(tiny_model, "generator")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import runpy
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,7 +14,10 @@ import pytest
 from PIL import Image
 
 import t2i
+from t2i import machine
 from t2i.__main__ import main
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
@@ -319,3 +323,11 @@ def test_the_module_is_a_program(tiny_model, tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path / 'a.png'}\n", "")
     done = subprocess.run([*command, "--count", "0"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr.startswith("t2i: --count") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("variable, value", [("PORT", "abc"), ("PORT", "70000"), ("T2I_FLOWERS", "no/such/folder")])
+def test_the_app_tells_its_owners_mistakes_in_words(monkeypatch, variable, value):
+    monkeypatch.setattr(machine, "use_cores", lambda: None)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SystemExit, match=f"^t2i: {variable}.*{value}"):
+        runpy.run_path(str(ROOT / "app.py"))

@@ -100,7 +100,8 @@ class App:
         root = Path(__file__).parents[2]
         if not (root / "app.py").exists():
             raise InputError("`bench crowd` needs app.py beside t2i/: run it in a copy of the repository")
-        environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "T2I_FLOWERS": str(checkpoint.resolve(model))}
+        folder = checkpoint.resolve(model).resolve()
+        environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "T2I_FLOWERS": str(folder)}
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(

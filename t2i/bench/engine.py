@@ -58,7 +58,7 @@ def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> 
     Takes the threads for itself, as an application does.
     """
     torch.set_num_threads(usable_cores())
-    folder = checkpoint.resolve(model)
+    folder = checkpoint.resolve(model).resolve()  # a process with another working folder reads it, too
     networks = checkpoint.read(folder, "text_encoder", "generator")
     engine, plain = Engine(networks), Plain(networks)
     batches = batches or BATCHES[engine.device.type]

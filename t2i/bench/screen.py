@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from .. import checkpoint
+from ..errors import InputError
 from ..machine import processor, usable_cores
 
 ROOT = Path(__file__).parents[2]
@@ -100,16 +101,20 @@ SWITCHING = """async ([slider, shown, times]) => {
 
 def run(model: str = "flowers") -> dict:
     """Medians of the rounds, by figure, for this page and the plain one."""
-    folder = str(checkpoint.resolve(model))
+    folder = str(checkpoint.resolve(model).resolve())
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        try:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        except Error as error:
+            raise InputError(f"this benchmark needs Chromium, which does not start: {error}") from None
         with _served(folder, "app.py") as ours, _served(folder, "-m", "t2i.bench.screen") as plain:
             rounds = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
         version = browser.version
         browser.close()
     page, plain = ({name: statistics.median(one[name] for one in side) for name in side[0]} for side in zip(*rounds))
-    machine = {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan  # Windows has none
+    machine = {"processor": processor(), "cores": os.cpu_count(), "load": load}
     return {"model": Path(model).name, "page": page, "plain": plain, "chromium": version, "machine": machine}
 
 

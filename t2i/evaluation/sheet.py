@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from .. import files
+from ..errors import InputError
 from ..studio import load
 from ..training import data
 
@@ -13,10 +14,12 @@ CAPTIONS, SCALE, MARGIN, LINE = 8, 2, 8, 16
 WORDS = 320  # pixels for a caption
 
 
-def comparison(models: list[str], path: str, seed: int = 0) -> bytes:
+def comparison(models: list[str], path: str, seed: int) -> bytes:
     """A PNG: a row for each of eight test captions; its photo, then a picture of each model."""
     captioned = data.read(path, 64)
     rows = captioned.rows("test")
+    if not len(rows):
+        raise InputError(f"{path}: has no test pictures")
     rows = rows[np.linspace(0, len(rows) - 1, min(CAPTIONS, len(rows))).astype(int)]
     captions = [captioned.captions[i][0] for i in rows]
     columns = [captioned.images[rows], *(load(model).draw_array(captions, seed) for model in models)]

