@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file
 
 from t2i.errors import InputError
+from t2i.models import TextEncoder, TextEncoderConfig
 from t2i.training import features, text_encoder
 from t2i.training.text_encoder import JointEmbedding, TextTraining, contrastive_loss, embed
 
@@ -24,7 +25,10 @@ def quick_features(monkeypatch):
 
 
 @pytest.fixture
-def config(corpus, tmp_path):
+def config(corpus, tmp_path, monkeypatch):
+    """A short run with a narrow encoder; its embedding is as wide as ever, for the image projection's sake."""
+    narrow = TextEncoderConfig(widths=(16, 16, 16), hidden=16)
+    monkeypatch.setattr(text_encoder, "TextEncoder", lambda: TextEncoder(narrow))
     return TextTraining(str(corpus), str(tmp_path / "out"), epochs=2, batch=8, size=24)
 
 
