@@ -33,7 +33,7 @@ from tests.screen import free_port, save, served, settle
 CAMERA = "--use-fake-device-for-media-stream"  # Chromium's own moving picture; who may see it is each page's matter
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("quick", max_examples=100, derandomize=True, database=None, **unhurried)
+settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **unhurried)
 settings.register_profile("long", max_examples=2000, **unhurried)
 settings.load_profile("quick")
 

@@ -25,6 +25,7 @@ def apps(tiny_networks, tmp_path_factory):
 
 def test_a_crowd_types_and_is_measured(apps, monkeypatch):
     monkeypatch.setattr(crowd, "App", lambda model, most, threads=None: nullcontext(apps[most]))
+    monkeypatch.setattr(crowd, "TURNS", 1)
     figures = crowd.run("tiny", clients=(1, 3), seconds=0.8)
     assert [row["people"] for row in figures["crowds"]] == [1, 3]
     told = crowd.table(figures)
