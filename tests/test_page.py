@@ -228,7 +228,7 @@ def test_the_menu_lists_the_registry_what_is_compared_last(page):
     assert grouped.all_inner_texts() == [spec.title for spec in MODELS.values() if spec.objective]
 
 
-def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path, monkeypatch):
+def test_models_switch_without_a_reload(new_page, model, tiny_networks, tmp_path, monkeypatch):
     other = dict(tiny_networks, generator=copy.deepcopy(tiny_networks["generator"]))
     with torch.no_grad():
         next(other["generator"].parameters()).neg_()
@@ -240,42 +240,45 @@ def test_models_switch_without_a_reload(browser, model, tiny_networks, tmp_path,
         monkeypatch.setitem(MODELS, name, spec)
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
-    page = browser.new_page()
-    page.goto(demo.local_url)
-    flowers = pixels(page)
-    box, menu = page.get_by_label("Caption", exact=True), page.get_by_label("Model", exact=True)
-    menu.select_option("other")
-    assert not same(flowers, pixels(page)).any()
-    assert box.input_value() == "the other example"  # an example goes with its model …
-    assert "Other" in page.locator(".status").inner_text()
-    others = pixels(page)
-    assert page.locator(".styles label").all_inner_texts() == ["Size"]  # … and so do the sliders
-    page.get_by_label("Size", exact=True).press("End")
-    assert not same(others, pixels(page)).any()
-    assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
-    page.get_by_label("Reset Size").click()
-    box.fill("the stock market fell, ${alert(1)} <b>")  # … and what is strange to it
-    page.wait_for_function("document.querySelector('#t2i-note').textContent.startsWith('This model knows others. ')")
-    assert note(page).endswith("It has hardly met “stock”, “market”, “fell”.")
-    assert page.locator("#t2i-note").get_attribute("class") == "note"  # a hint, no error
-    box.fill(CAPTION)
-    others = pixels(page)
-    matches(page)
-    assert note(page) == ""
-    menu.select_option("missing")
-    assert same(others, pixels(page)).all()
-    assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
-    assert box.input_value() == CAPTION  # … and a person's own words stay
-    page.get_by_role("tab", name="Blend").click()
-    blend = page.locator(".t2i-blend")
-    assert blend.get_by_label("First sentence").input_value() == CAPTION  # Draw's, to begin with
-    blend.get_by_label("First sentence").fill(MODELS["flowers"].examples[0])
-    blend.get_by_label("Second sentence").fill(CAPTION)
-    blend.get_by_label("Model", exact=True).select_option("other")
-    assert blend.get_by_label("First sentence").input_value() == "the other example"
-    assert blend.get_by_label("Second sentence").input_value() == CAPTION
-    page.close()
-    demo.close()
+    page = new_page("about:blank")
+    try:
+        page.goto(demo.local_url)
+        flowers = pixels(page)
+        box, menu = page.get_by_label("Caption", exact=True), page.get_by_label("Model", exact=True)
+        menu.select_option("other")
+        assert not same(flowers, pixels(page)).any()
+        assert box.input_value() == "the other example"  # an example goes with its model …
+        assert "Other" in page.locator(".status").inner_text()
+        others = pixels(page)
+        assert page.locator(".styles label").all_inner_texts() == ["Size"]  # … and so do the sliders
+        page.get_by_label("Size", exact=True).press("End")
+        assert not same(others, pixels(page)).any()
+        assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
+        page.get_by_label("Reset Size").click()
+        box.fill("the stock market fell, ${alert(1)} <b>")  # … and what is strange to it
+        hinted = "document.querySelector('#t2i-note').textContent.startsWith('This model knows others. ')"
+        page.wait_for_function(hinted)
+        assert note(page).endswith("It has hardly met “stock”, “market”, “fell”.")
+        assert page.locator("#t2i-note").get_attribute("class") == "note"  # a hint, no error
+        box.fill(CAPTION)
+        others = pixels(page)
+        matches(page)
+        assert note(page) == ""
+        menu.select_option("missing")
+        assert same(others, pixels(page)).all()
+        assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
+        assert box.input_value() == CAPTION  # … and a person's own words stay
+        page.get_by_role("tab", name="Blend").click()
+        blend = page.locator(".t2i-blend")
+        assert blend.get_by_label("First sentence").input_value() == CAPTION  # Draw's, to begin with
+        blend.get_by_label("First sentence").fill(MODELS["flowers"].examples[0])
+        blend.get_by_label("Second sentence").fill(CAPTION)
+        blend.get_by_label("Model", exact=True).select_option("other")
+        assert blend.get_by_label("First sentence").input_value() == "the other example"
+        assert blend.get_by_label("Second sentence").input_value() == CAPTION
+    finally:
+        page.close()
+        demo.close()
 
 
 def test_two_pages_at_once_do_not_mix(page, new_page, url, model):
@@ -414,7 +417,7 @@ def blend(page):
 
 def picture(page) -> str:
     """The source of the blended picture, once nothing is under way."""
-    page.wait_for_load_state("networkidle")
+    rest(page)
     return page.locator(".blended").get_attribute("src")
 
 
@@ -459,10 +462,19 @@ def test_play_moves_until_paused_or_taken_in_hand(blend):
     blend.get_by_role("button", name="Play").click()
     becomes_another(blend, still)
     blend.get_by_role("button", name="Pause").click()
+    way = blend.get_by_label("Blend", exact=True)
     blend.wait_for_timeout(300)
-    place = blend.get_by_label("Blend", exact=True).input_value()
+    place = way.input_value()
     blend.wait_for_timeout(300)
-    assert blend.get_by_label("Blend", exact=True).input_value() == place
+    assert way.input_value() == place
+    still = picture(blend)
+    blend.get_by_role("button", name="Play").click()
+    becomes_another(blend, still)
+    way.press("ArrowRight")
+    place = way.input_value()
+    assert blend.locator(".play").text_content() == "Play"
+    blend.wait_for_timeout(300)
+    assert way.input_value() == place
 
 
 def test_blend_says_what_is_wrong_and_keeps_the_picture(blend):
@@ -531,7 +543,7 @@ def styles(page, tmp_path):
 
 def painted(page) -> list[str]:
     """The sources of the pictures beside the photos, once nothing is under way."""
-    page.wait_for_load_state("networkidle")
+    rest(page)
     return page.eval_on_selector_all(".t2i-restyle td img", "images => images.map(image => image.src)")
 
 
@@ -599,13 +611,13 @@ def test_a_photo_shows_that_the_keyboard_is_on_it(styles):
         painted(styles)
         return np.asarray(Image.open(io.BytesIO(styles.screenshot(clip=around))).convert("RGB"), int)
 
-    rest, accent = seen(), [176, 34, 95]
+    plain, accent = seen(), [176, 34, 95]
     styles.get_by_label("Caption 6").press("Tab")
     assert styles.evaluate("document.activeElement.className") == "photo"
     focused = seen()
     ring = (focused == accent).all(-1)
-    assert ring.sum() > 4 * box["width"] and not (rest == accent).all(-1).any()
-    assert (np.abs(focused - rest).sum(-1) > 100)[ring].all()
+    assert ring.sum() > 4 * box["width"] and not (plain == accent).all(-1).any()
+    assert (np.abs(focused - plain).sum(-1) > 100)[ring].all()
 
 
 def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):

@@ -84,13 +84,8 @@ def test_it_is_turned_as_the_camera_says(tmp_path):
 
 @pytest.mark.parametrize("junk", [{"exif": b"Exif\0\0MM\0*" + b"\xff" * 40}, {"icc_profile": b"\xff" * 300}])
 def test_hostile_metadata_does_no_harm(tmp_path, junk):
-    try:
-        assert (
-            np.abs(np.subtract(colour(saved(tmp_path, Image.new("RGB", (70, 70), RED), "x.jpg", **junk)), RED)).max()
-            <= 8
-        )
-    except InputError as error:
-        assert "cannot be read" in str(error)
+    photo = saved(tmp_path, Image.new("RGB", (70, 70), RED), "x.jpg", **junk)
+    assert np.abs(np.subtract(colour(photo), RED)).max() <= 8
 
 
 def test_a_photo_of_100_megapixels_is_refused_before_it_is_decoded(tmp_path):
