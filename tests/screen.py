@@ -7,16 +7,20 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from t2i import checkpoint
+from t2i.ui.desk import BROKEN
 from t2i.ui.request import COUNT
 
 ROOT = Path(__file__).parents[1]
@@ -53,24 +57,29 @@ def served(model: Path, port: int, **variables: str) -> Iterator[str]:
         "T2I_FLOWERS": str(model),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
         **variables,
     }
     command = [sys.executable, str(ROOT / "app.py")]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as app:
+    with (
+        tempfile.NamedTemporaryFile() as log,  # a pipe that nobody reads on would fill, and hold the server up
+        subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as app,
+    ):
+
+        def said() -> str:
+            return Path(log.name).read_text(errors="replace")
+
         try:
-            said = ""
-            for line in app.stdout:
-                said += line
-                if "Running on" in line:
-                    break
-            else:
-                raise AssertionError(f"app.py stopped:\n{said}")
+            while "Running on" not in said():
+                assert app.poll() is None, f"app.py stopped:\n{said()}"
+                time.sleep(0.1)
             yield f"http://127.0.0.1:{port}"
         finally:
             app.terminate()
-            app.wait()  # while it can still say so: else Node would outlive it
+            try:
+                app.wait(20)  # while it can still say so: else Node would outlive it
+            except subprocess.TimeoutExpired:
+                app.kill()
 
 
 def settle(page):
@@ -117,14 +126,21 @@ def decode(uri: str) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.split(",")[1]))))
 
 
-def ask(url, function, data) -> dict:
-    """Call a server function as a stranger could, without the page."""
+@cache
+def component(url: str, function: str) -> int:
+    """The part of the page that has a server function; it keeps its number while the server runs."""
     config = json.load(urllib.request.urlopen(f"{url}/config"))
-    component = next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
-    body = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
+    return next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
+
+
+def ask(url, function, data) -> dict:
+    """Call a server function as a stranger could, without the page; a fault of the server's is no answer."""
+    body = {"data": data, "component_id": component(url, function), "fn_name": function, "session_hash": "stranger"}
     request = urllib.request.Request(
         f"{url}/gradio_api/component_server/",
         json.dumps(body).encode(),  # writes NaN and Infinity too
         {"Content-Type": "application/json"},
     )
-    return json.load(urllib.request.urlopen(request))
+    answer = json.load(urllib.request.urlopen(request))
+    assert answer.get("error") != BROKEN
+    return answer
