@@ -67,7 +67,7 @@ def test_a_refused_person_waits_and_asks_again_for_the_newest(monkeypatch):
 
     app = SimpleNamespace(connect=lambda: SimpleNamespace(close=lambda: None), draw=draw)
     person = crowd._Person(app, 0)
-    person.type(0.3)
+    person.type(1.0)
     assert person.refused == 1 and len(person.delays) == len(asked) - 1 > 0
     assert len(asked[1]) - len(asked[0]) >= 4  # what was typed in the meantime was never asked for
     assert all(len(a) < len(b) for a, b in zip(asked, asked[1:]))
