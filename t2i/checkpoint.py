@@ -248,8 +248,8 @@ def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
     """Write `<name>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
 
-    The files' SHA-256 go into `config.json` too, and `read` holds the files to them. `InputError`, and nothing is
-    written, if a weight is not finite, as after a training that went astray.
+    The files' SHA-256 go into `config.json` too, beside what `shared` tells, and `read` holds the files to them.
+    `InputError`, and nothing is written, if a weight is not finite, as after a training that went astray.
     """
     folder = Path(folder)
     stored = {name: to_bytes(_halved(name, network)) for name, network in networks.items()}
