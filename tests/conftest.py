@@ -28,9 +28,7 @@ from t2i.models import (
     TextEncoderConfig,
 )
 from tests.hub import serve
-from tests.screen import free_port, save, served, settle
-
-CAMERA = "--use-fake-device-for-media-stream"  # Chromium's own moving picture; who may see it is each page's matter
+from tests.screen import chromium, free_port, save, served, settle
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **unhurried)
@@ -111,16 +109,8 @@ def url(model, compared):
 
 @pytest.fixture(scope="module")
 def browser():
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as playwright:
-        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", CAMERA])
-        except sync_api.Error as error:
-            pytest.skip(f"no Chromium: {error}")
+    with chromium(shell=True) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from t2i import checkpoint
@@ -82,6 +83,22 @@ def served(model: Path, port: int, **variables: str) -> Iterator[str]:
                 app.kill()
 
 
+@contextmanager
+def chromium(*options: str, shell: bool = False):
+    """Debian's Chromium, or its shell: the same without its own windows, which opens a page in half the time."""
+    from playwright import sync_api
+
+    debian = [Path("/usr/bin/chromium-headless-shell")] * shell + [Path("/usr/bin/chromium")]
+    path = next((path for path in debian if path.exists()), None)
+    with sync_api.sync_playwright() as playwright:
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", *options])
+        except sync_api.Error as error:
+            pytest.skip(f"no Chromium: {error}")
+        yield browser
+        browser.close()
+
+
 def settle(page):
     page.wait_for_function(SETTLED, timeout=20_000)
 
@@ -95,6 +112,17 @@ def pixels(page) -> np.ndarray:
     settle(page)
     flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
     return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
+
+
+def hold(page, words) -> list:
+    """The requests in which some words stand, from now on: each waits on the way to the server until it is let go."""
+    held = []
+
+    def keep(route):
+        held.append(route) if words in route.request.post_data else route.continue_()
+
+    page.route("**/component_server/**", keep)
+    return held
 
 
 def seeds(page) -> list[int]:
@@ -120,6 +148,10 @@ def photo_painted(page):
     """Wait until the first photo on the tab "Style" is painted, and what that tab begins with is gone."""
     page.locator("[data-begun]").wait_for(state="detached")
     page.locator(".t2i-restyle td img[src^='data:image/jpeg']").first.wait_for()
+
+
+def photo_of(page) -> str:
+    return page.evaluate("document.querySelector('.t2i-restyle .photo canvas').toDataURL('image/png')")
 
 
 def decode(uri: str) -> np.ndarray:

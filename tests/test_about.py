@@ -9,7 +9,7 @@ import pytest
 import t2i
 from t2i.checkpoint import MODELS
 from t2i.ui.about import card
-from tests.screen import decode, rest
+from tests.screen import decode, hold, rest
 
 HOSTILE = """---
 license: mit
@@ -71,11 +71,7 @@ def test_the_card_follows_the_model_and_a_strangers_is_words_alone(about):
 
 
 def test_a_late_answer_leaves_what_is_said_of_the_next_model(page):
-    held = []
-    page.route(
-        "**/component_server/**",
-        lambda route: held.append(route) if "[1,2,3,4]" in route.request.post_data else route.continue_(),
-    )
+    held = hold(page, "[1,2,3,4]")
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector(".t2i-about[data-waiting]")
     page.locator("#t2i-about-model").select_option("flowers-gan")

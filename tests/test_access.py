@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from t2i.ui.page import TABS
-from tests.screen import settle
+from tests.screen import hold, settle
 
 FOUND = {"resultTypes": ["violations"]}
 
@@ -80,8 +80,7 @@ def test_nothing_moves_by_itself_where_motion_is_reduced(new_page, url, wish, mo
 
 def test_a_bar_says_that_an_answer_takes_over_a_second(page):
     bar = "getComputedStyle(document.querySelector('.t2i-draw'), '::before')"
-    held = []
-    page.route("**/component_server/**", lambda route: held.append(route))
+    held = hold(page, '"draw"')
     page.get_by_label("Seed", exact=True).fill("5")
     page.wait_for_selector(".t2i-draw[data-waiting]")
     assert page.evaluate(f"{bar}.animationDelay") == "1s"

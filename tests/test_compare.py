@@ -15,7 +15,7 @@ from t2i.models import TextEncoder
 from t2i.ui import LOOK, create_demo
 from t2i.ui.compare import FIGURES, figures, told
 from t2i.ui.desk import Desk
-from tests.screen import ask, decode, pixels, rest, save, seeds, settle
+from tests.screen import ask, decode, hold, pixels, rest, save, seeds, settle
 from tests.test_share import link_of, query
 
 CAPTION = "a flower with pink petals"
@@ -251,18 +251,13 @@ def test_where_neither_is_better_none_is_the_best(monkeypatch):
 
 
 def test_that_the_models_are_being_loaded_is_said(page):
-    held = []
-
-    def hold(route):
-        wanted = "compare" in route.request.post_data and not held
-        held.append(route) if wanted else route.continue_()
-
-    page.route("**/component_server/**", hold)
+    held = hold(page, '"compare"')
     page.get_by_role("tab", name="Compare").click()
     status = page.locator(".t2i-compare .status")
     page.wait_for_function("document.querySelector('.t2i-compare .status')?.textContent === 'Loading four models …'")
     page.wait_for_function(SAID, arg="Loading four models …")
     held[0].continue_()
+    page.unroute("**/component_server/**")
     page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms a picture')")
     page.locator("#t2i-compare-caption").fill("🌸")
     page.locator("#t2i-compare-note.error").wait_for()

@@ -184,6 +184,9 @@ def header(width: int, height: int, depth: int = 8, colour: int = 2) -> bytes:
     return start + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
 
 
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # says when it was made
+
+
 @st.composite
 def encoded(draw) -> bytes:
     """A picture of some format and mode, with metadata that may be hostile."""
@@ -194,13 +197,12 @@ def encoded(draw) -> bytes:
     image = image.convert("L").convert(mode) if mode == "I;16" else image.convert("L" if mode == "F" else mode)
     exif = Image.Exif()
     exif[0x0112] = draw(st.sampled_from([1, 3, 6, 8, 9, 65535]))
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     options = draw(
         st.fixed_dictionaries(
             {},
             optional={
                 "exif": st.one_of(st.just(exif.tobytes()), st.binary(max_size=60).map(lambda b: b"Exif\0\0" + b)),
-                "icc_profile": st.one_of(st.just(profile), st.just(profile[:70]), st.binary(max_size=200)),
+                "icc_profile": st.one_of(st.just(PROFILE), st.just(PROFILE[:70]), st.binary(max_size=200)),
                 "save_all": st.just(True),
             },
         )
