@@ -31,6 +31,7 @@ from .perception import Discriminators, Perception, apart
 from .run import Average, State, digest, half_precision, keep_memory, kept, log, random, shown
 from .styles import STYLES, disobedience, spread
 from .text_encoder import embed, read_projection
+from .widen import fits, widen
 
 SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
@@ -47,7 +48,7 @@ class GanTraining:
     data: str
     text: str  # a folder with a trained text encoder, which is copied; or a registered model, whose own is shared
     out: str
-    start: str = ""  # a checkpoint whose generator and discriminator training begins with; none: random weights
+    start: str = ""  # a checkpoint whose G and D training begins with, widened if narrower; none: random weights
     objective: str = "gan-int-cls"
     epochs: int = 600
     batch: int = 64
@@ -348,16 +349,19 @@ def _sheet(generator: Generator, h: Tensor, seeds: int = 8) -> Image.Image:
 
 
 def _first(config: GanTraining, embedding: int) -> tuple[Generator, Discriminator]:
-    """The networks that training begins with."""
-    sizes = {"width": config.width, "embedding": embedding}
-    wanted = (GeneratorConfig(**sizes), DiscriminatorConfig(**sizes))
-    if config.start:
-        networks = tuple(checkpoint.read(checkpoint.resolve(config.start), "generator", "discriminator").values())
-        if (found := tuple(network.config for network in networks)) != wanted:
-            raise InputError(f"--start {config.start}: holds {found}, but --width and --text ask for {wanted}")
-        return networks
+    """The networks that training begins with: new ones, or those of `start`, widened where they are narrower."""
     torch.manual_seed(config.seed)
-    return Generator(wanted[0]).apply(_initialise), Discriminator(wanted[1]).apply(_initialise)
+    sizes = {"width": config.width, "embedding": embedding}
+    wanted = (Generator(GeneratorConfig(**sizes)), Discriminator(DiscriminatorConfig(**sizes)))
+    if not config.start:
+        return tuple(network.apply(_initialise) for network in wanted)
+    found = checkpoint.read(checkpoint.resolve(config.start), "generator", "discriminator").values()
+    if all(fits(*both) for both in zip(found, wanted)):
+        return tuple(widen(old, new, config.seed) for old, new in zip(found, wanted))
+    held, asked = (tuple(network.config for network in both) for both in (found, wanted))
+    raise InputError(
+        f"--start {config.start}: holds {held}, but --width and --text ask for {asked}; width may double at most"
+    )
 
 
 def _initialise(module: torch.nn.Module) -> None:

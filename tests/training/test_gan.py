@@ -3,6 +3,7 @@ import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -184,10 +185,21 @@ def test_a_registered_models_text_encoder_is_shared_not_copied(config, text, mon
     assert len(t2i.load(str(out)).draw("a red square")) == 1
 
 
-def test_a_start_of_another_size_is_told(config, tmp_path):
+def test_a_start_is_widened(config, tmp_path):
     first = gan.train(config)
-    with pytest.raises(InputError, match="width=4.*width=8"):
-        gan.train(replace(config, start=str(first), out=str(tmp_path / "wide"), width=8))
+    wide = gan.train(replace(config, start=str(first), out=str(tmp_path / "wide"), width=8, rate=0.0, epochs=1))
+    written = json.loads((wide / "config.json").read_text())
+    assert written["generator"]["width"] == 8 and written["training"]["gan"]["before"]["width"] == 4
+    one, other = (t2i.load(str(folder)).draw("a red square", seeds=range(3)) for folder in (first, wide))
+    for before, after in zip(one, other):
+        assert np.abs(np.asarray(before, float) - np.asarray(after, float)).mean() < 0.5  # 7.5 without its start
+
+
+@pytest.mark.parametrize("width", [9, 3])
+def test_a_start_of_another_size_is_told(config, tmp_path, width):
+    first = gan.train(config)
+    with pytest.raises(InputError, match=f"width=4.*width={width}.*may double at most"):
+        gan.train(replace(config, start=str(first), out=str(tmp_path / "other"), width=width))
 
 
 def test_a_broken_state_is_told(config):
