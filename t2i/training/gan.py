@@ -37,7 +37,7 @@ SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
 PUSH, TEACH, TELL = 5.0, 4.0, 20.0  # weights of `sameness`, `disobedience` and of unread noise in G's loss
 READ_RATE = 1e-3  # of the reader, which must follow what G does
-TUNED = ("diversity", "information", "styles")  # what may change in the midst of a run
+TUNED = ("diversity", "information", "styles", "rate", "halve")  # what may change in the midst of a run
 READ, BLUR = 0.7, 0.1  # correlation at which read noise is left alone; deviation of what is laid over the picture
 
 

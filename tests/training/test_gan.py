@@ -97,8 +97,8 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
 def test_a_run_can_be_prolonged_but_not_changed(config):
     gan.train(config)
     gan.train(replace(config, epochs=3))
-    with pytest.raises(InputError, match="rate was 0.0002, now 0.1"):
-        gan.train(replace(config, epochs=3, rate=0.1))
+    with pytest.raises(InputError, match="decay was 0.999, now 0.1"):
+        gan.train(replace(config, epochs=3, decay=0.1))
 
 
 def test_what_was_set_otherwise_is_remembered(config):
@@ -110,9 +110,9 @@ def test_what_was_set_otherwise_is_remembered(config):
     first = {"until_epoch": 1, "information": 0.4}
     assert train(epochs=2, diversity=0.5)["earlier"] == [first]
     assert train(epochs=3, diversity=0.5)["earlier"] == [first]  # nothing was changed
-    told = train(epochs=4, diversity=0.2, styles=1.0)
-    assert told["earlier"] == [first, {"until_epoch": 3, "diversity": 0.5, "styles": 0.0}]
-    assert (told["information"], told["diversity"], told["styles"]) == (1.0, 0.2, 1.0)
+    told = train(epochs=4, diversity=0.2, rate=1e-4)
+    assert told["earlier"] == [first, {"until_epoch": 3, "diversity": 0.5, "rate": 2e-4}]
+    assert (told["information"], told["diversity"], told["rate"]) == (1.0, 0.2, 1e-4)
 
 
 def test_time_and_hardware_are_recorded_over_all_resumptions(config, monkeypatch):
