@@ -352,9 +352,10 @@ def _first(config: GanTraining, embedding: int) -> tuple[Generator, Discriminato
     """The networks that training begins with: new ones, or those of `start`, widened where they are narrower."""
     torch.manual_seed(config.seed)
     sizes = {"width": config.width, "embedding": embedding}
-    wanted = (Generator(GeneratorConfig(**sizes)), Discriminator(DiscriminatorConfig(**sizes)))
+    networks = ((Generator, GeneratorConfig), (Discriminator, DiscriminatorConfig))
+    wanted = tuple(network(described(**sizes)).apply(_initialise) for network, described in networks)
     if not config.start:
-        return tuple(network.apply(_initialise) for network in wanted)
+        return wanted
     found = checkpoint.read(checkpoint.resolve(config.start), "generator", "discriminator").values()
     if all(fits(*both) for both in zip(found, wanted)):
         return tuple(widen(old, new, config.seed) for old, new in zip(found, wanted))
