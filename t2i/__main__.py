@@ -278,12 +278,13 @@ def _record(options: argparse.Namespace) -> None:
 def _add_trainings(train: argparse.ArgumentParser) -> None:
     """An option for each field of the trainings' configurations."""
     try:
-        from .training import gan, image_encoder, style_encoder, text_encoder
+        from .training import gan, image_encoder, projected, style_encoder, text_encoder
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install -r requirements-train.txt") from None
     trainings = train.add_subparsers(required=True, metavar="NETWORK")
     for name, run, config in (
         ("text", text_encoder.train, text_encoder.TextTraining),
+        ("projected", projected.train, projected.ProjectedTraining),
         ("gan", gan.train, gan.GanTraining),
         ("image", image_encoder.train, image_encoder.ImageTraining),
         ("style", style_encoder.train, style_encoder.StyleTraining),

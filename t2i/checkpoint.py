@@ -15,18 +15,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from .errors import InputError
-from .models import (
-    Discriminator,
-    DiscriminatorConfig,
-    Generator,
-    GeneratorConfig,
-    ImageEncoder,
-    ImageEncoderConfig,
-    StyleEncoder,
-    StyleEncoderConfig,
-    TextEncoder,
-    TextEncoderConfig,
-)
+from .models import NETWORKS, describe
 
 
 @dataclass(frozen=True)
@@ -166,14 +155,6 @@ class Style:
 
 UNNAMED = tuple(Style(f"Style {i}") for i in range(1, 5))  # directions that nobody chose
 
-NETWORKS = {  # file and key of config.json: network, its configuration
-    "text_encoder": (TextEncoder, TextEncoderConfig),
-    "generator": (Generator, GeneratorConfig),
-    "discriminator": (Discriminator, DiscriminatorConfig),
-    "style_encoder": (StyleEncoder, StyleEncoderConfig),
-    "image_encoder": (ImageEncoder, ImageEncoderConfig),
-}
-
 STORED = (*NETWORKS, "image_projection")  # what may lie beside config.json as <name>.safetensors
 FIELDS = (*NETWORKS, "styles", "words", "training", "sha256")  # of config.json
 
@@ -248,13 +229,14 @@ def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
     """Write `<name>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
 
-    The files' SHA-256 go into `config.json` too, beside what `shared` tells, and `read` holds the files to them.
+    Each network's type and sizes are added to it, and the files' SHA-256, beside what `shared` tells: `read` holds
+    the files to them.
     `InputError`, and nothing is written, if a weight is not finite, as after a training that went astray.
     """
     folder = Path(folder)
     stored = {name: to_bytes(_halved(name, network)) for name, network in networks.items()}
     hashes = {name: sha256(data).hexdigest() for name, data in stored.items()}
-    config = _merged(folder, config | {"sha256": config.get("sha256", {}) | hashes})
+    config = _merged(folder, config | describe(networks) | {"sha256": config.get("sha256", {}) | hashes})
     # As bytes, for safetensors' own file would be readable by its owner alone.
     saves = {folder / f"{name}.safetensors": lambda p, data=data: p.write_bytes(data) for name, data in stored.items()}
     _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
@@ -399,12 +381,12 @@ def has(folder: str | Path, name: str) -> bool:
 
 
 def _read_network(folder: Path, name: str) -> nn.Module:
-    network_class, config_class = NETWORKS[name]
     fields = read_config(folder).get(name)
     described = folder / "config.json"
     if not isinstance(fields, dict):
         raise _broken(described, f"does not describe {name}")
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    network_class, config_class = _type(described, name, fields)
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "type"}
     for key, value in fields.items():
         if not all(map(_is_size, value if isinstance(value, tuple) else [value])):
             told = f"must be a whole number from 1 to {LARGEST_SIZE}, not {str(value)[:40]}"
@@ -415,6 +397,15 @@ def _read_network(folder: Path, name: str) -> nn.Module:
     except (TypeError, ValueError, RuntimeError) as error:
         raise _broken(described, f"{name}: {error}") from None
     return read_tensors(network, folder, name)
+
+
+def _type(described: Path, role: str, fields: dict) -> tuple[type[nn.Module], type]:
+    """Class and configuration of a network's type; of the first where none is named."""
+    types = NETWORKS[role]
+    name = fields.get("type", next(iter(types)))
+    if not isinstance(name, str) or name not in types:
+        raise _broken(described, f"{role}.type must be {' or '.join(types)}, not {str(name)[:40]!r}")
+    return types[name]
 
 
 def read_tensors(network: nn.Module, folder: str | Path, name: str) -> nn.Module:

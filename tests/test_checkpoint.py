@@ -20,7 +20,7 @@ import t2i.hub
 from t2i import checkpoint
 from t2i.checkpoint import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
 from t2i.errors import InputError
-from t2i.models import Generator, GeneratorConfig
+from t2i.models import Generator
 
 NAMES = ("text_encoder", "generator", "discriminator")
 
@@ -163,7 +163,9 @@ def _truncate(folder):
 
 
 def _reshape(folder):
-    checkpoint.save(folder, {"generator": Generator(GeneratorConfig(width=12))}, {})
+    tensors = load_file(folder / "generator.safetensors")
+    save_file(tensors | {"project.0.bias": tensors["project.0.bias"][:-1]}, folder / "generator.safetensors")
+    checkpoint.record(folder)  # its hash is right, its shape is not
 
 
 def _lose(folder):

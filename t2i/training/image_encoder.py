@@ -19,7 +19,8 @@ from ..evaluation.retrieval import by_captions
 from ..machine import best_device
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from . import data
-from .gan import SCALED, SIZE, crops
+from .corpus import crops
+from .gan import SCALED, SIZE
 from .run import Learning, State, digest, half_precision, keep_memory, log, random, shown
 from .text_encoder import embed, read_projection, view_features
 
@@ -70,7 +71,7 @@ def train(config: ImageTraining) -> Path:
         g = random(config.seed, step)
         picked = rows[torch.randperm(len(rows), generator=g)[: config.batch]]
         with half_precision(device):
-            seen = network(crops(images, picked, g))
+            seen = network(crops(images, picked, SIZE, g))
         loss = (1 - cosine_similarity(seen.float(), taught[picked])).mean()
         learning.step(loss, step)
         bar.set_postfix(loss=f"{loss.item():.3f}")
@@ -114,8 +115,8 @@ def _export(
         for name, embeddings in (("", seen), ("teacher_", taught[rows].cpu())):
             found = by_captions(embeddings, classes[rows], texts, counts)
             figures |= {f"{name}{measure}": round(value, 4) for measure, value in found.items()}
-    described = {"image_encoder": asdict(network.config), "training": {"image_encoder": shown(config) | figures}}
-    checkpoint.save(Path(config.out), {"image_encoder": network}, described)
+    record = {"training": {"image_encoder": shown(config) | figures}}
+    checkpoint.save(Path(config.out), {"image_encoder": network}, record)
     return figures
 
 

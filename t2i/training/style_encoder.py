@@ -12,7 +12,8 @@ from ..evaluation.quality import cycle_error
 from ..machine import best_device
 from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from . import data
-from .gan import SIZE, embed_all, mean_captions
+from .corpus import embed_all, mean_captions
+from .gan import SIZE
 from .losses import mix
 from .run import Learning, State, digest, half_precision, keep_memory, log, random, shown
 from .text_encoder import embed
@@ -96,7 +97,6 @@ def _export(config: StyleTraining, average: dict[str, Tensor], generator: Genera
     network.load_state_dict(average)
     z = torch.randn(len(held_out), generator.config.noise, generator=random(config.seed, -1)).to(held_out.device)
     error = cycle_error(network, generator, z, held_out)
-    described = {"style_encoder": asdict(network.config)}
     record = shown(config) | {"cycle_error": round(error, 4)}
-    checkpoint.save(Path(config.out), {"style_encoder": network}, described | {"training": {"style_encoder": record}})
+    checkpoint.save(Path(config.out), {"style_encoder": network}, {"training": {"style_encoder": record}})
     return error

@@ -155,7 +155,6 @@ def _export(config: TextTraining, average: dict[str, Tensor], words: list[str]) 
         Path(config.out),
         {"text_encoder": model.text, "image_projection": model.image},
         {
-            "text_encoder": asdict(model.text.config),
             "words": " ".join(words),
             "training": {"text_encoder": shown(config)},
         },

@@ -12,7 +12,8 @@ import t2i
 from t2i import checkpoint
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
-from t2i.training import data, gan, styles
+from t2i.training import attributes, data, export, gan
+from t2i.training import corpus as corpora
 from t2i.training.run import random
 from t2i.training.text_encoder import image_projection
 
@@ -20,8 +21,8 @@ from t2i.training.text_encoder import image_projection
 @pytest.fixture(autouse=True)
 def few_pairs(monkeypatch):
     """Forty pairs of photos instead of a thousand, where no number is named: there are but 24 photos."""
-    pairs = gan.Corpus.pairs
-    monkeypatch.setattr(gan.Corpus, "pairs", lambda corpus, count=40: pairs(corpus, count))
+    pairs = corpora.Corpus.pairs
+    monkeypatch.setattr(corpora.Corpus, "pairs", lambda corpus, count=40: pairs(corpus, count))
 
 
 @pytest.fixture
@@ -118,11 +119,12 @@ def test_what_was_set_otherwise_is_remembered(config):
 def test_time_and_hardware_are_recorded_over_all_resumptions(config, monkeypatch):
     clock = SimpleNamespace(perf_counter=lambda: next(times))
     monkeypatch.setattr(gan, "time", clock)
+    monkeypatch.setattr(export, "time", clock)
 
     def train(epochs, hardware, *seconds):
         nonlocal times
         times = iter(seconds)
-        monkeypatch.setattr(gan, "hardware", lambda: hardware)
+        monkeypatch.setattr(export, "hardware", lambda: hardware)
         out = gan.train(replace(config, epochs=epochs))
         return json.loads((out / "config.json").read_text())["training"]["gan"]
 
@@ -221,7 +223,7 @@ def test_too_few_pictures_are_told(config):
 
 def test_wrong_captions_come_from_other_classes(config, corpus):
     text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
-    loaded, _ = gan.load_corpus(config, data.read(corpus, gan.SCALED), text, "cpu")
+    loaded = corpora.load_corpus(data.read(corpus, gan.SCALED), text, gan.SIZE, 8, "cpu")
     marked = torch.zeros_like(loaded.embeddings)
     marked[..., 0] = loaded.classes[:, None]
     loaded = replace(loaded, embeddings=marked)
@@ -236,7 +238,7 @@ def test_wrong_captions_come_from_other_classes(config, corpus):
 def test_pairs_of_photos_are_of_one_class(config, corpus):
     """Squares of one colour differ by their noise alone: far less than squares of two colours."""
     text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
-    loaded, _ = gan.load_corpus(config, data.read(corpus, gan.SCALED), text, "cpu")
+    loaded = corpora.load_corpus(data.read(corpus, gan.SCALED), text, gan.SIZE, 8, "cpu")
     alone = replace(loaded, classes=torch.arange(len(loaded.classes)))
     near, far = ((one - other).abs().mean() for one, other in (loaded.pairs(100), alone.pairs(100)))
     assert 0 < near < 0.5 * far
@@ -264,11 +266,11 @@ def test_two_seeds_of_a_caption_are_pushed_apart(corpus):
 
 def test_the_noise_learns_what_its_first_coordinates_are_called(corpus, monkeypatch):
     """Correlations of 0.35 to 0.7 by seed and processor; untaught, they are within 0.1 of none."""
-    monkeypatch.setattr(gan, "spread", lambda *_: torch.full((5,), 0.3))
+    monkeypatch.setattr(gan, "attribute_spread", lambda *_: torch.full((5,), 0.3))
     obeyed = []
     for weight, steps in ((0.0, 30), (1.0, 90)):
         z, pictures = taught(corpus, steps, batch=16, diversity=0.0, information=0.0, styles=weight)
-        found = styles.measures(pictures).reshape(32, 8, 5)
+        found = attributes.measures(pictures).reshape(32, 8, 5)
         found = (found - found.mean(0)).flatten(0, 1)  # the mean is the caption's own
         obeyed.append(torch.corrcoef(torch.cat([z[:, 2:5], found[:, 2:5]], 1).T)[:3, 3:].diag().mean())
     assert obeyed[0] < 0.15 and obeyed[1] > 0.25

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2i.training.styles import STYLES, disobedience, measures, spread
+from t2i.training.attributes import STYLES, attribute_loss, attribute_spread, measures
 
 
 def scene(across=32, down=32, radius=10, background=(0.0, 0.0, 0.0), colour=(1.0, -1.0, 1.0)):
@@ -41,7 +41,7 @@ def test_measures_are_bounded_and_pass_gradients_on():
 def test_pictures_that_do_as_they_are_told_cost_nothing():
     pictures = torch.cat([scene(background=(v, v, v)) for v in (0.1, -0.1)])
     found = measures(pictures)
-    scale = spread(pictures[:1], pictures[1:])
+    scale = attribute_spread(pictures[:1], pictures[1:])
     obedient = torch.zeros(2, 100)
     obedient[:, : len(STYLES)] = found / scale
-    assert disobedience(pictures, obedient, scale) < 1e-6 < 0.1 < disobedience(pictures, -obedient, scale)
+    assert attribute_loss(pictures, obedient, scale) < 1e-6 < 0.1 < attribute_loss(pictures, -obedient, scale)

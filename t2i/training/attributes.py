@@ -38,12 +38,12 @@ def measures(x: Tensor) -> Tensor:
     return torch.stack([brightness, green - (red + blue) / 2, share, across, -down], 1)
 
 
-def spread(one: Tensor, other: Tensor) -> Tensor:
+def attribute_spread(one: Tensor, other: Tensor) -> Tensor:
     """Standard deviations (5,) of the measures within a class, from pairs (B, 3, S, S) of photos of one class."""
     return (measures(one) - measures(other)).square().mean(0).div(2).sqrt().clamp(min=0.01)
 
 
-def disobedience(pictures: Tensor, z: Tensor, scale: Tensor) -> Tensor:
+def attribute_loss(pictures: Tensor, z: Tensor, scale: Tensor) -> Tensor:
     """How far pictures (2 B, 3, S, S), two of each caption, are from differing as their noise z (2 B, Z) says.
 
     Added to G's loss of any objective; differences, because a caption has a say in what a picture measures.
