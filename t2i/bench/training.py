@@ -71,7 +71,7 @@ def run(model: str = "flowers") -> dict:
     x = torch.rand(BATCH, 3, 64, 64, generator=random) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=random) for shape in ((BATCH, 1024), (BATCH, 1024), (96, 100)))
     batch = [part.to(device) for part in (x, h, wrong, z)]
-    config = GanTraining("", "", "", width=width, perception=False, diversity=0, information=0)
+    config = GanTraining("", "", "", width=width, diversity=0, information=0)
     trainer = Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
     steps = {name: plain(width, device, *more)[0] for name, more in LADDER.items()}
     steps["and photos seen once, D without gradients in the turn of G"] = lambda *batch: trainer.step(*batch, epoch=0)

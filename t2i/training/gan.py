@@ -26,7 +26,6 @@ from .attributes import STYLES, attribute_loss, attribute_spread
 from .corpus import held_out_captions, load_corpus
 from .export import cost, sample_sheet, save_checkpoint, training_record
 from .losses import OBJECTIVES, mix, sameness
-from .perception import Discriminators, Perception, apart
 from .run import Average, State, digest, half_precision, keep_memory, log, random, shown
 from .widen import fits, widen
 
@@ -34,6 +33,7 @@ SCALED, SIZE = 76, 64  # pictures are scaled to 76, then cropped to 64 at random
 SAVE_EVERY = 5  # epochs
 PUSH, TEACH, TELL = 5.0, 4.0, 20.0  # weights of `sameness`, `attribute_loss` and of unread noise in G's loss
 READ_RATE = 1e-3  # of the reader, which must follow what G does
+TINY = 1e-12  # under a root, whose slope at 0 is infinite
 TUNED = ("diversity", "information", "styles", "rate", "halve")  # what may change in the midst of a run
 READ, BLUR = 0.7, 0.1  # correlation at which read noise is left alone; deviation of what is laid over the picture
 
@@ -53,7 +53,6 @@ class GanTraining:
     halve: int = 100  # the rate is halved every so many epochs
     captions: int = 4  # h is the mean of one to so many captions of the picture (released code: always 4)
     width: int = 64  # n of both networks (released code: 128 of G)
-    perception: bool = True  # whether frozen ImageNet features are judged too, beside the paper's D; paper: no
     diversity: float = 0.7  # least difference of two seeds, as a share of that of two photos of one class; paper: 0
     information: float = 1.0  # how strongly G is held to noise that can be read from its pictures; paper: 0
     styles: float = 0.0  # how strongly the first coordinates of z are taught their names; paper: 0
@@ -71,17 +70,11 @@ class Trainer:
     def __init__(self, config: GanTraining, embedding: int, device: str, pairs: tuple[Tensor, Tensor]):
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
         layout = {"device": device, "memory_format": torch.channels_last}
-        photos = torch.cat(pairs).to(**layout)
+        self.least = config.diversity * pair_distance(torch.cat(pairs)).mean().item()
         self.scale = attribute_spread(*pairs)
-        self.see = Perception(photos) if config.perception else lambda x: [x]
-        with torch.no_grad():
-            halves = zip(*(part.split(64) for part in photos.chunk(2)))
-            differences = torch.cat([apart(self.see(torch.cat(both))) for both in halves])
-        self.least = config.diversity * differences.mean().item()
         generator, discriminator = _first(config, embedding)
         self.generator = generator.to(**layout).train()
-        self.discriminator = Discriminators(discriminator, self.see if config.perception else None)
-        self.discriminator.to(**layout).train()
+        self.discriminator = discriminator.to(**layout).train()
         self.reader = StyleEncoder(StyleEncoderConfig(generator.config.noise, 16)).to(**layout).train()
         self.average = Average(self.generator, config.decay)
         networks = (self.discriminator, self.generator)
@@ -119,7 +112,7 @@ class Trainer:
         z = z[: len(twice)]
         pictures = self.generator(z, twice)
         return {
-            "same": (sameness(apart(self.see(pictures)), self.least), PUSH),
+            "same": (sameness(pair_distance(pictures), self.least), PUSH),
             "unread": ((READ - self._heard(pictures, z)).relu(), TELL * config.information),
             "attributes": (attribute_loss(pictures, z, self.scale), TEACH * config.styles),
         }
@@ -158,6 +151,12 @@ class Trainer:
         return generator.eval()
 
 
+def pair_distance(x: Tensor) -> Tensor:
+    """Root mean square differences (B,) of the first half of pictures (2 B, 3, S, S) from the second."""
+    one, other = x.float().chunk(2)
+    return (one - other).square().mean((1, 2, 3)).add(TINY).sqrt()
+
+
 def train(config: GanTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, a checkpoint that `t2i.load` takes."""
     out = Path(config.out)
@@ -187,7 +186,7 @@ def train(config: GanTraining) -> Path:
         g = random(config.seed, step)
         x, h, wrong = corpus.batch(config.batch, config.captions, g)
         z = torch.randn(config.batch + config.batch // 2, trainer.generator.config.noise, generator=g).to(device)
-        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # what disturbs pictures is drawn globally
+        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # the noise over what Q reads is drawn globally
         losses = trainer.step(x, h, wrong, z, step // per_epoch)
         trainer.average.update(trainer.generator, step)
         bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
@@ -218,7 +217,7 @@ def _history(config: GanTraining, state: State, epoch: int) -> dict[str, object]
 
 def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, record: dict) -> None:
     """Write the checkpoint; `record` goes beside the run's configuration."""
-    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator.paper}
+    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator}
     described = {"styles": STYLES} if config.styles else {}
     save_checkpoint(out, networks, config.text, text, described, shown(config) | {"epochs_done": epoch} | record)
 

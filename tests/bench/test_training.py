@@ -25,13 +25,13 @@ def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
     g = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 64, 64, generator=g) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((4, 1024), (4, 1024), (6, 100)))
-    config = GanTraining("", "", "", width=4, perception=False, diversity=0, information=0)
+    config = GanTraining("", "", "", width=4, diversity=0, information=0)
     trainer = Trainer(config, 1024, "cpu", (x, x.flip(0)))
     step, networks = training.plain(4, "cpu")
     networks[0].load_state_dict(trainer.generator.state_dict())
-    networks[1].load_state_dict(trainer.discriminator.paper.state_dict())
+    networks[1].load_state_dict(trainer.discriminator.state_dict())
     trainer.step(x, h, wrong, z, epoch=0)
     step(x, h, wrong, z)
-    pairs = zip(trainer.discriminator.paper.parameters(), networks[1].parameters())
+    pairs = zip(trainer.discriminator.parameters(), networks[1].parameters())
     moves = torch.cat([(ours - plain).flatten() for ours, plain in pairs]) / config.rate  # Adam's first step is ±1
     assert (moves.abs() < 0.01).float().mean() > 0.99

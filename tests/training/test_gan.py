@@ -37,7 +37,7 @@ def text(tmp_path):
 
 @pytest.fixture
 def config(corpus, text, tmp_path):
-    small = {"epochs": 2, "batch": 8, "width": 4, "halve": 1, "perception": False}
+    small = {"epochs": 2, "batch": 8, "width": 4, "halve": 1}
     return gan.GanTraining(str(corpus), str(text), str(tmp_path / "out"), **small)
 
 
@@ -54,11 +54,11 @@ def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config, text):
     assert len(t2i.load(str(out)).draw("a red square", seeds=range(3))) == 3
 
 
-@pytest.mark.parametrize("objective, perception", [*((name, False) for name in gan.OBJECTIVES), ("gan-int-cls", True)])
-def test_losses_on_a_fixed_batch_fall(corpus, objective, perception):
+@pytest.mark.parametrize("objective", gan.OBJECTIVES)
+def test_losses_on_a_fixed_batch_fall(corpus, objective):
     """D's loss falls while D alone learns, and G's while G alone learns: both optimisers do their work."""
     alone = {"diversity": 0.0, "information": 0.0}  # what else G's turn asks for would have its own way
-    small = {"batch": 8, "width": 4, "rate": 1e-3, "perception": perception, **alone}
+    small = {"batch": 8, "width": 4, "rate": 1e-3, **alone}
     config = gan.GanTraining(str(corpus), "", "", objective=objective, **small)
     g = torch.Generator().manual_seed(3)
     x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
@@ -74,7 +74,6 @@ def test_losses_on_a_fixed_batch_fall(corpus, objective, perception):
 
 def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     monkeypatch.setattr(gan, "SAVE_EVERY", 1)
-    config = replace(config, perception=True)  # whose disturbances are random too
     whole = gan.train(config)
     broken = replace(config, out=str(tmp_path / "broken"))
     real, calls = gan.Trainer.step, []
@@ -246,7 +245,7 @@ def test_pairs_of_photos_are_of_one_class(config, corpus):
 
 def taught(corpus, steps, batch=8, **options):
     """Noise (256, 100), and what a small generator has learnt to make of it, each 8 for the same captions."""
-    config = gan.GanTraining(str(corpus), "", "", batch=batch, width=4, rate=4e-3, perception=False, **options)
+    config = gan.GanTraining(str(corpus), "", "", batch=batch, width=4, rate=4e-3, **options)
     g = torch.Generator().manual_seed(3)
     trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
     x, (h, wrong) = torch.rand(batch, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, batch, 32, generator=g)
@@ -277,7 +276,7 @@ def test_the_noise_learns_what_its_first_coordinates_are_called(corpus, monkeypa
 
 
 def test_noise_is_told_by_the_picture(corpus):
-    config = gan.GanTraining(str(corpus), "", "", batch=16, width=4, rate=2e-3, perception=False, diversity=0.0)
+    config = gan.GanTraining(str(corpus), "", "", batch=16, width=4, rate=2e-3, diversity=0.0)
     g = torch.Generator().manual_seed(3)
     trainer = gan.Trainer(config, 32, "cpu", (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)))
     x, (h, wrong) = torch.rand(16, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 16, 32, generator=g)

@@ -1,0 +1,232 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import t2i
+from t2i import checkpoint
+from t2i.errors import InputError
+from t2i.models import CBNGenerator, CBNGeneratorConfig, TextEncoder, TextEncoderConfig
+from t2i.training import attributes, data, projected
+from t2i.training.corpus import load_corpus
+from t2i.training.run import random
+
+NARROW = (8, 8, 8, 8, 8, 8, 8, 8)  # channels of G here
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    """A narrow G, few photos to measure on, and a state after every third step."""
+    monkeypatch.setattr(projected, "CBNGeneratorConfig", lambda **sizes: CBNGeneratorConfig(channels=NARROW, **sizes))
+    monkeypatch.setattr(projected.Corpus, "pairs", lambda corpus, count=0: PAIRS(corpus, 32))
+    monkeypatch.setattr(projected, "SAVE_EVERY", 3)
+    monkeypatch.setattr(projected, "STANDING_BATCHES", 2)
+
+
+PAIRS = projected.Corpus.pairs
+
+
+@pytest.fixture
+def text(tmp_path):
+    torch.manual_seed(1)
+    network = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
+    checkpoint.save(tmp_path / "text", {"text_encoder": network}, {"words": "a red square", "training": {}})
+    return tmp_path / "text"
+
+
+@pytest.fixture
+def config(corpus, text, tmp_path):
+    return projected.ProjectedTraining(str(corpus), str(text), str(tmp_path / "out"), steps=3, batch=8, size=32)
+
+
+def loaded(config):
+    text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
+    return load_corpus(data.read(config.data, config.size * 9 // 8), text, config.size, config.batch, "cpu")
+
+
+def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
+    out = projected.train(config)
+    written = json.loads((out / "config.json").read_text())
+    assert written["generator"]["type"] == "cbn" and written["generator"]["size"] == 32
+    run = written["training"]["gan"]
+    assert (run["trainer"], run["steps_done"], run["objective"]) == ("projected", 3, "gan-int-cls")
+    assert run["seconds"] >= 0 and run["hardware"]
+    assert written["styles"] == [list(row) for row in attributes.STYLES]
+    assert (out / "samples-000003.png").stat().st_size > 1000
+    assert json.loads((out / "log.jsonl").read_text())["step"] == 3
+    generator = checkpoint.read(out, "generator")["generator"]
+    assert isinstance(generator, CBNGenerator) and not generator.training
+
+
+def test_a_resumed_run_goes_on_from_the_saved_step(config, monkeypatch):
+    steps = []
+    real = projected.Trainer.step
+
+    def recorded(self, batch, step):
+        steps.append((step, batch.z[0, 0].item()))
+        return real(self, batch, step)
+
+    monkeypatch.setattr(projected.Trainer, "step", recorded)
+    projected.train(config)
+    projected.train(replace(config, steps=6))
+    assert [step for step, _ in steps] == [0, 1, 2, 3, 4, 5]
+    assert len({z for _, z in steps}) == 6, "no step repeats another's noise"
+    first, second = (json.loads(line)["step"] for line in open(f"{config.out}/log.jsonl"))
+    assert (first, second) == (3, 6)
+
+
+def test_a_state_holds_all_weights_in_half_precision(config):
+    corpus = loaded(config)
+    trainer = projected.Trainer(config, corpus, "cpu")
+    trainer.step(batch_of(config, corpus), 0)
+    other = projected.Trainer(replace(config, seed=5), corpus, "cpu")
+    other.load(trainer.state())
+    for one, same in zip(trainer._networks().values(), other._networks().values()):
+        for a, b in zip(one.state_dict().values(), same.state_dict().values()):
+            assert torch.allclose(a, b, atol=1e-3, rtol=2e-3)
+    assert not any(v.dtype == torch.float32 for part in trainer.state().values() for v in part.values())
+
+
+def batch_of(config, corpus, step=0):
+    return projected.Batch.draw(corpus, config, 100, random(config.seed, step))
+
+
+@pytest.mark.parametrize("objective", ["gan", "gan-cls", "gan-int", "gan-int-cls"])
+def test_a_batch_is_what_its_objective_needs(config, objective):
+    config = replace(config, objective=objective, batch=16)
+    corpus = loaded(config)
+    batch = batch_of(config, corpus)
+    assert batch.photos.shape == (16, 3, 32, 32) and batch.photos.abs().max() <= 1
+    none, pairs = batch.uncaptioned, batch.pairs
+    assert (none, pairs) == (4, 6) and (batch.h[:none] == 0).all()
+    assert torch.equal(batch.h[none : none + pairs], batch.h[none + pairs :]), "each caption is drawn twice"
+    assert len(batch.z.unique(dim=0)) == 16, "with its own noise"
+    assert batch.between == (1 if "int" in objective else 0)
+    assert (batch.h[batch.exact()].abs().sum(1) > 0).all() and len(batch.exact()) == 2 * (pairs - batch.between)
+
+
+def test_wrong_captions_are_of_other_classes(config):
+    corpus = loaded(config)
+    marked = torch.zeros_like(corpus.embeddings)
+    marked[..., 0] = corpus.classes[:, None]
+    corpus = replace(corpus, embeddings=marked)
+    for step in range(20):
+        batch = batch_of(config, corpus, step)
+        assert (batch.right[:, 0] != batch.wrong[:, 0]).all()
+        channel = batch.photos.mean((2, 3)).argmax(1) + 1  # red 1, green 2, blue 3
+        assert torch.equal(channel.float(), batch.right[:, 0].round())
+
+
+@pytest.mark.parametrize("objective", ["gan", "gan-int-cls"])
+def test_losses_on_a_fixed_batch_fall(config, objective):
+    """D's loss falls while D alone learns, and G's while G alone learns."""
+    config = replace(config, objective=objective, steps=1000, lr=2e-3, lr_d=2e-3)
+    corpus = loaded(config)
+    trainer = projected.Trainer(config, corpus, "cpu")
+    batch = batch_of(config, corpus)
+    for name, still in (("D", "gq"), ("G", "d")):
+        kept = {n: trainer.optimizers[n].step for n in still}
+        for n in still:
+            trainer.optimizers[n].step = lambda: None
+        losses = []
+        for _ in range(12):
+            torch.manual_seed(0)  # the same augmentation
+            losses.append(trainer.step(batch, 0)[name])
+        for n in still:
+            trainer.optimizers[n].step = kept[n]
+        assert losses[-1] < losses[0] - 0.3, (name, losses)
+
+
+def test_wrong_captions_matter_to_gan_cls_alone(config):
+    corpus = loaded(config)
+    for objective, matter in (("gan", False), ("gan-cls", True)):
+        config, losses = replace(config, objective=objective), []
+        batch = batch_of(config, corpus)
+        for wrong in (batch.wrong, -batch.wrong):
+            trainer = projected.Trainer(config, corpus, "cpu")
+            torch.manual_seed(0)
+            losses.append(trainer.step(replace(batch, wrong=wrong), 0)["D"])
+        assert (losses[0] != losses[1]) is matter
+
+
+def test_attributes_and_readable_noise_begin_late(config):
+    corpus = loaded(config)
+    trainer = projected.Trainer(replace(config, steps=10_000), corpus, "cpu")
+    early = trainer.step(batch_of(config, corpus), projected.ATTRIBUTES_FROM)
+    late = trainer.step(batch_of(config, corpus, 1), projected.ATTRIBUTES_FROM + projected.ATTRIBUTES_OVER)
+    assert early["attributes"] == 0 < late["attributes"]
+    assert 0 < early["information"] < 0.01 < late["information"]
+
+
+def test_rates_fall_over_the_last_quarter():
+    assert [projected.decayed(done) for done in (0, 0.75)] == [1, 1]
+    assert projected.decayed(0.875) == pytest.approx(0.55)
+    assert projected.decayed(1) == projected.decayed(1.5) == pytest.approx(0.1)
+
+
+def test_standing_statistics_are_those_of_the_averaged_weights(config, monkeypatch):
+    monkeypatch.setattr(projected, "STANDING_BATCHES", 40)
+    corpus = loaded(config)
+    trainer = projected.Trainer(config, corpus, "cpu")
+    for parameter in trainer.ema.parameters():
+        parameter.mul_(1.5)  # so that they are not those of the weights in training
+    generator = trainer.averaged(corpus)
+    with torch.inference_mode():
+        h = corpus.captions(torch.randint(len(corpus.images), (64,)), 1, random(0, 1))
+        z = torch.randn(64, 100)
+        still = generator(z, h)
+        own = generator.train()(z, h)
+    assert (still - own).abs().mean() < 0.05
+    assert all(torch.equal(a, b) for a, b in zip(generator.parameters(), trainer.ema.parameters()))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(config, monkeypatch):
+    out = projected.train(config)
+    before = load_file(out / "generator.safetensors")
+    real = projected.Trainer._average
+
+    def spoil(self, step):
+        real(self, step)
+        next(self.generator.parameters()).data.fill_(float("nan"))
+
+    monkeypatch.setattr(projected.Trainer, "_average", spoil)
+    with pytest.raises(InputError, match=r"step 5: a loss is no longer finite; what was saved last is kept.*--lr"):
+        projected.train(replace(config, steps=6))
+    after = load_file(out / "generator.safetensors")
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_another_data_set_is_refused(config, tmp_path):
+    from .conftest import write_corpus
+
+    projected.train(config)
+    other = write_corpus(tmp_path / "others", each=9)
+    with pytest.raises(InputError, match="--data .*others: is not what this run began with"):
+        projected.train(replace(config, data=str(other)))
+
+
+def test_a_state_of_the_papers_trainer_is_refused(config, text):
+    from t2i.training import gan
+
+    sizes = {"epochs": 1, "batch": 8, "width": 4}
+    gan.train(gan.GanTraining(config.data, config.text, config.out, **sizes))
+    with pytest.raises(InputError, match="holds a run with another configuration"):
+        projected.train(config)
+
+
+@pytest.mark.parametrize("size", [16, 96, 1024])
+def test_a_size_that_is_no_power_of_two_is_told(config, size):
+    with pytest.raises(InputError, match=f"size must be a power of two from 32 to 512, not {size}"):
+        replace(config, size=size)
+
+
+def test_an_unknown_objective_is_told(config):
+    with pytest.raises(InputError, match="unknown objective 'wgan'"):
+        replace(config, objective="wgan")
+
+
+def test_a_model_of_this_trainer_draws(config):
+    out = projected.train(config)
+    assert t2i.load(str(out)).draw("a red square", seeds=range(3))[0].size == (32, 32)
