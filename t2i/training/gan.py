@@ -230,7 +230,10 @@ def _first(config: GanTraining, embedding: int) -> tuple[Generator, Discriminato
     wanted = tuple(network(described(**sizes)).apply(_initialise) for network, described in networks)
     if not config.start:
         return wanted
-    found = checkpoint.read(checkpoint.resolve(config.start), "generator", "discriminator").values()
+    folder = checkpoint.resolve(config.start)
+    if not isinstance(checkpoint.read(folder, "generator")["generator"], Generator):
+        raise InputError(f"--start {config.start}: holds a generator of `train projected`; not of this trainer")
+    found = checkpoint.read(folder, "generator", "discriminator").values()
     if all(fits(*both) for both in zip(found, wanted)):
         return tuple(widen(old, new, config.seed) for old, new in zip(found, wanted))
     held, asked = (tuple(network.config for network in both) for both in (found, wanted))

@@ -15,7 +15,7 @@ discriminator (Sauer et al. 2021) in place of the paper's. What else carries it,
 
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from . import data
 from .attributes import STYLES, attribute_loss, attribute_spread
 from .augment import to_view, views
 from .corpus import Corpus, held_out_captions, load_corpus
-from .export import cost, sample_sheet, save_checkpoint
+from .export import cost, sample_sheet, save_checkpoint, training_record
 from .feature_network import CHANNELS, FeatureNetwork
 from .losses import OBJECTIVES
 from .run import State, digest, half_precision, keep_memory, log, random, shown
@@ -43,11 +43,13 @@ UNCAPTIONED = 0.25  # share of the drawn pictures that have no caption
 INTERPOLATED = 0.25  # share of the captions that are interpolated between two
 DIVERSITY, INFORMATION, PIXELS = 5.0, 4.0, 0.5  # weights of the diversity, information and pixel losses in G's loss
 CORRELATION = 0.4  # of noise with what Q reads of it, at which noise is left alone
+Q_LR = 1e-3  # Q must follow what G does
 BLUR = 0.1  # deviation of the noise laid over the picture that Q reads
 ATTRIBUTES_FROM, ATTRIBUTES_OVER = 1500, 1000  # steps: when attributes and readable noise begin, and how slowly
 DECAY_FROM, DECAY_TO = 0.75, 0.1  # share of the steps after which the rates fall, and what of them is left at the end
 STANDING_BATCHES = 24  # that batch norm's statistics are measured on
 TINY = 1e-8  # under a root, whose slope at 0 is infinite
+HEADS_FIRST = 200  # steps in which a G that begins with a checkpoint holds still, for D's heads are new
 FREE = ("data", "text", "out", "steps")  # what may change when a run goes on
 
 
@@ -58,6 +60,7 @@ class ProjectedTraining:
     data: str
     text: str  # a folder with a trained text encoder, which is copied; or a registered model, whose own is shared
     out: str
+    start: str = ""  # a model of this trainer whose G training begins with, as for data of one's own; none: random
     objective: str = "gan-int-cls"
     steps: int = 10_000
     batch: int = 64
@@ -140,7 +143,7 @@ class Trainer:
         self.optimizers = {
             "d": torch.optim.Adam(heads, config.lr_d, (0.0, 0.99), fused=True),
             "g": torch.optim.Adam(self.generator.parameters(), config.lr, (0.0, 0.99), fused=True),
-            "q": torch.optim.Adam(self.q.parameters(), 1e-3, fused=True),  # Q must follow what G does
+            "q": torch.optim.Adam(self.q.parameters(), Q_LR, fused=True),
         }
         self.features = FeatureNetwork(torch.bfloat16 if computes_bfloat16(torch.device(device)) else torch.float32)
         self.features.to(device)
@@ -155,10 +158,22 @@ class Trainer:
         self.least = self.config.diversity * torch.cat(distances).mean().item()
         self.attribute_scale = attribute_spread(to_view(one), to_view(other))
 
+    def start(self, model: str) -> None:
+        """Begin with the generator of a model; `InputError` if it is of another type or other sizes."""
+        generator = checkpoint.read(checkpoint.resolve(model), "generator")["generator"]
+        if type(generator) is not CBNGenerator:
+            raise InputError(f"--start {model}: holds a generator of the paper's trainer, `train gan`; not of this one")
+        if generator.config != self.generator.config:
+            told = f"{generator.config}, but --size and --text ask for {self.generator.config}"
+            raise InputError(f"--start {model}: holds {told}")
+        for network in (self.generator, self.ema):
+            network.load_state_dict(generator.state_dict())
+
     def step(self, batch: Batch, step: int) -> dict[str, float]:
         """Update D, then G and Q, on one batch; returns the losses. `InputError` if one is not finite."""
-        for optimizer, lr in zip(self.optimizers.values(), (self.config.lr_d, self.config.lr, 1e-3)):
-            optimizer.param_groups[0]["lr"] = lr * decayed(step / self.config.steps)
+        lr = self.config.lr if step >= HEADS_FIRST or not self.config.start else 0.0
+        for optimizer, own in zip(self.optimizers.values(), (self.config.lr_d, lr, Q_LR)):
+            optimizer.param_groups[0]["lr"] = own * decayed(step / self.config.steps)
         with half_precision(self.device):
             with torch.no_grad():
                 photo_views = views(batch.photos)
@@ -320,12 +335,20 @@ def train(config: ProjectedTraining) -> Path:
     text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
     captioned = data.read(config.data, config.size * 9 // 8)  # photos are a ninth larger than the crops of them
     sources = {"data": captioned.digest(), "text": digest(text)}
-    state = State(out / "state.pt", asdict(config), sources, FREE)
+    free = FREE if config.start else (*FREE, "start")  # a run that goes on need not name it again
+    state = State(out / "state.pt", asdict(config), sources, free)
+    if state.parts:
+        config = replace(config, start=state.old["start"])
+        state.config = asdict(config)
     corpus = load_corpus(captioned, text, config.size, config.batch, device)
     held_out = held_out_captions(captioned, text, device)
     trainer = Trainer(config, corpus, device)
-    if state.parts:
+    if state.parts:  # which has all that the run began with, wherever that is now
         trainer.load(state.parts)
+    elif config.start:
+        trainer.start(config.start)
+    before = state.parts.get("before") if state.parts else config.start and training_record(config.start, "gan")
+    history = {"before": before} if before else {}
 
     since, first = time.perf_counter(), state.step
     bar = tqdm(range(first, config.steps), desc="projected", unit="step", initial=first, total=config.steps)
@@ -337,7 +360,7 @@ def train(config: ProjectedTraining) -> Path:
         bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()})
         if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
             log(out, step=step + 1, **losses)
-            generator, record = trainer.averaged(corpus), cost(state.parts, since)
+            generator, record = trainer.averaged(corpus), history | cost(state.parts, since)
             _export(config, generator, text, step + 1, record)
             sheet = sample_sheet(generator, held_out)
             checkpoint.write(out / f"samples-{step + 1:06}.png", lambda p: sheet.save(p, "PNG"))

@@ -9,7 +9,7 @@ import t2i
 from t2i import checkpoint
 from t2i.errors import InputError
 from t2i.models import CBNGenerator, CBNGeneratorConfig, TextEncoder, TextEncoderConfig
-from t2i.training import attributes, data, projected
+from t2i.training import attributes, data, gan, projected
 from t2i.training.corpus import load_corpus
 from t2i.training.run import random
 
@@ -208,12 +208,35 @@ def test_another_data_set_is_refused(config, tmp_path):
 
 
 def test_a_state_of_the_papers_trainer_is_refused(config, text):
-    from t2i.training import gan
-
     sizes = {"epochs": 1, "batch": 8, "width": 4}
     gan.train(gan.GanTraining(config.data, config.text, config.out, **sizes))
     with pytest.raises(InputError, match="holds a run with another configuration"):
         projected.train(config)
+
+
+def test_a_run_can_start_from_a_model_whose_generator_first_holds_still(config, tmp_path):
+    first = projected.train(config)
+    begun = replace(config, start=str(first), out=str(tmp_path / "second"))
+    second = projected.train(begun)
+    learnt = dict(CBNGenerator(CBNGeneratorConfig(size=32, embedding=32, channels=NARROW)).named_parameters())
+    old, new = (load_file(folder / "generator.safetensors") for folder in (first, second))
+    assert all(torch.equal(old[name], new[name]) for name in learnt)
+    run = json.loads((second / "config.json").read_text())["training"]["gan"]
+    assert run["start"] == "out" and run["before"]["steps_done"] == 3
+    third = projected.train(replace(begun, start="", steps=6))  # nor must it be named again
+    run = json.loads((third / "config.json").read_text())["training"]["gan"]
+    assert run["start"] == "out" and run["before"]["steps_done"] == 3 and run["steps_done"] == 6
+
+
+def test_a_start_must_be_of_this_trainer_and_size(config, tmp_path):
+    first = projected.train(config)
+    with pytest.raises(InputError, match="size=32.*but --size and --text ask for .*size=64"):
+        projected.train(replace(config, start=str(first), out=str(tmp_path / "large"), size=64))
+    papers = gan.GanTraining(config.data, config.text, str(tmp_path / "paper"), epochs=1, batch=8, width=4)
+    with pytest.raises(InputError, match="holds a generator of the paper's trainer, `train gan`"):
+        projected.train(replace(config, start=str(gan.train(papers)), out=str(tmp_path / "third")))
+    with pytest.raises(InputError, match="holds a generator of `train projected`"):
+        gan.train(replace(papers, start=str(first), out=str(tmp_path / "fourth")))
 
 
 @pytest.mark.parametrize("size", [16, 96, 1024])
