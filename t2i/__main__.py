@@ -88,7 +88,7 @@ def _parser(arguments: list[str]) -> _Parser:
     bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
     told = "the engine, a crowd that types, the page in a browser, or a step of training (default: %(default)s)"
     bench.add_argument("what", nargs="?", default=BENCHES[0], choices=BENCHES, help=told)
-    bench.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
+    bench.add_argument("--model", help="a name, a folder or a Hub id (default: flowers); not for training")
     bench.add_argument("--json", type=Path, help="write the figures here")
     bench.set_defaults(run=_bench)
     publish = commands.add_parser("publish", help="send a model's folder, or this repository as a Space, to the Hub")
@@ -250,7 +250,9 @@ def _bench(options: argparse.Namespace) -> None:
         bench = importlib.import_module(f".bench.{options.what}", __package__)
     except ModuleNotFoundError as error:
         raise InputError(f"this benchmark needs {error.name}: pip install -r requirements-dev.txt") from None
-    figures = bench.run(options.model)
+    if options.what == "training" and options.model:
+        raise InputError("bench training measures the trainers: it takes no --model")
+    figures = bench.run() if options.what == "training" else bench.run(options.model or "flowers")
     print(bench.table(figures))
     if options.json:
         _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())

@@ -1,8 +1,11 @@
-"""How much faster a step of `train gan` is than the same step written plainly, in eager float32, and by what.
+"""How much faster a step of each GAN trainer is than the same step written plainly. All take turns in one run.
 
-All take turns in one run. The plain one runs each pair of pictures and captions through D on its own, in the
-networks' own memory layout, with an unfused Adam; the next have one thing more each, up to `train gan`'s own step. All
+`train gan`: the plain step runs each pair of pictures and captions through D on its own, in eager float32, in the
+networks' own memory layout, with an unfused Adam; the next have one thing more each, up to the trainer's own step. All
 are the paper's training, with nothing beside its losses.
+
+`train projected`: the same step with the feature network as its package ships it, differentiated by autograd, against
+the trainer's own feature network. Nothing else differs.
 """
 
 import statistics
@@ -11,16 +14,20 @@ from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import relu6
 
-from .. import checkpoint
 from ..machine import best_device, processor, usable_cores
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from ..training.gan import GanTraining, Trainer
+from ..training import gan, projected
+from ..training.corpus import Corpus
+from ..training.feature_network import TO_INPUT, FeatureNetwork, pretrained
 from ..training.losses import mix
-from ..training.run import half_precision
+from ..training.run import half_precision, keep_memory, random
 
 BATCH, ROUNDS, WARM_UP = 64, 12, 3
+PROJECTED_ROUNDS = 4  # a step takes seconds
+WIDTH, SIZE = 32, 128  # n of the paper's networks, and pixels of the projected trainer's pictures
 LADDER = {  # the plain step, and what more it has
     "plain": (),
     "channels-last": (True,),
@@ -63,40 +70,100 @@ def plain(
     return step, (g, d)
 
 
-def run(model: str = "flowers") -> dict:
-    """Images a second of each, by the medians of their steps, at the width of this model's generator."""
-    width = checkpoint.read(checkpoint.resolve(model), "generator")["generator"].config.width
+class PlainFeatures(nn.Module):
+    """The maps of a `FeatureNetwork` by the network as its package ships it, with autograd's own backward pass."""
+
+    def __init__(self, fast: FeatureNetwork):
+        super().__init__()
+        self.network, self.scales = pretrained().requires_grad_(False), fast.scales
+        for block in self.network._blocks:  # the package fixes its padding for 240-pixel pictures, which become 15×15
+            layer = block._depthwise_conv
+            if layer.stride[0] == 2:
+                k = layer.kernel_size[0]
+                layer.static_padding = nn.ZeroPad2d(((k - 2) // 2, (k - 1) // 2) * 2)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x, maps = relu6(self.network._bn0(self.network._conv_stem(x * TO_INPUT))), []
+        for block in self.network._blocks:
+            y = block(x)
+            if y.shape[-1] != x.shape[-1]:
+                maps.append(x)
+            x = y
+        return [(m - mean) / deviation for m, (mean, deviation) in zip([*maps[1:], x], self.scales)]
+
+
+def run() -> dict:
+    """Images a second of each step, by the median of its times."""
+    keep_memory()
     device = best_device()
-    random = torch.Generator().manual_seed(0)
-    x = torch.rand(BATCH, 3, 64, 64, generator=random) * 2 - 1
-    h, wrong, z = (torch.randn(*shape, generator=random) for shape in ((BATCH, 1024), (BATCH, 1024), (96, 100)))
+    machine = {"processor": processor(), "cores": usable_cores(), "threads": torch.get_num_threads(), "device": device}
+    return {
+        "width": WIDTH,
+        "size": SIZE,
+        "batch": BATCH,
+        "images_a_second": _speeds(_paper_steps(device), ROUNDS, device),
+        "projected_images_a_second": _speeds(_projected_steps(device), PROJECTED_ROUNDS, device),
+        "machine": machine,
+    }
+
+
+def _paper_steps(device: str) -> dict[str, Callable[[], object]]:
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(BATCH, 3, 64, 64, generator=g) * 2 - 1
+    h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((BATCH, 1024), (BATCH, 1024), (BATCH * 3 // 2, 100)))
     batch = [part.to(device) for part in (x, h, wrong, z)]
-    config = GanTraining("", "", "", width=width, diversity=0, information=0)
-    trainer = Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
-    steps = {name: plain(width, device, *more)[0] for name, more in LADDER.items()}
+    config = gan.GanTraining("", "", "", width=WIDTH, diversity=0, information=0)
+    trainer = gan.Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
+    steps = {name: plain(WIDTH, device, *more)[0] for name, more in LADDER.items()}
     steps["and photos seen once, D without gradients in the turn of G"] = lambda *batch: trainer.step(*batch, epoch=0)
+    return {name: lambda step=step: step(*batch) for name, step in steps.items()}
+
+
+def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
+    g = torch.Generator().manual_seed(0)
+    side = SIZE * 9 // 8
+    images = torch.randint(256, (2 * BATCH, side, side, 3), generator=g, dtype=torch.uint8).to(device)
+    embeddings = torch.randn(len(images), 1, 1024, generator=g).half().to(device)
+    corpus = Corpus(images, embeddings, torch.ones(len(images), dtype=int), torch.arange(len(images)) % 2, SIZE)
+    config = projected.ProjectedTraining("", "", "", size=SIZE, batch=BATCH)
+    steps = {}
+    for name, make in (("plain", PlainFeatures), ("gradients as forward convolutions", lambda fast: fast)):
+        trainer = projected.Trainer(config, corpus, device)
+        trainer.features = make(trainer.features).to(device)
+        batch = projected.Batch.draw(corpus, config, trainer.generator.config.noise, random(0, 0))
+        steps[name] = lambda trainer=trainer, batch=batch: trainer.step(batch, 0)
+    return steps
+
+
+def _speeds(steps: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(WARM_UP + ROUNDS):
+    for _ in range(WARM_UP + rounds):
         for name, step in steps.items():
             start = time.perf_counter()
-            step(*batch)
+            step()
             if device == "cuda":
                 torch.cuda.synchronize()
             times[name].append(time.perf_counter() - start)
-    speeds = {name: BATCH / statistics.median(taken[WARM_UP:]) for name, taken in times.items()}
-    machine = {"processor": processor(), "cores": usable_cores(), "threads": torch.get_num_threads(), "device": device}
-    return {"width": width, "batch": BATCH, "images_a_second": speeds, "machine": machine}
+    return {name: BATCH / statistics.median(taken[WARM_UP:]) for name, taken in times.items()}
 
 
 def table(figures: dict) -> str:
     """The figures in words."""
-    machine, speeds = figures["machine"], figures["images_a_second"]
-    lines = [
-        f"a step of GAN-INT-CLS, n = {figures['width']}, batch {figures['batch']}, on {machine['processor']}, "
-        f"{machine['threads']} threads, {machine['device']}, torch {torch.__version__}",
-        "",
-        "| step | images a second | times the plain one |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {name} | {speed:.0f} | {speed / speeds['plain']:.2f} |" for name, speed in speeds.items()]
-    return "\n".join(lines)
+    machine = figures["machine"]
+    place = f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, torch {torch.__version__}"
+    batch = f"batch {figures['batch']}, on {place}"
+    return "\n\n".join(
+        (
+            f"a step of `train gan`, GAN-INT-CLS, n = {figures['width']}, {batch}",
+            _rows(figures["images_a_second"]),
+            f"a step of `train projected`, {figures['size']} pixels, {batch}",
+            _rows(figures["projected_images_a_second"]),
+        )
+    )
+
+
+def _rows(speeds: dict[str, float]) -> str:
+    lines = ["| step | images a second | times the plain one |", "|---|---|---|"]
+    return "\n".join(
+        lines + [f"| {name} | {speed:.0f} | {speed / speeds['plain']:.2f} |" for name, speed in speeds.items()]
+    )

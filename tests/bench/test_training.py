@@ -6,17 +6,35 @@ import torch
 
 from t2i.__main__ import main
 from t2i.bench import training
+from t2i.training.feature_network import FeatureNetwork
 from t2i.training.gan import GanTraining, Trainer
 
 
-def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tiny_model, tmp_path):
-    monkeypatch.setattr(training, "ROUNDS", 1)
-    monkeypatch.setattr(training, "WARM_UP", 0)
+def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tmp_path):
+    for name, value in {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP": 0, "BATCH": 8, "WIDTH": 4, "SIZE": 32}.items():
+        monkeypatch.setattr(training, name, value)
     path = tmp_path / "figures.json"
-    assert main(["bench", "training", "--model", str(tiny_model), "--json", str(path)]) == 0
+    assert main(["bench", "training", "--json", str(path)]) == 0
     told, figures = capsys.readouterr().out, json.loads(path.read_text())
     assert training.table(figures) in told
-    assert all(speed > 0 for speed in figures["images_a_second"].values())
+    for speeds in (figures["images_a_second"], figures["projected_images_a_second"]):
+        assert len(speeds) > 1 and all(speed > 0 for speed in speeds.values())
+
+
+def test_a_model_is_refused(capsys):
+    assert main(["bench", "training", "--model", "flowers"]) == 2
+    assert "bench training measures the trainers: it takes no --model" in capsys.readouterr().err
+
+
+def test_the_plain_features_are_those_of_the_trainer_and_so_are_their_gradients():
+    x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    x = x.double().requires_grad_()
+    fast = FeatureNetwork(torch.float64)
+    fast.standardise([x.detach()])
+    for one, other in zip(fast(x), training.PlainFeatures(fast).double()(x), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+        slopes = [torch.autograd.grad(m.square().mean(), x, retain_graph=True)[0] for m in (one, other)]
+        torch.testing.assert_close(*slopes, atol=1e-4 * float(slopes[1].abs().max()), rtol=1e-3)
 
 
 def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
