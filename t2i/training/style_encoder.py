@@ -4,14 +4,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from .. import checkpoint
 from ..evaluation.quality import cycle_error
 from ..machine import best_device
-from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
+from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from . import data
+from .augment import to_view
 from .corpus import embed_all, mean_captions
 from .gan import SIZE
 from .losses import mix
@@ -65,7 +66,7 @@ def train(config: StyleTraining) -> Path:
         z = torch.randn(len(h), generator.config.noise, generator=g).to(device)
         with half_precision(device):
             with torch.no_grad():
-                pictures = generator(z, h)
+                pictures = to_view(generator(z, h))  # S sees 64×64, whatever G draws
             loss = (network(pictures) - z).square().mean()
         learning.step(loss, step)
         bar.set_postfix(error=f"{loss.item():.3f}")
@@ -91,7 +92,7 @@ def _captions(
     return embeddings, counts, embed(text, codes.to(device))
 
 
-def _export(config: StyleTraining, average: dict[str, Tensor], generator: Generator, held_out: Tensor) -> float:
+def _export(config: StyleTraining, average: dict[str, Tensor], generator: nn.Module, held_out: Tensor) -> float:
     """Write the averaged S; returns its cycle error."""
     network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(held_out.device).eval()
     network.load_state_dict(average)
