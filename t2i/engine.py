@@ -8,29 +8,31 @@ import torch
 from torch import Tensor, nn
 
 from .errors import InputError
-from .layers import USUAL, as_blocks, as_linear, as_lines, fold, frozen, join, pack
+from .layers import USUAL, as_lines, pack
 from .machine import best_device, computes_bfloat16
 from .models import GeneratorConfig, encode
-from .models.generator import main_directions
+from .models.fuse import fold, frozen
 
 CHUNK = 128  # rows in one pass: bounds the memory; a crowd of eight is drawn by one
+PIXELS = CHUNK * 64**2  # in one pass on a CPU: layers of more get fresh memory each time, which took half as long again
 CAPTURED = (1, 16, CHUNK)  # rows for which there is a CUDA graph: one, a page of them, a crowd's
-MANY = 1024  # pictures for which there is one too: fewer leave most of a large GPU idle
+MANY = 1024  # pictures of 64×64 for which there is one too: fewer leave most of a large GPU idle
 REMEMBERED = 1024  # embeddings, 4 KiB each
 
 
 class Engine:
     """Text encoder and generator rewritten for speed; the networks given stay as they are.
 
-    Batch norm is folded into the convolutions, the memory is channels-last, and all convolutions compute in bfloat16
-    where a CPU does, those of pictures in float16 on CUDA. On a CPU, oneDNN has each layer's weights in its own order
-    from the beginning and computes the activation with the layer. On CUDA all between characters, embeddings and pixels
-    are graphs. A picture does not depend on the others of its batch, but for rounding.
+    A generator brings its own fast form. Batch norm is folded, the memory is channels-last, and all convolutions
+    compute in bfloat16 where a CPU does, those of pictures in float16 on CUDA. On a CPU, oneDNN has each layer's
+    weights in its own order from the beginning and computes the activation with the layer. On CUDA all between
+    characters, embeddings and pixels are graphs. A picture does not depend on the others of its batch, but for
+    rounding.
     """
 
     def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
         """`named`: how many of z's first coordinates were taught what they steer; they are then the `directions`."""
-        text, generator = (frozen(networks[name]) for name in ("text_encoder", "generator"))
+        text, generator = frozen(networks["text_encoder"]), networks["generator"]
         if (generator.config.embedding, generator.config.noise) != (text.config.embedding, GeneratorConfig.noise):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
         for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
@@ -40,21 +42,18 @@ class Engine:
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         if self.device.type == "cuda":
             self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation passes 17 of 65,504
-        noise, projected = generator.config.noise, generator.config.projected
-        first, *middle, last, tanh = fold(generator.draw)
-        generator.draw = nn.Sequential(*as_linear(first), *middle, as_blocks(last), tanh)
-        self.directions = torch.eye(named, noise) if named else main_directions(generator.draw[1].weight[:, :noise])
-        generator.project = self._place(generator.project, generator.config.embedding)
-        generator.draw = self._place(generator.draw, noise + projected, 1, 1)
+        self.size, noise = generator.config.size, generator.config.noise
+        self.directions = torch.eye(named, noise) if named else generator.directions()
+        self._generator = generator.fast(self._place)
         if self.device.type == "cpu":
             text.letters, text.convolutions = nn.Identity(), as_lines(text.convolutions, self._place)
         self._text = text.to(self.device, memory_format=torch.channels_last)
-        self._generator = generator
         self._eyes = {n: self._eye(networks[n]) for n in ("style_encoder", "image_encoder") if n in networks}
         self._remembered: dict[str, Tensor] = {}  # the last used are the last
         codes, z, h = encode([""], text.config.length), torch.zeros(1, noise), torch.zeros(1, text.config.embedding)
         self._hear = self._batched(lambda codes: self._text(codes, self.device.type in CAPTURE), CAPTURED, codes)
-        self._draw = self._batched(self._pixels, (*CAPTURED, MANY), z, h)
+        sizes = sorted({min(size, MANY * 64**2 // self.size**2) for size in (*CAPTURED, MANY)})
+        self._draw = self._batched(self._pixels, tuple(sizes), z, h, chunk=min(CHUNK, PIXELS // self.size**2))
 
     @torch.inference_mode()
     def embed(self, captions: list[str]) -> Tensor:
@@ -70,7 +69,7 @@ class Engine:
 
     @torch.inference_mode()
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
-        """Noise z (B, 100) and embeddings h (B, 1024) to pixels (B, 64, 64, 3), uint8."""
+        """Noise z (B, 100) and embeddings h (B, 1024) to pixels (B, S, S, 3), uint8, S being `size`."""
         return self._draw(z, h).numpy()
 
     @torch.inference_mode()
@@ -128,19 +127,20 @@ class Engine:
         for oldest in list(self._remembered)[:-REMEMBERED]:
             self._remembered.pop(oldest, None)
 
-    def _batched(self, function: Callable[..., Tensor], sizes: tuple[int, ...], *rows: Tensor) -> Callable[..., Tensor]:
+    def _batched(
+        self, function: Callable[..., Tensor], sizes: tuple[int, ...], *rows: Tensor, chunk: int = CHUNK
+    ) -> Callable[..., Tensor]:
         """A function of rows, like these, for any number of them: from the CPU to the device and back."""
         if self.device.type in CAPTURE:
             return Graphs(self.device, function, sizes, *rows)
-        return lambda *rows: self._in_chunks(function, *rows)
+        return lambda *rows: self._in_chunks(function, chunk, *rows)
 
-    def _in_chunks(self, function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
-        parts = zip(*(x.to(self.device).split(CHUNK) for x in rows))
+    def _in_chunks(self, function: Callable[..., Tensor], chunk: int, *rows: Tensor) -> Tensor:
+        parts = zip(*(x.to(self.device).split(chunk) for x in rows))
         return torch.cat([function(*part).cpu() for part in parts])
 
     def _pixels(self, z: Tensor, h: Tensor) -> Tensor:
-        blocks = self._generator(z.to(self.dtype), h.to(self.dtype))
-        return join(blocks.float().mul_(127.5).add_(128).byte())  # -1…1 to 0.5…255.5, cut
+        return self._generator(z.to(self.dtype), h.to(self.dtype))
 
 
 class Graphs:

@@ -1,28 +1,18 @@
-"""Layers of the paper's networks rewritten for speed: folded, packed for oneDNN, or as another operation of one result.
+"""Layers packed for oneDNN, and the text encoder's as sums and matrix products.
 
-For who wants it faster still, what did not pay on CPUs, measured side by side: every transposed convolution as
-`as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels); convolutions as matrix
-products over gathered neighbours (slower from 16 pictures on); `torch.compile` (bfloat16, one thread: 8 %
-more processor time for 1 picture and 16, 6 % less for a caption, after 5 to 20 s with a C++ compiler).
+`torch.compile` did not pay on CPUs (bfloat16, one thread: 8 % more processor time for 1 picture and 16, 6 % less for a
+caption, after 5 to 20 s with a C++ compiler).
 """
 
-import copy
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import fuse_conv_bn_eval
 
+from .models.fuse import linear
 from .models.residual import Residual
 
 USUAL = 16  # pictures at once for which the weights are laid out; any number works
-
-
-class _Permute(nn.Module):
-    """Images (B, H, W, C) as (B, C, H, W), channels-last."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
 
 
 class _Packed(nn.Module):
@@ -120,15 +110,6 @@ def pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
     return nn.Sequential(*packed)
 
 
-def as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
-    """A transposed convolution over one place as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
-    weight, side = transposed.weight, transposed.kernel_size[0]
-    linear = nn.Linear(weight.shape[0], weight[0].numel(), device="meta")
-    linear.weight = nn.Parameter(weight.permute(2, 3, 1, 0).flatten(0, 2).contiguous(), False)
-    linear.bias = nn.Parameter(transposed.bias.repeat(side * side), False)
-    return [nn.Flatten(), linear, nn.Unflatten(1, (side, side, -1)), _Permute()]
-
-
 def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.Sequential:
     """Convolutions, each with an activation and a pooling behind it, as `_Spelt`, then `_Lines`, and poolings.
 
@@ -138,44 +119,7 @@ def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.S
     made: list[nn.Module] = []
     for convolution, activation, pooling in zip(*[iter(rest)] * 3):
         weight = convolution.weight.squeeze(2).transpose(1, 2).flatten(1)  # (C, places · A)
-        linear = nn.Linear(*weight.shape[::-1], device="meta")
-        linear.weight, linear.bias = nn.Parameter(weight, False), convolution.bias
-        product = place(nn.Sequential(linear, activation), linear.in_features)
+        matrix = linear(weight, convolution.bias)
+        product = place(nn.Sequential(matrix, activation), matrix.in_features)
         made += [_Lines(convolution.kernel_size[1], product), pooling]
-    return nn.Sequential(_Spelt(spelt), pooled, _As(linear.weight.dtype), *made, _As(convolution.weight.dtype))
-
-
-def as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
-    """A 4×4 transposed convolution of stride 2 as a 2×2 convolution, (B, A, H, W) to (B, 4C, H + 1, W + 1).
-
-    What it makes at place p, from the inputs p − 1 and p, are the rows 2p − 1 and 2p: see `join`.
-    """
-    taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
-    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
-    blocks = nn.Conv2d(transposed.in_channels, 4 * transposed.out_channels, 2, padding=1, device="meta")
-    blocks.weight = nn.Parameter(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2).contiguous(), False)
-    blocks.bias = nn.Parameter(transposed.bias.repeat(4), False)
-    return blocks
-
-
-def join(blocks: Tensor) -> Tensor:
-    """Blocks of 2×2 pixels (B, 4C, H + 1, W + 1) to pictures (B, 2H, 2W, C): the outermost rows are cut off."""
-    rows = blocks.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H + 1, 2, W + 1, 2, C)
-    return rows.flatten(3, 4).flatten(1, 2)[:, 1:-1, 1:-1].contiguous()
-
-
-def frozen(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).eval().requires_grad_(False)
-
-
-def fold(layers: nn.Sequential) -> nn.Sequential:
-    folded = []
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            convolution = folded.pop()
-            transposed = isinstance(convolution, nn.ConvTranspose2d)
-            layer = fuse_conv_bn_eval(convolution, layer, transpose=transposed).requires_grad_(False)
-        elif isinstance(layer, Residual):
-            layer.bottleneck = fold(layer.bottleneck)
-        folded.append(layer)
-    return nn.Sequential(*folded)
+    return nn.Sequential(_Spelt(spelt), pooled, _As(matrix.weight.dtype), *made, _As(convolution.weight.dtype))

@@ -13,8 +13,10 @@ from torch import nn
 from t2i import checkpoint
 from t2i.engine import CAPTURE, CAPTURED, CHUNK, MANY, REMEMBERED, Engine, Graphs
 from t2i.errors import InputError
-from t2i.layers import as_blocks, join, pack
+from t2i.layers import pack
 from t2i.models import (
+    CBNGenerator,
+    CBNGeneratorConfig,
     Generator,
     GeneratorConfig,
     ImageEncoder,
@@ -23,6 +25,7 @@ from t2i.models import (
     StyleEncoderConfig,
     encode,
 )
+from tests.generators import tiny_cbn
 
 CAPTIONS = ["a red flower", "this flower is blue; it has many thin petals, a white center and long green leaves", "x"]
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
@@ -45,6 +48,12 @@ def levels(a: np.ndarray, b: np.ndarray) -> int:
 def off(engine) -> float:
     """How far an embedding, of root mean square 1, may be from the plain network's."""
     return 1e-4 if engine.dtype == torch.float32 else 0.03
+
+
+@pytest.fixture(scope="module", params=["dcgan", "cbn"])
+def networks(request, tiny_networks) -> dict[str, nn.Module]:
+    """The tiny networks with a generator of either type."""
+    return tiny_networks if request.param == "dcgan" else tiny_networks | {"generator": tiny_cbn()}
 
 
 @pytest.fixture
@@ -71,12 +80,40 @@ def plain(networks, z, h) -> np.ndarray:
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_pictures_are_those_of_the_plain_generator(tiny_networks, device):
-    engine, z, h = Engine(tiny_networks, device), noise(9), captions(9)
-    found, wanted = engine.render(z, h), plain(tiny_networks, z, h)
-    assert found.shape == (9, 64, 64, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
+def test_pictures_are_those_of_the_plain_generator(networks, device):
+    engine, z, h = Engine(networks, device), noise(9), captions(9)
+    found, wanted = engine.render(z, h), plain(networks, z, h)
+    assert found.shape == (9, engine.size, engine.size, 3)
+    assert found.dtype == np.uint8 and found.flags.c_contiguous
     assert wanted.std() > 20  # not a flat grey, on which all networks agree
     assert levels(found, wanted) <= (1 if engine.dtype == torch.float32 else 12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, None])
+@pytest.mark.parametrize("packs", [True, False])
+@pytest.mark.parametrize("size, channels", [(32, (8, 4, 4, 4)), (64, (8, 4, 4, 4, 4)), (128, (7, 5, 3, 3, 2, 1))])
+def test_pictures_of_any_size_are_the_plain_generators(tiny_networks, monkeypatch, size, channels, packs, dtype):
+    """With and without oneDNN's operations, in float32 and in what this processor computes in; alone, and in chunks."""
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: packs)
+    monkeypatch.setattr("t2i.engine.PIXELS", 4 * size**2)
+    if dtype:
+        monkeypatch.setattr("t2i.engine.computes_bfloat16", lambda device: False)
+    networks = tiny_networks | {"generator": tiny_cbn(size, channels)}
+    engine, z, h = Engine(networks, "cpu"), noise(9), captions(9)
+    found, wanted = engine.render(z, h), plain(networks, z, h)
+    assert found.shape == (9, size, size, 3) and wanted.std() > 20
+    most, mean = (1, 0.01) if engine.dtype == torch.float32 else (24, 0.7)
+    assert levels(found, wanted) <= most and np.abs(found.astype(int) - wanted).mean() < mean
+    assert levels(engine.render(z[8:], h[8:]), found[8:]) <= 1
+    assert levels(engine.render(z[2:5], h[2:5])[0], found[2]) <= 1
+
+
+@pytest.mark.parametrize("size, sizes", [(32, [1, 16, 128, 1024]), (256, [1, 16, 64])])
+def test_there_are_graphs_for_fewer_pictures_if_they_are_large(tiny_networks, monkeypatch, size, sizes):
+    empty = lambda function, batches: [(x, None, x[0]) for x in batches]  # noqa: E731
+    monkeypatch.setitem(CAPTURE, "cpu", empty)
+    engine = Engine(tiny_networks | {"generator": tiny_cbn(size, (2,) * 8)}, "cpu")
+    assert [len(drawn) for _, _, drawn in engine._draw.captured] == sizes
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -159,8 +196,8 @@ def test_the_last_used_are_remembered_and_no_more(tiny_networks, monkeypatch):
 
 
 @pytest.mark.parametrize("count", [2, 16, CHUNK + 1])
-def test_a_picture_does_not_depend_on_its_batch(tiny_networks, count):
-    engine, z, h = Engine(tiny_networks, "cpu"), noise(count), captions(count)
+def test_a_picture_does_not_depend_on_its_batch(networks, count):
+    engine, z, h = Engine(networks, "cpu"), noise(count), captions(count)
     together = engine.render(z, h)
     for i in (0, 1, count - 1):
         assert levels(engine.render(z[i : i + 1], h[i : i + 1])[0], together[i]) <= 1
@@ -168,8 +205,8 @@ def test_a_picture_does_not_depend_on_its_batch(tiny_networks, count):
     assert np.array_equal(engine.render(z, h), together)
 
 
-def test_the_networks_given_stay_as_they_are(tiny_networks):
-    networks = copy.deepcopy(tiny_networks)
+def test_the_networks_given_stay_as_they_are(networks):
+    networks = copy.deepcopy(networks)
     networks["generator"].train()
     before = {name: copy.deepcopy(network.state_dict()) for name, network in networks.items()}
     engine = Engine(networks, "cpu")
@@ -182,10 +219,10 @@ def test_the_networks_given_stay_as_they_are(tiny_networks):
         assert all(p.requires_grad and p.dtype == torch.float32 for p in network.parameters())
 
 
-def test_no_batch_norm_is_left_and_on_a_cpu_the_rest_is_packed(tiny_networks, monkeypatch):
+def test_no_batch_norm_is_left_and_on_a_cpu_the_rest_is_packed(networks, monkeypatch):
     for packs in (True, False):
         monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: packs)
-        kinds = {type(layer).__name__ for layer in Engine(tiny_networks, "cpu")._generator.modules()}
+        kinds = {type(layer).__name__ for layer in Engine(networks, "cpu")._generator.modules()}
         assert "BatchNorm2d" not in kinds
         assert ("_Packed" in kinds) == packs and ("ConvTranspose2d" in kinds) != packs
 
@@ -222,20 +259,21 @@ def test_256_pictures_are_those_of_the_plain_networks(monkeypatch, packs, dtype)
         (33, [32, 1], [16, 16, 1]),
     ],
 )
-def test_graphs_of_a_few_sizes_take_any_number(tiny_networks, monkeypatch, replayed, count, drawn, heard):
+def test_graphs_of_a_few_sizes_take_any_number(networks, monkeypatch, replayed, count, drawn, heard):
     monkeypatch.setattr("t2i.engine.CAPTURED", (1, 16))
-    monkeypatch.setattr("t2i.engine.MANY", 32)
-    engine, z, h = Engine(tiny_networks, "cpu"), noise(count), captions(count)
+    size = networks["generator"].config.size
+    monkeypatch.setattr("t2i.engine.MANY", 32 * size**2 // 64**2)  # 32 pictures of this size
+    engine, z, h = Engine(networks, "cpu"), noise(count), captions(count)
     found = engine.render(z, h)
     assert replayed == drawn
-    assert found.shape == (count, 64, 64, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
-    assert levels(found, plain(tiny_networks, z, h)) <= (1 if engine.dtype == torch.float32 else 12)
+    assert found.shape == (count, size, size, 3) and found.dtype == np.uint8 and found.flags.c_contiguous
+    assert levels(found, plain(networks, z, h)) <= (1 if engine.dtype == torch.float32 else 12)
     alone = np.concatenate([engine.render(*one) for one in zip(z.split(1), h.split(1))])
     assert levels(alone, found) <= 1
     replayed.clear()
     words = [f"flower {number}" * (number % 9 + 1) for number in range(count)]  # short and long
     with torch.inference_mode():
-        wanted = tiny_networks["text_encoder"](encode(words))
+        wanted = networks["text_encoder"](encode(words))
     torch.testing.assert_close(engine.embed(words), wanted, rtol=0, atol=off(engine))
     assert replayed == heard
 
@@ -253,20 +291,20 @@ def test_graphs_look_at_photos(tiny_networks, replayed):
 
 
 @torch.inference_mode()
-def test_nothing_in_a_graph_waits_for_a_value(tiny_networks):
+def test_nothing_in_a_graph_waits_for_a_value(networks):
     """A tensor without values cannot be asked for one, as little as one in a capture."""
-    engine = Engine(tiny_networks, "meta")
+    engine = Engine(networks, "meta")
     codes, pixels = encode(CAPTIONS).to("meta"), torch.zeros(3, 64, 64, 3, dtype=torch.uint8, device="meta")
     assert engine._text(codes, whole=True).shape == (3, 1024)
-    assert engine._pixels(noise(3).to("meta"), captions(3).to("meta")).shape == (3, 64, 64, 3)
+    assert engine._pixels(noise(3).to("meta"), captions(3).to("meta")).shape == (3, engine.size, engine.size, 3)
     for name in ("style_encoder", "image_encoder"):
         assert len(engine._eyes[name](pixels.permute(0, 3, 1, 2).float())) == 3
     with pytest.raises(RuntimeError):
         engine._text(codes)
 
 
-def test_what_lies_behind_a_batch_is_not_seen(tiny_networks, replayed):
-    engine, z, h = Engine(tiny_networks, "cpu"), noise(16), captions(16)
+def test_what_lies_behind_a_batch_is_not_seen(networks, replayed):
+    engine, z, h = Engine(networks, "cpu"), noise(16), captions(16)
     first = engine.render(z[:5], h[:5])
     others = engine.render(z.flip(0), h.flip(0))
     assert np.array_equal(engine.render(z[:5], h[:5]), first)
@@ -314,8 +352,8 @@ def test_nothing_is_drawn_beside_a_capture(monkeypatch, replayed):
 @CUDA
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 33, CHUNK, CHUNK + 1, MANY + 1])
 @torch.inference_mode()
-def test_cuda_graphs_give_what_is_computed_without(tiny_networks, count):
-    engine, z, h = Engine(tiny_networks, "cuda"), noise(count), captions(count)
+def test_cuda_graphs_give_what_is_computed_without(networks, count):
+    engine, z, h = Engine(networks, "cuda"), noise(count), captions(count)
     found, again = engine._draw(z, h), engine._draw(z, h)
     assert found.is_pinned() and torch.equal(found, again)
     assert levels(found.numpy(), engine._pixels(z.cuda(), h.cuda()).cpu().numpy()) <= 2
@@ -325,8 +363,8 @@ def test_cuda_graphs_give_what_is_computed_without(tiny_networks, count):
 
 @CUDA
 @pytest.mark.parametrize("size", CAPTURED[1:])
-def test_on_cuda_the_others_of_a_batch_change_nothing(tiny_networks, size):
-    engine, z, h = Engine(tiny_networks, "cuda"), noise(2 * size), captions(2 * size)
+def test_on_cuda_the_others_of_a_batch_change_nothing(networks, size):
+    engine, z, h = Engine(networks, "cuda"), noise(2 * size), captions(2 * size)
     one = engine.render(z[:size], h[:size])
     z[1:size], h[1:size] = z[size + 1 :], h[size + 1 :]
     assert np.array_equal(engine.render(z[:size], h[:size])[0], one[0])
@@ -402,23 +440,16 @@ def test_a_packed_layer_is_the_layer(layer, shape, activation):
 
 
 @torch.inference_mode()
-def test_blocks_joined_are_a_transposed_convolution():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        transposed, x = nn.ConvTranspose2d(5, 3, 4, 2, 1), torch.randn(2, 5, 6, 4)
-    joined = join(as_blocks(transposed)(x))
-    torch.testing.assert_close(joined, transposed(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
-
-
-def test_the_directions_are_those_that_move_the_first_layer_most(tiny_networks):
-    directions = Engine(tiny_networks, "cpu").directions
+def test_the_directions_are_those_that_move_the_first_layer_most(networks):
+    directions, generator = Engine(networks, "cpu").directions, networks["generator"]
     torch.testing.assert_close(directions @ directions.T, torch.eye(4))
     assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
-    first = tiny_networks["generator"].draw[:2]
+    paper = isinstance(generator, Generator)
+    first = generator.draw[:2] if paper else nn.Sequential(generator.first, generator.draw[0].norm)
 
-    @torch.inference_mode()
     def moved(z: torch.Tensor) -> torch.Tensor:
-        z = torch.nn.functional.pad(z, (0, 128))[..., None, None]
+        z = torch.nn.functional.pad(z, (0, 128))
+        z = z[..., None, None] if paper else z
         return (first(z) - first(0 * z)).flatten(1)
 
     gains = torch.linalg.svdvals(moved(torch.eye(100)))
@@ -426,6 +457,12 @@ def test_the_directions_are_those_that_move_the_first_layer_most(tiny_networks):
 
 
 def test_networks_that_do_not_belong_together_are_refused(tiny_networks):
-    for config in (GeneratorConfig(width=8, embedding=512), GeneratorConfig(width=8, noise=64)):
+    small = {"mapped": 8, "channels": (4,) * 6}
+    for generator in (
+        Generator(GeneratorConfig(width=8, embedding=512)),
+        Generator(GeneratorConfig(width=8, noise=64)),
+        CBNGenerator(CBNGeneratorConfig(embedding=512, **small)),
+        CBNGenerator(CBNGeneratorConfig(noise=64, **small)),
+    ):
         with pytest.raises(InputError, match="belong together"):
-            Engine(tiny_networks | {"generator": Generator(config)}, "cpu")
+            Engine(tiny_networks | {"generator": generator}, "cpu")

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from .. import checkpoint
 from ..engine import CAPTURED, MANY, Engine, Graphs
 from ..machine import best_device, processor, usable_cores
-from ..models import encode
+from ..models import describe, encode
 from ..studio import noise
 
 BATCHES = {"cpu": (1, 16, 64, 256), "cuda": (*CAPTURED, MANY)}
@@ -64,6 +64,8 @@ def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> 
     batches = batches or BATCHES[engine.device.type]
     return {
         "model": Path(model).name,
+        "generator": describe({"generator": networks["generator"]})["generator"]["type"],
+        "size": engine.size,
         "machine": machine(engine),
         "start": start(folder),
         "exactness": exactness(engine, plain),
@@ -190,15 +192,17 @@ def _drawing(engine: Engine, z: Tensor, h: Tensor) -> tuple[Callable[[], object]
     if not isinstance(engine._draw, Graphs):
         return lambda: engine.render(z, h), len(z)
     engine.render(z, h)  # the graph will find them where it reads
-    replay, size = next((replay, len(made)) for _, replay, made in engine._draw.captured if len(made) >= len(z))
-    return lambda: [replay() for _ in range(REPLAYS)], REPLAYS * size
+    captured = engine._draw.captured
+    _, replay, made = next((one for one in captured if len(one[2]) >= len(z)), captured[-1])
+    return lambda: [replay() for _ in range(REPLAYS)], REPLAYS * len(made)
 
 
 def table(figures: dict) -> str:
     """The figures in words, as the README shows them."""
     m, s, e = figures["machine"], figures["start"], figures["exactness"]
     lines = [
-        f"{figures['model']} on {m['processor']}, {m['threads']} threads of {m['cores']} cores, {m['computes_in']} "
+        f"{figures['model']} ({figures['generator']} generator, {figures['size']}×{figures['size']}) "
+        f"on {m['processor']}, {m['threads']} threads of {m['cores']} cores, {m['computes_in']} "
         f"({m['instructions']}), torch {m['torch']}, gradio {m['gradio']}, Python {m['python']}",
         f"start: import torch {s['import_torch']:.2f} s, t2i {s['import_t2i']:.2f} s more, load {s['load']:.2f} s, "
         f"first picture {s['first_picture']:.2f} s, {s.get('memory_mb', float('nan')):.0f} MB",

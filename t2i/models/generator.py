@@ -1,10 +1,12 @@
 """Generator G(z, φ(t)): the left half of the paper's Figure 2 (section 4.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from .fuse import as_blocks, as_linear, fold, frozen, join, main_directions, to_bytes
 from .residual import Residual
 
 
@@ -16,6 +18,10 @@ class GeneratorConfig:
     embedding: int = 1024
     projected: int = 128
     width: int = 64
+
+    @property
+    def size(self) -> int:
+        return 64
 
 
 class Generator(nn.Module):
@@ -43,13 +49,25 @@ class Generator(nn.Module):
     def forward(self, z: Tensor, h: Tensor) -> Tensor:
         return self.draw(torch.cat([z, self.project(h)], 1)[..., None, None])
 
+    def directions(self) -> Tensor:
+        """The four directions of z (4, 100) that move pictures most: see `main_directions`."""
+        weight = fold(frozen(self.draw[:2]))[0].weight[: self.config.noise]  # (100, 8n, 4, 4)
+        return main_directions(weight.flatten(1).T)
 
-def main_directions(weight: Tensor) -> Tensor:
-    """The four directions of z (4, 100), of length 1, along which the first layer (F, 100) moves most.
+    def fast(self, place: Callable[..., nn.Sequential]) -> nn.Module:
+        """z, h to pixels (B, 64, 64, 3), uint8; `place(layers, *shape)` makes layers ready for inputs (B, *shape)."""
+        return _Fast(frozen(self), place)
 
-    Its first right singular vectors, the closed-form factorisation of Shen & Zhou 2021 (SeFa, section 3.2);
-    the largest entry of each is positive.
-    """
-    found = torch.linalg.svd(weight.double(), full_matrices=False).Vh[:4]
-    largest = found.gather(1, found.abs().argmax(1, keepdim=True))
-    return (found * largest.sign()).float()
+
+class _Fast(nn.Module):
+    def __init__(self, generator: Generator, place: Callable[..., nn.Sequential]):
+        super().__init__()
+        config = generator.config
+        first, *middle, last, tanh = fold(generator.draw)
+        draw = nn.Sequential(*as_linear(first), *middle, as_blocks(last), tanh)
+        self.project = place(generator.project, config.embedding)
+        self.draw = place(draw, config.noise + config.projected, 1, 1)
+
+    def forward(self, z: Tensor, h: Tensor) -> Tensor:
+        blocks = self.draw(torch.cat([z, self.project(h)], 1)[..., None, None])
+        return join(to_bytes(blocks))[:, 1:-1, 1:-1].contiguous()  # the outermost rows are cut off

@@ -7,9 +7,11 @@ import time
 import pytest
 import torch
 
+from t2i import checkpoint
 from t2i.__main__ import main
 from t2i.bench import engine
 from t2i.engine import CAPTURE, Engine
+from tests.generators import tiny_cbn
 
 
 @pytest.fixture
@@ -40,6 +42,15 @@ def test_bench_prints_a_table_and_writes_the_figures(capsys, monkeypatch, tiny_m
     assert figures["start"]["import_t2i"] > 0 and figures["machine"]["threads"] == torch.get_num_threads()
 
 
+def test_a_model_of_the_other_type_is_measured_too(monkeypatch, tiny_model, threads):
+    monkeypatch.setattr(engine, "STARTS", 1)
+    checkpoint.save(tiny_model, {"generator": tiny_cbn(32)}, {})
+    figures = engine.run(str(tiny_model), 0, (1, 16))
+    assert (figures["generator"], figures["size"]) == ("cbn", 32)
+    assert "(cbn generator, 32×32)" in engine.table(figures)
+    assert figures["exactness"]["mean"] < 1 and len(figures["roofline"]) == 2
+
+
 def test_no_caption_is_told_twice_for_the_engine_remembers_them(monkeypatch, tiny_networks):
     told, embed = [], Engine.embed
     monkeypatch.setattr(Engine, "embed", lambda self, captions: told.extend(captions) or embed(self, captions))
@@ -56,6 +67,16 @@ def test_operations_are_those_of_the_layers(tiny_networks):
     for a, b, inputs in ((8 * n, 4 * n, 16), (4 * n, 2 * n, 64), (2 * n, n, 256), (n, 3, 1024)):
         products += 16 * a * b * inputs
     assert engine.Plain(tiny_networks).operations() == 2 * products
+
+
+def test_operations_of_the_other_type_are_those_of_its_layers(tiny_networks):
+    c = (16, 8, 8, 8, 8, 4)
+    conditioned = c[0] + 2 * (c[1] + c[2] + c[3])
+    products = 1024 * 128 + 228 * 16 + 228 * 16 * c[0] + 16 * 2 * conditioned
+    for side, a, b in zip((4, 8, 16, 32, 64), c, c[1:]):
+        products += 16 * a * b * side**2 + (9 * b * b * (2 * side) ** 2 if side < 64 else 0)
+    products += 9 * c[5] * 3 * 128**2
+    assert engine.Plain(tiny_networks | {"generator": tiny_cbn(128, c)}).operations() == 2 * products
 
 
 def test_pairs_take_turns_and_the_first_are_not_counted():
@@ -78,6 +99,9 @@ def test_a_graph_is_timed_alone_over_and_over(tiny_networks, monkeypatch):
     assert all((x == 1).all() for x in inputs) and sizes == [16]
     draw()
     assert sizes[1:] == [16] * engine.REPLAYS and count == 16 * engine.REPLAYS
+    most = len(drawing._draw.captured[-1][2])
+    _, count = engine._drawing(drawing, torch.ones(most + 1, 100), torch.ones(most + 1, 1024))
+    assert count == most * engine.REPLAYS  # of more than the largest takes, its own
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
