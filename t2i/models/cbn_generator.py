@@ -43,12 +43,19 @@ class CBNGeneratorConfig:
         return tuple(2**i for i in range(2, int(math.log2(self.size)) + 1))
 
 
+def _init_normal(weight: Tensor, deviation: float) -> None:
+    """Not on the meta device, whose weights are replaced: for it torch would import its compiler, a second at start."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, 0, deviation)
+
+
 class Upsample(nn.Module):
     """Nearest-neighbour ×2, then a 3×3 convolution, as one transposed 4×4 convolution: the same result, cheaper."""
 
     def __init__(self, a: int, b: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(a, b, 3, 3) / math.sqrt(9 * a))
+        self.weight = nn.Parameter(torch.empty(a, b, 3, 3))
+        _init_normal(self.weight, 1 / math.sqrt(9 * a))
 
     def folded(self) -> Tensor:
         """The kernel (A, B, 4, 4) of the transposed convolution: taps that read the same pixel are summed."""
@@ -66,7 +73,7 @@ class ConditionalNorm(nn.Module):
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
         self.affine = nn.Linear(mapped, 2 * channels)
-        nn.init.normal_(self.affine.weight, 0, 0.02)
+        _init_normal(self.affine.weight, 0.02)
         nn.init.zeros_(self.affine.bias)
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """The types of networks as a checkpoint names them."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,7 @@ from t2i.models import NETWORKS, CBNGenerator, CBNGeneratorConfig, Generator, Ge
 from tests.generators import tiny_cbn
 
 CHANNELS = (4,) * 8
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -91,3 +95,9 @@ def test_generators_tell_what_the_engine_asks():
         config = generator.config
         assert (config.noise, config.embedding, config.size) in {(100, 1024, 64), (100, 1024, 256)}
         assert generator.directions().shape == (4, config.noise)
+
+
+def test_reading_a_checkpoint_imports_nothing_slow(folder):
+    command = "import sys, t2i.checkpoint as c; c.read(sys.argv[1], 'generator'); print('torch._dynamo' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", command, str(folder)], check=True, capture_output=True, cwd=ROOT)
+    assert found.stdout.split() == [b"False"]
