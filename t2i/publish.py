@@ -35,6 +35,8 @@ FIGURES = (
     ("retrieval.top1", "accuracy", "Zero-shot retrieval, top-1, cosine"),
     ("retrieval.ap50", "ap50", "Zero-shot retrieval, AP@50, cosine"),
     ("fidelity.pictures.kid", "kid", "KID in EfficientNet-lite0 features of 64×64 pictures"),
+    ("scratch.pictures.kid", "kid-from-scratch", "KID of 64×64 pictures, by a classifier from scratch"),
+    ("scratch.pictures.class", "class-accuracy", "Pictures that this classifier gives to their species"),
     ("fidelity.pictures.frechet", "frechet", "Fréchet distance in EfficientNet-lite0 features of 64×64 pictures"),
     ("agreement.pictures.r_precision", "r-precision", "R-precision among 100 captions, by a judge of another seed"),
 )

@@ -1,15 +1,17 @@
 """How real, how varied and how true to their captions the pictures are.
 
-Pictures are compared by features x (N, D) of EfficientNet-lite0 (D = 1,280). The distances are therefore not the
-published FID and KID, which use Inception: they compare only with one another.
+Pictures are compared by features x (N, D) of EfficientNet-lite0 (D = 1,280), or of a classifier trained from scratch
+(D = 256). The distances are therefore not the published FID and KID, which use Inception: they compare only with one
+another.
 """
 
 import torch
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from ..models import Generator, StyleEncoder
+from ..models import StyleEncoder
+from ..training.augment import to_view
 
 BLOCK = 4096  # pictures compared with all captions at a time: bounds the memory of a large test split
 
@@ -76,15 +78,21 @@ def spread(x: Tensor) -> float:
     return float(torch.pdist(x.float()).mean())
 
 
+def distance(x: Tensor, y: Tensor) -> float:
+    """Mean Euclidean distance of each of the features x (N, D) to its fellow in y (N, D)."""
+    return float((x.float() - y.float()).norm(dim=1).mean())
+
+
 @torch.inference_mode()
 def cycle_error(
-    style_encoder: StyleEncoder, generator: Generator, z: Tensor, h: Tensor, along: Tensor | None = None
+    style_encoder: StyleEncoder, generator: nn.Module, z: Tensor, h: Tensor, along: Tensor | None = None
 ) -> float:
     """E‖z − S(G(z, h))‖² / E‖z‖² for noise z (B, 100) and embeddings h (B, 1024): 0 is perfect, 1 is chance.
 
-    Of the whole of z, or of its part along these directions (D, 100), orthonormal.
+    S sees pictures at 64×64, whatever G draws. Of the whole of z, or of its part along these directions (D, 100),
+    orthonormal.
     """
-    read = torch.cat([style_encoder(generator(n, t)) for n, t in zip(z.split(64), h.split(64))])
+    read = torch.cat([style_encoder(to_view(generator(n, t))) for n, t in zip(z.split(64), h.split(64))])
     if along is not None:
         z, read = z @ along.T, read @ along.T
     return float((z - read).square().sum() / z.square().sum())

@@ -10,20 +10,20 @@ from ..errors import InputError
 from ..studio import load
 from ..training import data
 
-CAPTIONS, SCALE, MARGIN, LINE = 8, 2, 8, 16
+CAPTIONS, SIDE, MARGIN, LINE = 8, 128, 8, 16  # SIDE: pixels of every picture, whatever its model draws
 WORDS = 320  # pixels for a caption
 
 
 def comparison(models: list[str], path: str, seed: int) -> bytes:
     """A PNG: a row for each of eight test captions; its photo, then a picture of each model."""
-    captioned = data.read(path, 64)
+    captioned = data.read(path, SIDE)
     rows = captioned.rows("test")
     if not len(rows):
         raise InputError(f"{path}: has no test pictures")
     rows = rows[np.linspace(0, len(rows) - 1, min(CAPTIONS, len(rows))).astype(int)]
     captions = [captioned.captions[i][0] for i in rows]
     columns = [captioned.images[rows], *(load(model).draw_array(captions, seed) for model in models)]
-    side = 64 * SCALE + MARGIN
+    side = SIDE + MARGIN
     size = (WORDS + side * len(columns) + MARGIN, LINE + MARGIN + side * len(rows) + MARGIN)
     page = Image.new("RGB", size, "white")
     pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
@@ -33,7 +33,7 @@ def comparison(models: list[str], path: str, seed: int) -> bytes:
         top = LINE + MARGIN + y * side
         pen.multiline_text((MARGIN, top), "\n".join(textwrap.wrap(caption, 42)[:7]), "black", font, spacing=4)
         for x, pictures in enumerate(columns):
-            picture = Image.fromarray(pictures[y]).resize((64 * SCALE,) * 2, Image.Resampling.BICUBIC)
+            picture = Image.fromarray(pictures[y]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             page.paste(picture, (WORDS + x * side, top))
     made = {"captions": captions, "models": models, "seed": seed}
     return files.png(np.asarray(page), made)

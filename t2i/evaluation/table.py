@@ -29,9 +29,34 @@ def _kid(f: dict) -> str:
     return _three(f["fidelity"], "kid", 1, 1000).replace(" (", f" ± {1000 * spread:.1f} (")
 
 
-def _epochs(f: dict) -> str:
-    """Those on the model's own data; and those before, on other data that training began with."""
-    return ", after ".join([str(f["epochs"]), *(f"{n} on {data}" for data, n in f.get("epochs_before", {}).items())])
+def _beside_floor(distances: dict) -> str:
+    """KID of the pictures; in brackets of photos and of the floor, where there are photos of training classes."""
+    told = [distances[key]["kid"] for key in ("pictures", "photos", "floor") if key in distances]
+    one, *others = (f"{1000 * kid:.1f}" for kid in told)
+    return f"{one} ({'; '.join(others)})"
+
+
+def _species(f: dict) -> str:
+    return f"{100 * f['scratch']['pictures']['class']:.1f} ({100 * f['scratch']['photos']['class']:.1f})"
+
+
+def _halfway(f: dict, name: str, digits: int, scale: float = 1) -> str:
+    halfway, captions = (f"{scale * f['halfway'][key][name]:.{digits}f}" for key in ("halfway", "captions"))
+    return f"{halfway} ({captions})"
+
+
+def _objective(f: dict) -> str:
+    """With n of the paper's networks, or the side of the pictures of a model that has no n."""
+    return f"{f['objective']}, " + (f"n = {f['width']}" if f["width"] else f"{f['size']} pixels")
+
+
+def _length(f: dict) -> str:
+    """Epochs, or steps, on the model's own data; and those before, on other data that training began with."""
+    if "steps" in f:
+        own, before, unit = f["steps"], f["steps_before"], " steps"
+    else:
+        own, before, unit = f["epochs"], f.get("epochs_before", {}), ""
+    return ", after ".join([f"{own:,}{unit}", *(f"{n:,}{unit} on {data}" for data, n in before.items())])
 
 
 def _trained(f: dict) -> str:
@@ -52,6 +77,10 @@ def _roc(f: dict, name: str) -> str:
     return f"{f['style'][name]['roc']:.2f} ({f['style'][name]['roc_of_captions']:.2f})"
 
 
+def _redrawn(f: dict) -> str:
+    return f"{100 * f['style']['redrawn']['share']:.0f}"
+
+
 def _match(f: dict, name: str) -> str:
     return f"{f['match']['pictures'][name]:.2f} ({f['match']['photos'][name]:.2f})"
 
@@ -60,21 +89,31 @@ RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5
 
 # What a row is called, what was published for a data set, and how a model's figures fill it.
 ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
-    ("objective", {}, lambda f: f"{f['objective']}, n = {f['width']}"),
-    ("epochs", {"flowers": "600", "birds": "600"}, _epochs),
+    ("objective", {}, _objective),
+    ("epochs", {"flowers": "600", "birds": "600"}, _length),
     ("trained on", {}, _trained),
     ("retrieval, top-1 / AP@50, cosine", RETRIEVAL, lambda f: _percent(f["retrieval"]["top1"], f["retrieval"]["ap50"])),
     ("the same, centred", {}, lambda f: _percent(f["retrieval"]["top1_centred"], f["retrieval"]["ap50_centred"])),
     ("KID × 1000 (photos; mean picture)", {}, _kid),
+    ("the floor: photos of the training classes", {}, lambda f: f"{1000 * f['fidelity']['floor']['kid']:.1f}"),
+    ("KID × 1000 at the size drawn (photos; floor)", {}, lambda f: _beside_floor(f["fidelity"]["at_size"])),
     ("Fréchet distance (photos; mean picture)", {}, lambda f: _three(f["fidelity"], "frechet", 0)),
+    ("its floor", {}, lambda f: f"{f['fidelity']['floor']['frechet']:.0f}"),
+    ("KID × 1000 by a classifier from scratch (photos; floor)", {}, lambda f: _beside_floor(f["scratch"])),
+    ("pictures that it gives to their species of the test split, % (photos held out)", {}, _species),
+    ("photos held out that it gives to theirs of all, %", {}, lambda f: f"{100 * f['scratch']['accuracy']:.1f}"),
     ("R-precision, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "r_precision", 1, 100)),
     ("class by captions, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "class_top1", 1, 100)),
     ("right caption against a wrong one, ROC area, image encoder (photos)", {}, lambda f: _match(f, "image_encoder")),
     ("the same, D (photos)", {}, lambda f: _match(f, "discriminator")),
     ("difference of seeds, in features (photos of a class)", {}, lambda f: _diverse(f, "features")),
     ("difference of seeds, in pixels (photos of a class)", {}, lambda f: _diverse(f, "pixels")),
+    ("halfway between captions: KID × 1000 (captions)", {}, lambda f: _halfway(f, "kid", 1, 1000)),
+    ("difference of seeds there, in features (captions)", {}, lambda f: _halfway(f, "seeds", 2)),
+    ("where seeds hardly differ, % (captions)", {}, lambda f: _halfway(f, "alike", 1, 100)),
     ("cycle error of S", {}, lambda f: f"{f['style']['cycle_error']:.2f}"),
     ("along the style sliders", {}, lambda f: f"{f['style']['cycle_error_of_directions']:.2f}"),
+    ("difference of a picture and its redrawing, % of that of seeds", {}, _redrawn),
     ("style ROC, background (captions alone)", {}, lambda f: _roc(f, "background")),
     ("style ROC, pose (captions alone)", {}, lambda f: _roc(f, "pose")),
     ("measured on", {}, _measured),

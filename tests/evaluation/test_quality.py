@@ -3,7 +3,7 @@ import torch
 from torch.nn.functional import normalize
 
 from t2i.evaluation import quality
-from t2i.evaluation.quality import area, cycle_error, frechet, kid, precision, spread
+from t2i.evaluation.quality import area, cycle_error, distance, frechet, kid, precision, spread
 
 
 def normal(count: int, seed: int, mean: float = 0, scale: float = 1, width: int = 8) -> torch.Tensor:
@@ -68,13 +68,26 @@ def test_spread_is_the_mean_distance():
     assert spread(torch.tensor([[0.0, 0], [3, 4], [0, 0]])) == pytest.approx(10 / 3)
 
 
+def test_distance_is_the_mean_of_each_to_its_fellow():
+    assert distance(torch.zeros(2, 2), torch.tensor([[3.0, 4], [0, 1]])) == pytest.approx(3)
+
+
 def test_the_cycle_error_is_0_for_the_truth_and_1_for_nothing():
+    """G of 128 pixels paints a channel for each number of z, and S, which sees 64, reads it off."""
     z = normal(70, 1, width=4)
-    assert cycle_error(lambda x: x, lambda z, h: z, z, z) == 0
-    assert cycle_error(torch.zeros_like, lambda z, h: z, z, z) == pytest.approx(1)
+
+    def generator(z, h):
+        return z[:, :, None, None].expand(-1, -1, 128, 128)
+
+    def read(x):
+        assert x.shape[2:] == (64, 64)
+        return x.mean((2, 3))
+
+    assert cycle_error(read, generator, z, z) == pytest.approx(0, abs=1e-9)
+    assert cycle_error(lambda x: 0 * read(x), generator, z, z) == pytest.approx(1)
     first = torch.eye(4)[:1]
-    assert cycle_error(lambda x: x * first, lambda z, h: z, z, z, along=first) == 0
-    assert cycle_error(lambda x: x * first, lambda z, h: z, z, z) == pytest.approx(0.75, abs=0.1)
+    assert cycle_error(lambda x: read(x) * first, generator, z, z, along=first) == pytest.approx(0, abs=1e-9)
+    assert cycle_error(lambda x: read(x) * first, generator, z, z) == pytest.approx(0.75, abs=0.1)
 
 
 def test_area_is_the_share_of_pairs_in_the_right_order():

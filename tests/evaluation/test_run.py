@@ -1,4 +1,4 @@
-"""The whole evaluation on made data; features are those of a small stand-in, to take seconds."""
+"""The whole evaluation on made data; features are those of a small stand-in, and so is the classifier."""
 
 import json
 import math
@@ -13,9 +13,9 @@ from PIL import Image
 from t2i import checkpoint
 from t2i.__main__ import main
 from t2i.errors import InputError
-from t2i.evaluation import run, sheet, table
+from t2i.evaluation import classifier, run, sheet, table
 from t2i.evaluation.run import Evaluation, evaluate
-from t2i.models import TextEncoder
+from t2i.models import CBNGenerator, CBNGeneratorConfig, TextEncoder, describe
 from t2i.training import data as corpora
 from t2i.training import features, text_encoder
 
@@ -38,7 +38,10 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_features(monkeypatch):
-    """Sixteen places of each colour, and zeros; few pictures for the diversity, which need not be exact here."""
+    """Sixteen places of each colour, and zeros; few pictures for the diversity, which need not be exact here.
+
+    And a small classifier, trained for a moment.
+    """
 
     def stand_in(images, view=None):
         x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
@@ -48,6 +51,9 @@ def small_features(monkeypatch):
     monkeypatch.setattr(features, "features", stand_in)
     monkeypatch.setattr(run, "VARIED", 4)
     monkeypatch.setattr(run, "SEEDS", 4)
+    monkeypatch.setattr(run, "PAIRS", 10)
+    monkeypatch.setattr(classifier, "CHANNELS", (4, 6, 8, 10))
+    monkeypatch.setattr(classifier, "EPOCHS", 2)
 
 
 def save_judge(folder, seed: int):
@@ -95,10 +101,65 @@ def test_every_measure_is_there_and_repeats(model, data, small_features):
         found["match"][kind][name] for kind in ("pictures", "photos") for name in ("discriminator", "image_encoder")
     ]
     assert all(0 < area < 1 for area in areas) and len({*areas}) == 4
+    scratch, halfway = found["scratch"], found["halfway"]
+    assert fidelity["floor"]["kid"] > fidelity["photos"]["kid"]  # white squares are not like the others
+    assert min(fidelity["floor"]["frechet"], scratch["pictures"]["kid"], scratch["floor"]["kid"]) > 0
+    assert "at_size" not in fidelity  # which is 64
+    shares = (scratch["accuracy"], scratch["pictures"]["class"], scratch["photos"]["class"])
+    assert all(0 <= share <= 1 for share in (*shares, halfway["captions"]["alike"], halfway["halfway"]["alike"]))
+    assert 0 < halfway["pairs"] <= 10 and halfway["halfway"]["seeds"] > 0 and halfway["halfway"]["kid"] > 0
+    redrawn = found["style"]["redrawn"]
+    assert redrawn["share"] == redrawn["features"] / redrawn["seeds"] > 0
     assert 0.5 < found["style"]["cycle_error"] and 0 <= found["style"]["background"]["roc"] <= 1
     again = evaluate(Evaluation(str(model), str(data)))
     for key in found.keys() - {"seconds"}:
         assert found[key] == again[key], key
+
+
+def test_a_model_of_128_pixels_without_a_discriminator_is_measured_at_64_and_at_128(
+    model, data, small_features, monkeypatch
+):
+    sizes, features_of = set(), features.features
+    monkeypatch.setattr(features, "features", lambda x, *view: sizes.add(x.shape[1]) or features_of(x, *view))
+    generator = CBNGenerator(CBNGeneratorConfig(channels=(4,) * 6)).eval()
+    described = checkpoint.read_config(model)
+    del described["discriminator"]
+    (model / "config.json").write_text(json.dumps(described))
+    gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "made.zip", "steps_done": 1200}
+    checkpoint.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
+    found = evaluate(Evaluation(str(model), str(data)))
+    assert found["left_out"].keys() == {"agreement"} and found["size"] == 128 and sizes >= {64, 128}
+    at_size = found["fidelity"]["at_size"]
+    assert at_size["size"] == 128 and {"pictures", "photos", "floor"} < at_size.keys()
+    assert found["match"]["pictures"].keys() == {"image_encoder"}
+    told = table.lines(found)
+    assert "objective: gan-int-cls, 128 pixels" in told and "epochs: 1,200 steps" in told
+    assert "KID × 1000 at the size drawn" in told and "the floor" in told and "halfway between captions" in told
+
+
+def test_larger_pictures_are_compared_by_the_means_of_their_pixels():
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3)).astype(np.uint8)
+    means = pictures.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
+    assert np.abs(run._at_64(pictures) - means).max() <= 0.5
+    assert run._at_64(pictures[:, :64, :64]) is not None and run._at_64(pictures).dtype == np.uint8
+
+
+def test_the_table_reads_figures_of_before_the_new_measures():
+    old = {"model": "a", "data": "d", "objective": "gan", "width": 8, "epochs": 3, "left_out": {}}
+    old["fidelity"] = {key: {"kid": 0.06, "kid_deviation": 0.001} for key in ("pictures", "photos", "mean_picture")}
+    told = table.lines(old)
+    assert "KID × 1000 (photos; mean picture): 60.0 ± 1.0" in told and "epochs: 3" in told
+    assert not [word for word in ("floor", "scratch", "halfway", "redrawing") if word in told]
+
+
+def test_of_pictures_without_classes_no_species_are_told(model, data, small_features):
+    lines = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
+    for line in lines:
+        del line["class_id"]
+    (data / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = evaluate(Evaluation(str(model), str(data)))
+    assert "photos with classes" in found["left_out"]["scratch"] and found["halfway"]["halfway"]["seeds"] > 0
+    assert "floor" in found["fidelity"]
 
 
 def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_features):
@@ -125,7 +186,7 @@ def test_photos_are_as_large_as_the_text_encoder_saw_them(model, data, small_fea
     monkeypatch.setattr(corpora, "read", lambda path, size: sizes.append(size) or read(path, size))
     checkpoint.save(model, {}, {"training": {"text_encoder": trained}})
     found = evaluate(Evaluation(str(model), str(data)))
-    assert set(sizes) == {64, size} and found["precision"] in ("bfloat16", "float32")
+    assert set(sizes) == {64, classifier.LARGE, size} and found["precision"] in ("bfloat16", "float32")
 
 
 def test_a_size_that_is_none_is_told(model, data, small_features):
