@@ -11,7 +11,7 @@ from t2i.training.gan import GanTraining, Trainer
 
 
 def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tmp_path):
-    for name, value in {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP": 0, "BATCH": 8, "WIDTH": 4, "SIZE": 32}.items():
+    for name, value in {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP": 0, "BATCH": 4, "WIDTH": 4, "SIZE": 32}.items():
         monkeypatch.setattr(training, name, value)
     path = tmp_path / "figures.json"
     assert main(["bench", "training", "--json", str(path)]) == 0

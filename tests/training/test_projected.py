@@ -119,10 +119,9 @@ def test_wrong_captions_are_of_other_classes(config):
         assert torch.equal(channel.float(), batch.right[:, 0].round())
 
 
-@pytest.mark.parametrize("objective", ["gan", "gan-int-cls"])
-def test_losses_on_a_fixed_batch_fall(config, objective):
+def test_losses_on_a_fixed_batch_fall(config):
     """D's loss falls while D alone learns, and G's while G alone learns."""
-    config = replace(config, objective=objective, steps=1000, lr=2e-3, lr_d=2e-3)
+    config = replace(config, steps=1000, lr=4e-3, lr_d=4e-3)
     corpus = loaded(config)
     trainer = projected.Trainer(config, corpus, "cpu")
     batch = batch_of(config, corpus)
@@ -131,7 +130,7 @@ def test_losses_on_a_fixed_batch_fall(config, objective):
         for n in still:
             trainer.optimizers[n].step = lambda: None
         losses = []
-        for _ in range(12):
+        for _ in range(7):
             torch.manual_seed(0)  # the same augmentation
             losses.append(trainer.step(batch, 0)[name])
         for n in still:
