@@ -14,7 +14,7 @@ from PIL import Image
 
 from . import InputError, Studio, checkpoint, files, load
 from .machine import use_cores
-from .photo import open_photo, prepare
+from .photo import SEEN, open_photo, prepare
 
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
@@ -112,7 +112,7 @@ def _add(commands, run: Callable, name: str, told: str, out: str, film: bool = F
     parser.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     if film:
         parser.add_argument("--steps", type=int, default=17, help="pictures of the way (default: %(default)s)")
-    kinds = "the film, by its ending a .gif, .webp or .mp4 of 256×256, or a .png sheet" if film else "the PNG"
+    kinds = "the film, by its ending a .gif, .webp or .mp4 of at least 256×256, or a .png sheet" if film else "the PNG"
     parser.add_argument("--out", type=Path, default=Path(out), help=f"{kinds} (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser
@@ -147,10 +147,13 @@ def _wander(options: argparse.Namespace) -> None:
 def _restyle(options: argparse.Namespace) -> None:
     _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
-    photos = np.stack([_square_of(path) for path in options.photo])
-    drawn = [studio.restyle_array(Image.fromarray(seen), captions) for seen in photos]
+    photos = [_square_of(path, max(SEEN, studio.size)) for path in options.photo]
+    rows = [
+        np.stack([files.resize(photo, studio.size), *studio.restyle_array(Image.fromarray(photo), captions)])
+        for photo in photos
+    ]
     made = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
-    _write(options.out, files.png(files.sheet(np.concatenate([photos[:, None], drawn], 1)), made))
+    _write(options.out, files.png(files.sheet(np.stack(rows)), made))
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -187,11 +190,11 @@ def _describe(options: argparse.Namespace) -> None:
         print(f"{score:.3f}  {caption}")
 
 
-def _square_of(path: Path) -> np.ndarray:
-    """What the networks see of a photo, (64, 64, 3)."""
+def _square_of(path: Path, side: int = SEEN) -> np.ndarray:
+    """The central square of a photo, (side, side, 3)."""
     photo = open_photo(path)
     try:
-        return prepare(photo)
+        return prepare(photo, side)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 

@@ -31,7 +31,8 @@ class ModelSpec:
     knows: str = ""  # what it draws, in a word
     more: tuple[str, ...] = ()  # captions beside the examples, for an index of pictures to search
     failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 then show
-    objective: str = ""  # of a model that is there to be compared with others, which differ from it in that alone
+    paper: bool = False  # drawn by the paper's own networks, and there to be compared: offered if its weights are here
+    objective: str = ""  # of a model that is compared with others, which differ from it in that alone
 
 
 MODELS = {
@@ -136,12 +137,18 @@ MODELS = {
 OBJECTIVES = ("gan", "gan-cls", "gan-int", "gan-int-cls")  # the paper's, sections 4.1 to 4.3
 
 
-def _compared(objective: str) -> ModelSpec:
-    named = {"name": f"flowers-{objective}", "title": f"Flowers, {objective.upper()}", "objective": objective}
-    return replace(MODELS["flowers"], **named, hub_id=None, revision=None, failures=())
+def _paper(name: str, title: str, **fields) -> ModelSpec:
+    """A model of the paper's own networks, which draws the same captions as the first."""
+    return replace(MODELS["flowers"], name=name, title=title, paper=True, hub_id=None, revision=None, **fields)
 
 
-MODELS |= {spec.name: spec for spec in map(_compared, OBJECTIVES)}
+MODELS["flowers-paper"] = _paper("flowers-paper", "Flowers, the paper's networks")
+MODELS |= {
+    f"flowers-{objective}": _paper(
+        f"flowers-{objective}", f"Flowers, {objective.upper()}", objective=objective, failures=()
+    )
+    for objective in OBJECTIVES
+}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from .errors import InputError
 
 GUTTER = 2  # pixels between pictures of a sheet
-SCALE = 4  # of the pictures in a film, bicubic
+FILM_SIDE = 256  # pixels: frames of less are enlarged to it
 FRAME = 80  # ms
 DESCRIPTION = 0x010E  # EXIF's ImageDescription
 
@@ -26,13 +26,20 @@ def png(pixels: np.ndarray, made: dict[str, Any]) -> bytes:
 
 
 def film(frames: np.ndarray, ending: str, made: dict[str, Any]) -> bytes:
-    """Frames (N, H, W, 3) as a file of this ending: `.png` a sheet; `.gif`, `.webp`, `.mp4` four times as large.
+    """Frames (N, S, S, 3) as a file of this ending: `.png` a sheet; `.gif`, `.webp`, `.mp4` of at least 256×256.
 
     GIF and WebP go there and back for ever; all but MP4 carry `made`. `InputError` for another ending.
     """
     if ending not in FILMS:
         raise InputError(f"the file must end in {', '.join(FILMS)}, not {ending or 'nothing'!r}")
     return FILMS[ending](frames, made)
+
+
+def resize(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Square pixels (S, S, 3) as (side, side, 3), by Lanczos' filter."""
+    if len(pixels) == side:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((side, side), Image.Resampling.LANCZOS))
 
 
 def square(pictures: np.ndarray) -> np.ndarray:
@@ -77,9 +84,10 @@ def _mp4(frames: np.ndarray, made: dict) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=1000 // FRAME, options={"crf": "16"})
-        stream.height, stream.width = (SCALE * side for side in frames.shape[1:3])
+        pictures = _enlarged(frames)
+        stream.width, stream.height = pictures[0].size
         stream.pix_fmt = "yuv420p"
-        for picture in map(_enlarged, frames):
+        for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_image(picture)))
         container.mux(stream.encode())
     return buffer.getvalue()
@@ -88,13 +96,13 @@ def _mp4(frames: np.ndarray, made: dict) -> bytes:
 FILMS: dict[str, Callable[[np.ndarray, dict], bytes]] = {".png": _sheet, ".gif": _gif, ".webp": _webp, ".mp4": _mp4}
 
 
-def _enlarged(pixels: np.ndarray) -> Image.Image:
-    picture = Image.fromarray(pixels)
-    return picture.resize((SCALE * picture.width, SCALE * picture.height), Image.Resampling.BICUBIC)
+def _enlarged(frames: np.ndarray) -> list[Image.Image]:
+    side = max(FILM_SIDE, frames.shape[1])
+    return [Image.fromarray(resize(pixels, side)) for pixels in frames]
 
 
 def _there_and_back(frames: np.ndarray) -> list[Image.Image]:
-    pictures = [_enlarged(pixels) for pixels in frames]
+    pictures = _enlarged(frames)
     return pictures + pictures[-2:0:-1]
 
 

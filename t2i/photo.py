@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 
 from .errors import InputError
 
+SEEN = 64  # pixels of a side that the networks see
 MOST = 50_000_000  # pixels of a photo: bounds the memory
 
 
@@ -25,7 +26,7 @@ def open_photo(file: str | Path | BinaryIO) -> Image.Image:
         raise InputError(f"{told}{reason}") from None
 
 
-def prepare(photo: Image.Image, size: int = 64) -> np.ndarray:
+def prepare(photo: Image.Image, size: int = SEEN) -> np.ndarray:
     """The central square of a photo as pixels (size, size, 3), uint8.
 
     Turned as its EXIF says; of an animation the first frame; what is transparent on white; 16 bits cut to 8.

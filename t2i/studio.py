@@ -68,6 +68,7 @@ def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
 class Studio:
     """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders.
 
+    `size`: pixels of a side of what it draws; what it sees, photos and drawn pictures alike, is reduced to 64×64.
     `sees`: whether it has an image encoder, which `index`, `describe` and `match` need.
     """
 
@@ -101,7 +102,8 @@ class Studio:
         `at`: how far on from each seed, as `between` says; nothing for the seeds' own pictures.
         `like`: a photo's noise (100,), as `style` reads it: the pictures are in its style, the seeds add what it leaves
         open.
-        Captions are lower-cased and read up to 201 characters. Pictures are 64×64. `InputError` if one cannot be drawn.
+        Captions are lower-cased and read up to 201 characters. Pictures are S×S, S being `size`. `InputError` if one
+        cannot be drawn.
         """
         return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style, at, like)]
 
@@ -113,7 +115,7 @@ class Studio:
         at: Sequence[Sequence[float]] = (),
         like: Sequence[float] | Tensor = (),
     ) -> np.ndarray:
-        """The same as pixels (N, 64, 64, 3), uint8."""
+        """The same as pixels (N, S, S, 3), uint8."""
         h = self._embed(captions)
         z = between(_whole(seeds), at) if len(at) else noise(seeds)
         z = (_around(like, z) if len(like) else z) + self._move(style)
@@ -131,7 +133,7 @@ class Studio:
         return [Image.fromarray(pixels) for pixels in self.mix_array([caption_a, caption_b], weights, seed)]
 
     def mix_array(self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
-        """Pixels (N, 64, 64, 3) between captions: a row of `weights` (N, C), summing to 1, mixes their embeddings.
+        """Pixels (N, S, S, 3) between captions: a row of `weights` (N, C), summing to 1, mixes their embeddings.
 
         Sums of embeddings lie where captions would, section 4.3; the noise is that of one seed.
         """
@@ -162,7 +164,7 @@ class Studio:
         return [Image.fromarray(pixels) for pixels in self.restyle_array(photo, captions)]
 
     def restyle_array(self, photo: Image.Image, captions: str | Sequence[str]) -> np.ndarray:
-        """The same as pixels (N, 64, 64, 3), uint8."""
+        """The same as pixels (N, S, S, 3), uint8."""
         h = self._embed(captions)
         return self.engine.render(self.style(photo).expand(len(h), -1), h)
 
@@ -200,6 +202,11 @@ class Studio:
         if len(h) != len(photos) and 1 not in (len(h), len(photos)):
             raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
         return self.engine.match(_squares(photos), h).tolist()
+
+    @property
+    def size(self) -> int:
+        """Pixels of a side of a picture."""
+        return self.engine.size
 
     @property
     def fit(self) -> tuple[float, float]:
@@ -252,7 +259,7 @@ def _around(like: Sequence[float] | Tensor, z: Tensor) -> Tensor:
 
 
 def _squares(photos: Sequence[Image.Image]) -> np.ndarray:
-    """What the networks see of photos, (N, 64, 64, 3)."""
+    """What the networks see of photos and drawn pictures, (N, 64, 64, 3)."""
     if not photos:
         raise InputError("give at least one photo")
     return np.stack([prepare(photo) for photo in photos])

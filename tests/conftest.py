@@ -27,6 +27,7 @@ from t2i.models import (
     TextEncoder,
     TextEncoderConfig,
 )
+from tests.generators import tiny_cbn
 from tests.hub import serve
 from tests.screen import chromium, free_port, save, served, settle
 
@@ -79,6 +80,18 @@ def tiny_model(tiny_networks, tmp_path) -> Path:
 def model(tiny_networks, tmp_path_factory) -> Path:
     """A checkpoint folder with the tiny networks, for tests that leave it as it is."""
     return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def networks_128(tiny_networks) -> dict[str, nn.Module]:
+    """The same with a generator of the second type, which draws 128×128."""
+    return tiny_networks | {"generator": tiny_cbn(128)}
+
+
+@pytest.fixture(scope="session")
+def model_128(networks_128, tmp_path_factory) -> Path:
+    """A checkpoint folder with these networks, for tests that leave it as it is."""
+    return save(networks_128, tmp_path_factory.mktemp("models") / "large")
 
 
 @pytest.fixture(scope="session")

@@ -218,7 +218,7 @@ def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
     for seed, turn in turns.items():
         turn()
         assert page.locator(".made").inner_text().startswith(f"Seed {seed} ")
-        page.wait_for_function("document.querySelector('.big').src.startsWith('data:image/png')")  # the larger one
+        page.wait_for_function("document.querySelector('.big').naturalWidth === 256")  # the larger one
         distance = np.abs(screen - decode(page.evaluate(big))[..., :3]).mean(axis=(1, 2, 3))
         assert distance.argmin() == seed - 1
     page.keyboard.press("ArrowLeft")
@@ -233,12 +233,14 @@ def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
     assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-0 ")
 
 
-def test_the_menu_lists_the_registry_what_is_compared_last(page):
+def test_the_menu_lists_the_registry_the_papers_networks_last_and_none_that_is_missing(page):
     options = page.get_by_label("Model", exact=True).locator("option")
-    assert [option.get_attribute("value") for option in options.all()] == list(MODELS)
-    assert options.all_inner_texts() == [spec.title for spec in MODELS.values()]
-    grouped = page.get_by_label("Model", exact=True).locator("optgroup option")
-    assert grouped.all_inner_texts() == [spec.title for spec in MODELS.values() if spec.objective]
+    offered = [spec for spec in MODELS.values() if spec.objective or not spec.paper or checkpoint.is_here(spec.name)]
+    assert [option.get_attribute("value") for option in options.all()] == [spec.name for spec in offered]
+    assert options.all_inner_texts() == [spec.title for spec in offered]
+    assert [spec.name for spec in offered[:3]] == ["flowers", "birds", "scenes"]
+    grouped = page.get_by_label("Model", exact=True).locator("optgroup[label=\"The paper's networks\"] option")
+    assert grouped.all_inner_texts() == [spec.title for spec in offered if spec.paper]
 
 
 def test_models_switch_without_a_reload(new_page, model, tiny_networks, tmp_path, monkeypatch):

@@ -3,8 +3,19 @@
 
 const RECENT = 16; // pictures
 const STILL = 2000; // ms
+const THUMBNAIL = 64; // pixels of a side
 const KEPT = 250_000; // characters of a query, which may hold photos
 const PICTURE = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
+
+// As much of a picture as a thumbnail shows.
+function small(image) {
+  if (image.naturalWidth <= THUMBNAIL) return image.src;
+  const canvas = make("canvas", { width: THUMBNAIL, height: THUMBNAIL });
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, THUMBNAIL, THUMBNAIL);
+  return canvas.toDataURL("image/jpeg", 0.92);
+}
 
 const sound = (entry) =>
   typeof entry?.query === "string" && entry.query.length <= KEPT && PICTURE.test(entry.picture);
@@ -76,9 +87,10 @@ function album(place, key, most, open, changed = () => {}) {
 function recall(tab, { query, go }) {
   const recent = album(find(".recent"), `t2i-recent-${tab}`, RECENT, (old) => go(new URLSearchParams(old)));
   let still;
-  return (picture) => {
+  return (source) => {
     const drawn = query(); // by then the page may ask for what cannot be drawn
+    const image = Object.assign(new Image(), { src: source });
     clearTimeout(still);
-    still = setTimeout(() => recent.add(drawn, picture), STILL);
+    still = setTimeout(() => recent.add(drawn, small(image)), STILL);
   };
 }

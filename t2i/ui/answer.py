@@ -13,23 +13,36 @@ from t2i import files
 from .request import LIKE_STEP, READ
 
 STRANGE = 3  # words of a hint
+FULL = {"quality": 92, "subsampling": 0}  # whole colour resolution: the page enlarges these pictures
+DRAFT = {"quality": 65, "subsampling": 2}
+DRAFT_SIDE = 128  # pixels of a side at most: sixteen drafts take the bytes of sixteen whole pictures of 64
+SMALL = 64  # pictures of this side are sent whole
+ENLARGED = {"quality": 92, "subsampling": 2}
 
 
-def pictures(pixels: np.ndarray, kind: str) -> list[str]:
-    """Pixels (N, H, W, 3) as data URIs of this kind, "JPEG" or "PNG"."""
-    # Whole colour resolution: the page enlarges these pictures four times.
-    options = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
-    uris = []
-    for picture in _images(pixels, kind):
-        buffer = io.BytesIO()
-        picture.save(buffer, kind, **options)
-        uris.append(_uri(buffer.getvalue(), kind.lower()))
-    return uris
+def pictures(pixels: np.ndarray, kind: str, whole: int) -> dict:
+    """Pixels (N, S, S, 3) as data URIs of this kind, "JPEG" or "PNG".
+
+    `whole`: how many of the JPEGs, from the first, are of full size and quality; the others are drafts of a third of
+    the bytes or less, and the answer says how many.
+    """
+    count, side = len(pixels), pixels.shape[1]
+    if kind == "PNG":
+        return {"pictures": [_uri(_encoded(Image.fromarray(one), "PNG"), "png") for one in pixels]}
+    whole = count if side <= SMALL else min(whole, count)
+    jpegs = [_encoded(picture, "JPEG", **FULL) for picture in _images(pixels[:whole])]
+    for picture in _images(pixels[whole:]):
+        small = picture.resize((DRAFT_SIDE, DRAFT_SIDE), Image.Resampling.BOX) if side > DRAFT_SIDE else picture
+        jpegs.append(_encoded(small, "JPEG", **DRAFT))
+    return {"pictures": [_uri(data, "jpeg") for data in jpegs]} | ({"drafts": count - whole} if whole < count else {})
 
 
-def _images(pixels: np.ndarray, kind: str) -> list[Image.Image]:
-    if kind != "JPEG":
-        return [Image.fromarray(one) for one in pixels]
+def enlarged(pixels: np.ndarray) -> dict[str, str]:
+    """Pixels (S, S, 3), made larger already, as a JPEG to look at."""
+    return {"picture": _uri(_encoded(Image.fromarray(pixels), "JPEG", **ENLARGED), "jpeg")}
+
+
+def _images(pixels: np.ndarray) -> list[Image.Image]:
     # Four bytes a pixel, as Pillow keeps them, are not copied for each picture: a copy gives the interpreter away and
     # has to wait for it among all visitors.
     padded = np.zeros((*pixels.shape[:3], 4), np.uint8)
@@ -95,6 +108,12 @@ def hint(strange: list[str], knows: list[str]) -> str:
     one = len(knows) == 1
     met = f"{'It has' if one else 'They have'} hardly met {listed}."
     return f"{'This model knows' if one else 'These models know'} {known}. {met}" if known else met
+
+
+def _encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _uri(data: bytes, kind: str) -> str:

@@ -28,10 +28,11 @@ const words = () => ({
 
 function request() {
   const fresh = JSON.stringify(words()) !== known;
-  return { ...words(), at: [sliders.map(({ slider }) => Number(slider.value)), ...(fresh ? stops() : [])] };
+  const point = sliders.map(({ slider }) => Number(slider.value));
+  return { ...words(), at: [point, ...(fresh ? stops() : [])], whole: 1 }; // the stops are small
 }
 
-function show({ at, ...asked }, reply, newest) {
+function show({ at, whole, ...asked }, reply, newest) {
   remark(note, reply);
   boxes.forEach((box) => box.setAttribute("aria-invalid", String(Boolean(reply.error) && !box.value.trim())));
   if (!reply.error) {

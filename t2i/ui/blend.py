@@ -28,6 +28,7 @@ def blend_tab(desk: Desk) -> None:
 
         Returns:
             pictures: PNG data URIs
+            size: pixels of a side
             note: what was left out of the sentences
             hint: that a sentence is far from what the model learnt
             ms: milliseconds a picture

@@ -101,6 +101,24 @@ function follow(verb, request, show) {
   return ask;
 }
 
+// The same for many pictures: drafts while something moves, and the pictures themselves, which are then the newest
+// answer, once it rests. A small model's are never drafts.
+function followInDrafts(verb, request, show) {
+  let resting;
+  let rests = false;
+
+  const ask = follow(verb, () => ({ ...request(), ...(!rests && { whole: 0 }) }), (sent, reply, newest) => {
+    show(sent, reply, newest && !reply.drafts);
+    if (newest && reply.drafts) resting = setTimeout(() => ask((rests = true)), RESTED);
+  });
+
+  return () => {
+    clearTimeout(resting);
+    rests = false;
+    ask();
+  };
+}
+
 // Words beside a control: an error is marked as one.
 function complain(note, error, hint = "") {
   note.textContent = error || hint;
@@ -159,11 +177,11 @@ async function save(button, verb, request, note) {
 }
 
 const menu = find("select") ?? make("select"); // a tab without a choice has none on the page
-const compared = make("optgroup", { label: "One objective each" });
-for (const { name, title, objective } of props.models) {
-  (objective ? compared : menu).append(make("option", { value: name }, title));
+const ofThePaper = make("optgroup", { label: "The paper's networks" });
+for (const { name, title, paper } of props.models) {
+  (paper ? ofThePaper : menu).append(make("option", { value: name }, title));
 }
-if (compared.firstChild) menu.append(compared);
+if (ofThePaper.firstChild) menu.append(ofThePaper);
 // A tab opened for the first time begins with the model that is chosen in Draw.
 menu.value = document.querySelector("#t2i-model")?.value || props.model;
 

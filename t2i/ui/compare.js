@@ -83,7 +83,7 @@ function loaded() {
 
 function request() {
   const seeds = Array.from({ length: props.seeds }, (_, i) => seed.read() + i);
-  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name) };
+  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name), whole: 1 };
 }
 
 function show(sent, reply, newest) {

@@ -84,7 +84,7 @@ def compare_tab(desk: Desk) -> None:
             models: up to 4 names of models, else those of the paper's four objectives.
 
         Returns:
-            compared: for each model what draw answers: pictures, ms, model and parameters
+            compared: for each model what draw answers: pictures, size, ms, model and parameters
             seeds: of the pictures
             note: what was left out of the caption
             hint: that the caption is far from what all of them learnt

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ from t2i.shared import Gatherer, SharedEngine
 
 from . import answer
 from .request import (
+    LARGE,
     READ,
-    SCALES,
     Drawing,
     Point,
     cut,
@@ -39,10 +39,12 @@ from .request import (
     read_ranked,
     read_scale,
     read_sheet,
+    read_whole,
 )
 
 FRAMES = 33  # of a film
 DRAWN = range(1, 4)  # the seeds of each caption in the gallery
+CACHED_BYTES = 64_000_000  # pixels of the last drawings
 BROKEN = "Something went wrong on the server. It has been logged."
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ class Desk:
     def __init__(self, model: str) -> None:
         self.default = model
         self._galleries: dict[str, dict] = {}
+        self._cache = _Cache()
         self._gather = Gatherer()
         self._loading = threading.Lock()
         self._studios: dict[str, t2i.Studio] = {}
@@ -65,11 +68,11 @@ class Desk:
         """Draw one picture a seed, each as a data URI; every number is clamped.
 
         `request`: {"caption": str, "seeds": [int], "style": [float], "at": [[across, down]], "like": str,
-        "model": str}; `at` is how far on from each seed on their plane, from 0 to 1, and `like` what `style` tells of a
-        photo.
+        "model": str, "whole": int}; `at` is how far on from each seed on their plane, from 0 to 1, `like` what `style`
+        tells of a photo, and `whole` how many of the JPEGs, from the first, are no drafts.
         """
         asked = read_drawing(request, self.default)
-        drawn = self._draw(asked.model, lambda studio: _drawn(studio, asked), kind)
+        drawn = self._answer(asked.model, *self._drawing(asked), kind, read_whole(request))
         return drawn | {"seeds": asked.seeds} | self._remarks([asked.model], asked.caption)
 
     def match(self, request: object) -> dict:
@@ -79,16 +82,19 @@ class Desk:
         """
         asked = read_drawing(request, self.default)
         studio = self._studio(asked.model)
-        return {"matches": _matches(studio, asked) if studio.sees else []}
+        if not studio.sees:
+            return {"matches": []}
+        pictures = [Image.fromarray(pixels) for pixels in self._drawing(asked)[0]]
+        return {"matches": [round(match, 4) for match in studio.match(pictures, asked.caption[:READ])]}
 
     def compare(self, request: object, kind: str = "JPEG") -> dict:
         """Draw one caption with several models, each from the same seeds.
 
-        `request`: {"caption": str, "seeds": [int], "models": [str] up to 4}; the models of the paper's four objectives
-        if none are named.
+        `request`: {"caption": str, "seeds": [int], "models": [str] up to 4, "whole": as for `draw`, of each model}; the
+        models of the paper's four objectives if none are named.
         """
         asked = read_comparison(request, self.default)
-        drawn = [self._draw(one.model, lambda studio: _drawn(studio, one), kind) for one in asked]
+        drawn = [self._answer(one.model, *self._drawing(one), kind, read_whole(request)) for one in asked]
         return {"compared": drawn, "seeds": asked[0].seeds} | self._remarks(
             [one.model for one in asked], asked[0].caption
         )
@@ -96,22 +102,27 @@ class Desk:
     def blend(self, request: object, kind: str = "JPEG") -> dict:
         """Draw points between two sentences, or among four on the corners of a square, each as a data URI.
 
-        `request`: {"captions": [str] of two or four, "at": [[across, down]] from 0 to 1, "seed": int, "model": str}.
+        `request`: {"captions": [str] of two or four, "at": [[across, down]] from 0 to 1, "seed": int, "model": str,
+        "whole": as for `draw`}.
         """
         captions, seed, model = read_blend(request, self.default)
         weights = [_corners(len(captions), *point) for point in read_points(request)]
-        drawn = self._draw(model, lambda studio: studio.mix_array(cut(captions), weights, seed), kind)
-        return drawn | self._remarks([model], *captions)
+        pixels, ms = self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
+        return self._answer(model, pixels, ms, kind, read_whole(request)) | self._remarks([model], *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict:
         """Draw captions in the style of a photo, each as a data URI.
 
-        `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 8, "model": str}.
+        `request`: {"photo": data URI of a PNG, JPEG or WebP, "captions": [str] up to 8, "model": str,
+        "whole": as for `draw`}.
         """
         model = read_model(request, self.default)
         captions, photo = read_captions(request), read_photo(request)
-        drawn = self._draw(model, lambda studio: studio.restyle_array(photo, cut(captions)), kind)
-        return drawn | self._remarks([model], *captions)
+        key = (model, photo.tobytes(), *cut(captions))
+        pixels, ms = self._cache(
+            key, lambda: self._timed(model, lambda studio: studio.restyle_array(photo, cut(captions)))
+        )
+        return self._answer(model, pixels, ms, kind, read_whole(request)) | self._remarks([model], *captions)
 
     def style(self, request: object) -> dict:
         """The style of a photo, for `draw`; `request`: {"photo": as for `restyle`, "model": str}."""
@@ -164,20 +175,22 @@ class Desk:
             self._galleries[model] = _gallery(self._studio(model))
         return self._galleries[model]
 
+    def enlarge(self, request: object) -> dict:
+        """One picture four times as large, as a JPEG: smoother than what a browser makes of it."""
+        asked = read_first(request, self.default)
+        return answer.enlarged(self._scaled(asked, LARGE))
+
     def png(self, request: object) -> dict:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
-        asked, scale = read_first(request, self.default), read_scale(request)
-        picture = Image.fromarray(_drawn(self._studio(asked.model), asked)[0])
-        if scale == SCALES[1]:
-            size = (picture.width * scale, picture.height * scale)
-            picture = picture.resize(size, Image.Resampling.BICUBIC)
+        asked = read_first(request, self.default)
         made = {"captions": cut([asked.caption])} | _made(asked)
-        return answer.png(np.asarray(picture), made, answer.name(asked.model, asked.seeds[0], asked.caption))
+        name = answer.name(asked.model, asked.seeds[0], asked.caption)
+        return answer.png(self._scaled(asked, read_scale(request)), made, name)
 
     def sheet(self, request: object) -> dict:
         """Pictures drawn again as one PNG that says how each was made; what cannot be drawn is left out, and told.
 
-        `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48.
+        `request`: {"pictures": [what `draw` wants for the first picture]}, up to 48. All are as large as the largest.
         """
         drawn, made, refused = [], [], []
         for wanted in read_sheet(request):
@@ -190,7 +203,8 @@ class Desk:
         if not drawn:
             raise InputError(refused[0])
         captions = list(dict.fromkeys(one["caption"] for one in made))
-        pixels = files.sheet(files.square(np.stack(drawn)))
+        side = max(map(len, drawn))
+        pixels = files.sheet(files.square(np.stack([files.resize(one, side) for one in drawn])))
         sheet = answer.png(pixels, {"captions": captions, "pictures": made}, "favourites")
         return sheet | {"note": answer.left_out(refused)}
 
@@ -206,18 +220,27 @@ class Desk:
         made = {"captions": cut(captions), "seed": seed, "steps": len(frames), "model": model}
         return answer.film(frames, kind, made, answer.name(model, seed, captions[0]))
 
-    def _draw(self, model: str, job: Callable[[t2i.Studio], np.ndarray], kind: str) -> dict:
-        """The pictures of a job, with what the status line says of them."""
+    def _drawing(self, asked: Drawing) -> tuple[np.ndarray, float]:
+        """What was asked for as pixels, and milliseconds a picture."""
+        return self._cache(repr(asked), lambda: self._timed(asked.model, lambda studio: _drawn(studio, asked)))
+
+    def _timed(self, model: str, job: Callable[[t2i.Studio], np.ndarray]) -> tuple[np.ndarray, float]:
+        """The pixels that a job makes, and milliseconds a picture."""
         studio = self._studio(model)
         start = time.perf_counter()
         pixels = job(studio)
-        seconds = time.perf_counter() - start
-        return {
-            "pictures": answer.pictures(pixels, kind),
-            "ms": round(1000 * seconds / len(pixels), 2),
-            "model": MODELS[model].title,
-            "parameters": studio.parameters,
-        }
+        return pixels, 1000 * (time.perf_counter() - start) / len(pixels)
+
+    def _answer(self, model: str, pixels: np.ndarray, ms: float, kind: str, whole: int) -> dict:
+        """Pictures, with what the status line says of them."""
+        studio = self._studio(model)
+        told = {"size": studio.size, "ms": round(ms, 2), "model": MODELS[model].title, "parameters": studio.parameters}
+        return answer.pictures(pixels, kind, whole) | told
+
+    def _scaled(self, asked: Drawing, scale: int) -> np.ndarray:
+        """The first picture, so many times as large."""
+        studio = self._studio(asked.model)
+        return files.resize(_drawn(studio, asked)[0], scale * studio.size)
 
     def _remarks(self, models: list[str], *captions: str) -> dict[str, str]:
         """What to say of captions beside their pictures: a note on their length, and a hint where they are strange."""
@@ -246,6 +269,34 @@ class Desk:
         return studio
 
 
+class _Cache:
+    """The pixels last drawn, by what they were drawn of: a page at rest asks for them once more, whole and matched."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._drawn: dict[Hashable, tuple[np.ndarray, float]] = {}  # the last used are the last
+        self._bytes = 0
+
+    def __call__(self, key: Hashable, draw: Callable[[], tuple[np.ndarray, float]]) -> tuple[np.ndarray, float]:
+        """What `draw` gives: pixels, and milliseconds a picture."""
+        found = self._drawn.get(key)
+        if not found:
+            pixels, ms = draw()
+            found = pixels.copy(), ms  # not all of the batch that they were drawn in
+        with self._lock:
+            self._take(key)
+            self._drawn[key] = found
+            self._bytes += found[0].nbytes
+            while self._bytes > CACHED_BYTES:
+                self._take(next(iter(self._drawn)))
+        return found
+
+    def _take(self, key: Hashable) -> tuple[np.ndarray, float] | None:
+        found = self._drawn.pop(key, None)
+        self._bytes -= found[0].nbytes if found else 0
+        return found
+
+
 def in_words(verb: Callable[[], dict]) -> dict:
     """Call `verb()`; what goes wrong comes back as words, since the browser gets no exception."""
     try:
@@ -268,15 +319,10 @@ def _made(asked: Drawing) -> dict:
     return {"seed": asked.seeds[0], "style": asked.style, "at": asked.at[:1], **like, "model": asked.model}
 
 
-def _matches(studio: t2i.Studio, asked: Drawing) -> list[float]:
-    pictures = [Image.fromarray(pixels) for pixels in _drawn(studio, asked)]
-    return [round(match, 4) for match in studio.match(pictures, asked.caption[:READ])]
-
-
 def _gallery(studio: t2i.Studio) -> dict:
     captions = [caption for caption in own(studio.spec) for _ in DRAWN]
     pixels = studio.draw_array(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
-    drawn = {"pictures": answer.pictures(pixels, "JPEG"), "captions": captions}
+    drawn = answer.pictures(pixels, "JPEG", whole=0) | {"captions": captions}
     directions = answer.directions(studio.index([Image.fromarray(one) for one in pixels]))
     return drawn | directions | {"fit": studio.fit}
 

@@ -9,10 +9,11 @@ const seeds = [];
 const ats = []; // how far on from each seed, [across, down], 0 to 1
 const sliders = [];
 let shown = null; // the request whose pictures are on the page
+let size = 64; // pixels of a side of them
 
 // ---- asking
 
-const asking = follow(server.draw, request, show);
+const asking = followInDrafts(server.draw, request, show);
 
 function ask() {
   grid.setAttribute("aria-busy", "true");
@@ -37,6 +38,7 @@ function show(sent, reply, newest) {
   caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
     shown = sent;
+    size = reply.size;
     reply.pictures.forEach((source, i) => {
       const picture = tiles[i].picture.firstChild;
       picture.src = source;
@@ -50,7 +52,7 @@ function show(sent, reply, newest) {
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
   if (!reply.error) remember(reply.pictures[0]);
-  judging = setTimeout(judge, RESTED);
+  judging = setTimeout(judge, "whole" in sent ? RESTED : 0); // else it has rested already
   say(note.textContent || `Sixteen pictures${sent.like ? " in the style of a photo" : ""}: ${sent.caption}`);
 }
 
@@ -339,8 +341,9 @@ async function enlarge(i) {
   const made = [`Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""}`, mine.like && "in the style of a photo"];
   find(".made").textContent = [...made, spec(mine.model).title].filter(Boolean).join(" · ");
   if (!dialog.open) dialog.showModal();
-  const reply = await fetched(server.png, { ...mine, scale: 4 }, words); // smoother than what the browser makes of 64 pixels
-  if (reply.file && held === mine) big.src = reply.file;
+  for (const button of dialog.querySelectorAll("[data-scale]")) button.lastChild.textContent = `${button.dataset.scale * size} px`;
+  const reply = await fetched(server.enlarge, mine, words);
+  if (reply.picture && held === mine) big.src = reply.picture;
 }
 
 dialog.addEventListener("click", ({ target }) => {
@@ -407,7 +410,7 @@ function recipe(i) {
 function favour(i) {
   if (!shown) return;
   if (favourites.has(recipe(i))) favourites.remove(recipe(i));
-  else favourites.add(recipe(i), tiles[i].picture.firstChild.src);
+  else favourites.add(recipe(i), small(tiles[i].picture.firstChild));
 }
 
 function markHearts() {

@@ -15,6 +15,9 @@ def draw_tab(desk: Desk) -> None:
     def match(request):
         return in_words(lambda: desk.match(request))
 
+    def enlarge(request):
+        return in_words(lambda: desk.enlarge(request))
+
     def png(request):
         return in_words(lambda: desk.png(request))
 
@@ -22,7 +25,7 @@ def draw_tab(desk: Desk) -> None:
         return in_words(lambda: desk.sheet(request))
 
     limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES, "like": LIKE}
-    panel("draw", [draw, match, png, sheet], model=desk.default, **limits)
+    panel("draw", [draw, match, enlarge, png, sheet], model=desk.default, **limits)
 
     def draw_event(
         caption: str,
@@ -44,6 +47,7 @@ def draw_tab(desk: Desk) -> None:
 
         Returns:
             pictures: PNG data URIs
+            size: pixels of a side
             matches: how probably each fits the caption, from 0 to 1
             seeds: of the pictures
             note: what was left out of the caption

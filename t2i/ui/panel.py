@@ -41,8 +41,8 @@ def event(function: Callable, name: str) -> None:
 
 
 def _is_offered(spec: checkpoint.ModelSpec) -> bool:
-    """Whether a menu offers a model: a main one always, one of a comparison if its weights are here."""
-    return not spec.objective or checkpoint.is_here(spec.name)
+    """Whether a menu offers a model: a main one always, one of the paper's networks if its weights are here."""
+    return not spec.paper or checkpoint.is_here(spec.name)
 
 
 def _known(model: str) -> dict:

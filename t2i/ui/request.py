@@ -11,18 +11,19 @@ from PIL import Image
 
 from t2i.checkpoint import MODELS, ModelSpec
 from t2i.errors import InputError
-from t2i.photo import prepare
+from t2i.photo import SEEN, prepare
 
 COUNT = 16  # pictures on the page
 READ = 201  # characters of a caption that the text encoder reads
 SEED_MAX = 999_999
 FAVOURITES = 48  # pictures of a sheet
 SCALES = (1, 4)  # of the PNG
+LARGE = SCALES[1]  # times as large: a picture to look at by itself
 POINTS = 64  # pictures of a blend
 NUMBERS = ("first", "second", "third", "fourth")  # sentences of a blend
 FILMS = ("gif", "webp", "png")
 CAPTIONS = 8  # of a restyled photo
-PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends 64×64
+PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends what is seen
 PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
 RANKED = 64  # captions that a photo is described by
 COMPARED = 4  # models that draw the same
@@ -74,7 +75,12 @@ def read_sheet(request: object) -> list:
 
 
 def read_scale(request: dict) -> int:
-    return int(_number(request.get("scale"), *SCALES))
+    return LARGE if _number(request.get("scale"), *SCALES) == LARGE else 1
+
+
+def read_whole(request: dict) -> int:
+    """How many pictures, from the first, are wanted whole; of the others drafts do."""
+    return int(_number(request.get("whole", POINTS), 0, POINTS))
 
 
 def read_blend(request: object, default: str) -> tuple[list[str], int, str]:
@@ -163,14 +169,14 @@ def _photo(value: object) -> Image.Image:
     if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
     if len(data) > PHOTO_BYTES * 4 // 3 + 4:
-        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: 64 pixels are seen.")
+        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: {SEEN} pixels are seen.")
     unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
     except Exception:  # Pillow names no common base for what a hostile file raises
         raise unreadable from None
     if max(photo.size) > PHOTO_SIDE:
-        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: 64 are seen.")
+        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: {SEEN} are seen.")
     try:
         return Image.fromarray(prepare(photo))  # many may come together
     except InputError:

@@ -54,7 +54,7 @@ function addPhoto(image) {
   table.tBodies[0].append(line);
 
   const row = { image, line, open, use, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
-  row.ask = follow(server.restyle, () => ({ photo: square(row), ...asked() }), (sent, reply, newest) => {
+  row.ask = followInDrafts(server.restyle, () => ({ photo: square(row), ...asked() }), (sent, reply, newest) => {
     if (!rows.includes(row)) return; // removed meanwhile
     remark(note, reply);
     if (reply.error) return;
@@ -246,14 +246,15 @@ dialog.addEventListener("click", ({ target }) => {
 
 find(".sheet").addEventListener("click", () => {
   const used = asked().places;
-  const [step, scale] = [SEEN * 2 + 4, SEEN * 2];
+  const side = Math.max(2 * SEEN, ...rows.flatMap(({ cells }) => used.map((i) => cells[i].naturalWidth)));
+  const step = side + 4;
   const sheet = make("canvas", { width: (used.length + 1) * step, height: rows.length * step });
   const context = sheet.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff";
   context.fillRect(0, 0, sheet.width, sheet.height);
   rows.forEach(({ canvas, cells }, y) =>
-    [canvas, ...used.map((i) => cells[i])].forEach((picture, x) => context.drawImage(picture, x * step, y * step, scale, scale)),
+    [canvas, ...used.map((i) => cells[i])].forEach((picture, x) => context.drawImage(picture, x * step, y * step, side, side)),
   );
   make("a", { href: sheet.toDataURL("image/png"), download: `${menu.value}-styles.png` }).click();
 });

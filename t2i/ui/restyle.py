@@ -31,6 +31,7 @@ def restyle_tab(desk: Desk) -> None:
 
         Returns:
             pictures: PNG data URIs
+            size: pixels of a side
             like: the photo's style, for draw
             note: what was left out of the captions
             hint: that a caption is far from what the model learnt

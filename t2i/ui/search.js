@@ -161,13 +161,13 @@ async function draw() {
 async function addPhoto(image, name, following) {
   if (indices.own.length >= MOST) return complain(hint, `At most ${MOST} photos. Remove one first.`);
   find("input[value=own]").checked = true;
-  indices.own.push({ source: small(image), name, direction: null });
+  indices.own.push({ source: seenOf(image), name, direction: null });
   image.close();
   if (unseen().length >= props.atOnce) await see(following);
 }
 
 // The central square, as the image encoder sees it.
-function small(image) {
+function seenOf(image) {
   const canvas = make("canvas", { width: SEEN, height: SEEN });
   const context = canvas.getContext("2d");
   const side = Math.min(image.width, image.height);
