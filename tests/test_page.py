@@ -239,7 +239,7 @@ def test_the_menu_lists_the_registry_the_papers_networks_last_and_none_that_is_m
     assert [option.get_attribute("value") for option in options.all()] == [spec.name for spec in offered]
     assert options.all_inner_texts() == [spec.title for spec in offered]
     assert [spec.name for spec in offered[:3]] == ["flowers", "birds", "scenes"]
-    grouped = page.get_by_label("Model", exact=True).locator("optgroup[label=\"The paper's networks\"] option")
+    grouped = page.get_by_label("Model", exact=True).locator('optgroup[label="The paper\'s networks"] option')
     assert grouped.all_inner_texts() == [spec.title for spec in offered if spec.paper]
 
 
