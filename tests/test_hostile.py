@@ -26,7 +26,7 @@ from PIL import Image, ImageCms
 import t2i
 from t2i import checkpoint
 from t2i.checkpoint import NETWORKS
-from t2i.models import GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
+from t2i.models import CBNGeneratorConfig, GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
 from t2i.photo import open_photo, prepare
 from t2i.ui.desk import BROKEN, Desk, in_words
 from t2i.ui.request import COMPARED, COUNT, POINTS
@@ -438,6 +438,11 @@ def test_any_configuration(folder, name, described, data):
 sizes = st.integers(1, 9)
 
 
+def made(role, config):
+    """The network that a configuration is of."""
+    return next(network for network, described in NETWORKS[role].values() if type(config) is described)(config)
+
+
 @dear
 @given(
     noise=st.sampled_from([100, 100, 100, 7]),
@@ -445,18 +450,21 @@ sizes = st.integers(1, 9)
     text=st.builds(TextEncoderConfig, st.integers(66, 90), st.tuples(sizes, sizes, sizes), sizes, st.just(8)),
     projected=sizes,
     width=sizes,
+    channels=st.none() | st.tuples(*[sizes] * 4),
     eyes=st.tuples(sizes, sizes, st.sampled_from([100, 100, 7])),
 )
-def test_any_sizes_whose_weights_fit(noise, embedding, text, projected, width, eyes):
+def test_any_sizes_whose_weights_fit(noise, embedding, text, projected, width, channels, eyes):
     """What a stranger may well have trained draws and sees, or is refused when it is loaded."""
     configs = {
         "text_encoder": text,
-        "generator": GeneratorConfig(noise, embedding, projected, width),
+        "generator": CBNGeneratorConfig(noise, embedding, projected, 32, width, channels)
+        if channels
+        else GeneratorConfig(noise, embedding, projected, width),
         "image_encoder": ImageEncoderConfig(embedding, eyes[0]),
         "style_encoder": StyleEncoderConfig(eyes[2], eyes[1]),
     }
     try:
-        networks = {name: NETWORKS[name][0](config).eval() for name, config in configs.items()}
+        networks = {name: made(name, config).eval() for name, config in configs.items()}
     except ValueError as error:
         return event(str(error))
     with tempfile.TemporaryDirectory() as folder:

@@ -230,7 +230,8 @@ def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
     page.set_viewport_size({"width": 360, "height": 740})
     assert len({button.bounding_box()["y"] for button in page.locator("dialog .actions button").all()}) == 1
     page.keyboard.press("Escape")
-    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-seed-0 ")
+    focused = "document.activeElement.getAttribute('aria-describedby')?.startsWith('t2i-seed-0 ')"
+    page.wait_for_function(focused)
 
 
 def test_the_menu_lists_the_registry_the_papers_networks_last_and_none_that_is_missing(page):
