@@ -21,6 +21,7 @@ from t2i import checkpoint
 from t2i.checkpoint import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
 from t2i.errors import InputError
 from t2i.models import Generator
+from t2i.ui.panel import _is_offered
 
 NAMES = ("text_encoder", "generator", "discriminator")
 
@@ -53,6 +54,22 @@ def test_the_models_to_compare_are_one_for_each_objective_and_may_be_missing(mon
     assert not checkpoint.is_here("flowers-gan-int")
     monkeypatch.setenv("T2I_FLOWERS_GAN_INT", str(tmp_path))
     assert checkpoint.is_here("flowers-gan-int") and checkpoint.resolve("flowers-gan-int") == tmp_path
+
+
+def test_the_papers_own_networks_stand_behind_the_main_models_and_may_be_missing(monkeypatch, tmp_path):
+    papers = [spec.paper for spec in MODELS.values()]
+    assert papers == sorted(papers) and list(MODELS)[:4] == ["flowers", "birds", "scenes", "flowers-paper"]
+    assert all(spec.paper for spec in MODELS.values() if spec.objective)
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.delenv("T2I_FLOWERS_PAPER", raising=False)
+    assert [spec.name for spec in MODELS.values() if _is_offered(spec)] == ["flowers", "birds", "scenes"]
+    (tmp_path / "flowers-paper").mkdir()
+    assert [spec.name for spec in MODELS.values() if _is_offered(spec)] == [
+        "flowers",
+        "birds",
+        "scenes",
+        "flowers-paper",
+    ]
 
 
 def test_a_registered_name_is_looked_for_in_the_environment_then_in_weights_then_on_the_hub(monkeypatch, tmp_path, hub):

@@ -19,6 +19,7 @@ from t2i.checkpoint import MODELS
 from t2i.ui import LOOK, create_demo
 from t2i.ui.desk import Desk
 from t2i.ui.page import TABS
+from t2i.ui.panel import _is_offered
 from t2i.ui.request import COUNT
 from tests.screen import (
     ask,
@@ -236,7 +237,7 @@ def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
 
 def test_the_menu_lists_the_registry_the_papers_networks_last_and_none_that_is_missing(page):
     options = page.get_by_label("Model", exact=True).locator("option")
-    offered = [spec for spec in MODELS.values() if spec.objective or not spec.paper or checkpoint.is_here(spec.name)]
+    offered = [spec for spec in MODELS.values() if spec.objective or _is_offered(spec)]
     assert [option.get_attribute("value") for option in options.all()] == [spec.name for spec in offered]
     assert options.all_inner_texts() == [spec.title for spec in offered]
     assert [spec.name for spec in offered[:3]] == ["flowers", "birds", "scenes"]
