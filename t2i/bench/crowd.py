@@ -140,7 +140,7 @@ class App:
 
     def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict | None:
         """What the page would get for this caption; None where the server is busy."""
-        request = {"caption": caption, "seeds": seeds, "style": [0], "model": "flowers"}
+        request = {"caption": caption, "seeds": seeds, "style": [0], "model": "flowers", "whole": 0}
         body = {"data": request, "component_id": self.component, "fn_name": "draw", "session_hash": session}
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/gradio_api/component_server/", json.dumps(body), headers)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from ..machine import best_device
 from ..training import data
+from ..training.augment import recolour
 from ..training.corpus import crops
 from ..training.run import digest, half_precision, kept
 
@@ -145,9 +146,5 @@ def _train(network: Classifier, images: Tensor, classes: Tensor, rows: Tensor, s
 
 
 def _recolour(x: Tensor, g: torch.Generator) -> Tensor:
-    """Saturation, contrast and brightness of each picture changed."""
-    saturation, contrast, light = torch.rand(3, len(x), 1, 1, 1, generator=g) - 0.5
-    grey = x.mean(1, keepdim=True)
-    x = (x - grey) * (1 + 0.8 * saturation) + grey
-    level = x.mean((1, 2, 3), keepdim=True)
-    return (x - level) * (1 + 0.6 * contrast) + level + 0.4 * light
+    saturation, contrast, brightness = torch.rand(3, len(x), 1, 1, 1, generator=g) - 0.5
+    return recolour(x, 1 + 0.8 * saturation, 1 + 0.6 * contrast, 0.4 * brightness)

@@ -40,15 +40,17 @@ def _crop(x: Tensor, side: int, pairs: int) -> Tensor:
     return torch.stack([one[:, a : a + side, b : b + side] for one, (a, b) in zip(x.unbind(0), places)])
 
 
-def _recolour(x: Tensor, pairs: int) -> Tensor:
-    """Saturation, contrast and brightness of each picture changed."""
-    saturation, contrast, brightness = (
-        _uniform((1, 1, 1), x, pairs, *bounds).to(x.device) for bounds in ((0.6, 1.4), (0.7, 1.3), (-0.2, 0.2))
-    )
+def recolour(x: Tensor, saturation: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Pictures (B, 3, S, S) with colours changed by numbers (B, 1, 1, 1): 1, 1 and 0 leave them as they are."""
     grey = x.mean(1, keepdim=True)
     x = (x - grey) * saturation + grey
     level = x.mean((1, 2, 3), keepdim=True)
     return (x - level) * contrast + level + brightness
+
+
+def _recolour(x: Tensor, pairs: int) -> Tensor:
+    bounds = (0.6, 1.4), (0.7, 1.3), (-0.2, 0.2)
+    return recolour(x, *(_uniform((1, 1, 1), x, pairs, low, high).to(x.device) for low, high in bounds))
 
 
 def _cut_out(x: Tensor, pairs: int) -> Tensor:

@@ -177,11 +177,11 @@ class Trainer:
         with half_precision(self.device):
             with torch.no_grad():
                 photo_views = views(batch.photos)
-                photo_maps = self._mixed([self.features(view) for view in photo_views])
+                photo_maps = self.discriminator.mix([self.features(view) for view in photo_views])
             drawn = self.generator(batch.z, batch.h).float()
             drawn_views = views(drawn, batch.pairs)
             features = [self.features(view) for view in drawn_views]  # once, for both turns
-            drawn_maps = self._mixed(features)
+            drawn_maps = self.discriminator.mix(features)
             losses = {"D": self._d_loss(batch, photo_maps, photo_views, drawn_maps, drawn_views)}
         self._descend(losses["D"], "d")
         with half_precision(self.device):
@@ -195,9 +195,6 @@ class Trainer:
                 "start again with a lower --lr and --lr_d, and the run goes on from there"
             )
         return found
-
-    def _mixed(self, views: list[list[Tensor]]) -> list[Tensor]:
-        return self.discriminator.mix(views)
 
     def _d_loss(
         self,
