@@ -1,18 +1,21 @@
-"""The page: `python app.py`, then open the printed address. HOST and PORT move it."""
+"""The page: `python app.py`, then open the printed address. HOST and PORT move it.
+
+MODEL is the model that it begins with: a name, a folder or a Hub id.
+"""
 
 import os
 import sys
 
+from t2i.device import use_cores
 from t2i.errors import InputError
-from t2i.machine import use_cores
-from t2i.ui import GUARD, LOOK, create_demo
+from t2i.web import GUARD, LOOK, create_demo
 
 PORT = os.environ.get("PORT", "")
 use_cores()
 try:
     if PORT and not (PORT.isdecimal() and 0 < int(PORT) < 2**16):
         raise InputError(f"PORT must be a number from 1 to 65535, not {PORT!r}")
-    demo = create_demo()
+    demo = create_demo(os.environ.get("MODEL") or "flowers")
 except InputError as error:
     sys.exit(f"t2i: {error}")
 

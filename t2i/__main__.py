@@ -12,9 +12,10 @@ from typing import NoReturn
 import numpy as np
 from PIL import Image
 
-from . import InputError, Studio, checkpoint, files, load
-from .machine import use_cores
-from .photo import SEEN, open_photo, prepare
+from . import InputError, Studio, load, locate, store
+from .device import use_cores
+from .media import export
+from .media.photo import SEEN, open_photo, prepare
 
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
@@ -97,9 +98,6 @@ def _parser(arguments: list[str]) -> _Parser:
     publish.add_argument("--space", action="store_true", help="what the page needs, instead of a model")
     publish.add_argument("--dry-run", action="store_true", help="list the files and their bytes, and stop")
     publish.set_defaults(run=_publish)
-    record = commands.add_parser("record", help="record the SHA-256 of weights saved before this was done by itself")
-    record.add_argument("folders", nargs="+", type=Path, metavar="FOLDER")
-    record.set_defaults(run=_record)
     train = commands.add_parser("train", help="train a network: text, then gan, image and style")
     if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
         _add_trainings(train)
@@ -126,9 +124,9 @@ def _draw(options: argparse.Namespace) -> None:
     seeds = range(options.seed, options.seed + options.count)
     pictures = np.stack([studio.draw_array(caption, seeds) for caption in captions])
     if len(captions) == 1:
-        pictures = files.square(pictures[0])
+        pictures = export.square(pictures[0])
     made = {"captions": captions, "seed": options.seed, "count": options.count, "model": options.model}
-    _write(options.out, files.png(files.sheet(pictures), made))
+    _write(options.out, export.png(export.sheet(pictures), made))
 
 
 def _blend(options: argparse.Namespace) -> None:
@@ -149,11 +147,11 @@ def _restyle(options: argparse.Namespace) -> None:
     studio, captions = _studio(options), _clean(options.captions)
     photos = [_square_of(path, max(SEEN, studio.size)) for path in options.photo]
     rows = [
-        np.stack([files.resize(photo, studio.size), *studio.restyle_array(Image.fromarray(photo), captions)])
+        np.stack([export.resize(photo, studio.size), *studio.restyle_array(Image.fromarray(photo), captions)])
         for photo in photos
     ]
     made = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
-    _write(options.out, files.png(files.sheet(np.stack(rows)), made))
+    _write(options.out, export.png(export.sheet(np.stack(rows)), made))
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -217,19 +215,19 @@ def _clean(captions: list[str]) -> list[str]:
 
 
 def _write_film(path: Path, pictures: list[Image.Image], made: dict) -> None:
-    _write(path, files.film(np.stack([np.asarray(picture) for picture in pictures]), path.suffix.lower(), made))
+    _write(path, export.film(np.stack([np.asarray(picture) for picture in pictures]), path.suffix.lower(), made))
 
 
 def _write(path: Path, data: bytes) -> None:
-    checkpoint.write(path, lambda partial: partial.write_bytes(data))
+    store.write(path, lambda partial: partial.write_bytes(data))
     print(path)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .evaluation import table
+    from .evaluation import report
 
     if options.table:
-        return print(*table.write(), sep="\n")
+        return print(*report.write(), sep="\n")
     if not options.models or not options.data:
         raise InputError("evaluate needs a MODEL and --data, or --table alone")
     if options.json and len(options.models) > 1:
@@ -243,7 +241,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         return _write(options.sheet, sheet.comparison(options.models, options.data, options.seed))
     for model in options.models:
         figures = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
-        print(table.lines(figures))
+        print(report.lines(figures))
         if options.json:
             _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
 
@@ -266,7 +264,7 @@ def _publish(options: argparse.Namespace) -> None:
 
     if options.space == bool(options.folder):
         raise InputError("publish needs either FOLDER or --space")
-    if not checkpoint.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
+    if not locate.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
         raise InputError(f"{options.hub_id!r} is no id of the Hub: it must read owner/name")
     files = publish.space_files() if options.space else publish.model_files(options.folder)
     print(publish.listed(files))
@@ -274,25 +272,19 @@ def _publish(options: argparse.Namespace) -> None:
         print(publish.send(files, options.hub_id, options.space))
 
 
-def _record(options: argparse.Namespace) -> None:
-    for folder in options.folders:
-        checkpoint.record(folder)
-        print(folder / "config.json")
-
-
 def _add_trainings(train: argparse.ArgumentParser) -> None:
     """An option for each field of the trainings' configurations."""
     try:
-        from .training import gan, image_encoder, projected, style_encoder, text_encoder
+        from .training import image, paper, projected, style, text
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install -r requirements-train.txt") from None
     trainings = train.add_subparsers(required=True, metavar="NETWORK")
     for name, run, config in (
-        ("text", text_encoder.train, text_encoder.TextTraining),
+        ("text", text.train, text.TextTraining),
         ("projected", projected.train, projected.ProjectedTraining),
-        ("gan", gan.train, gan.GanTraining),
-        ("image", image_encoder.train, image_encoder.ImageTraining),
-        ("style", style_encoder.train, style_encoder.StyleTraining),
+        ("gan", paper.train, paper.GanTraining),
+        ("image", image.train, image.ImageTraining),
+        ("style", style.train, style.StyleTraining),
     ):
         parser = trainings.add_parser(name, help=config.__doc__)
         for field in fields(config):

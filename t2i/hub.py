@@ -5,10 +5,11 @@ from pathlib import Path
 
 from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
 
-from . import checkpoint
+from . import store
 from .errors import InputError
+from .models import NETWORKS
 
-FILES = ("config.json", *(f"{name}.safetensors" for name in checkpoint.STORED))  # all that is ever fetched
+FILES = ("config.json", *(f"{name}.safetensors" for name in NETWORKS))  # all that is ever fetched
 LARGEST = 2**30  # bytes of a checkpoint
 
 
@@ -69,11 +70,11 @@ def _download(hub_id: str, commit: str) -> Path:
 
 def _unrecorded(folder: Path) -> list[str]:
     """The networks here whose files are not those that `config.json` records; from a stranger, none may be left out."""
-    recorded = checkpoint.read_config(folder).get("sha256", {})
-    found = [name for name in checkpoint.STORED if (folder / f"{name}.safetensors").exists()]
-    if left_out := [name for name in found if name not in recorded]:
+    config = store.read_config(folder)
+    found = [name for name in NETWORKS if (folder / f"{name}.safetensors").exists()]
+    if left_out := [name for name in found if name not in config.get("sha256", {})]:
         raise InputError(f"{folder / 'config.json'}: records no SHA-256 of {left_out[0]}.safetensors")
-    return [n for n in found if not checkpoint.is_recorded(folder, n, (folder / f"{n}.safetensors").read_bytes())]
+    return [n for n in found if not store.has_recorded_hash(config, n, (folder / f"{n}.safetensors").read_bytes())]
 
 
 def in_words(error: Exception) -> str:

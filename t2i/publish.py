@@ -7,12 +7,12 @@ from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard
 
-from . import checkpoint
+from . import registry, store
 from .errors import InputError
 from .hub import in_words
-from .studio import EYES, NETWORKS
+from .studio import DRAWING_ROLES, PHOTO_ROLES
 
-ROOT = checkpoint.WEIGHTS.parent
+ROOT = registry.WEIGHTS.parent
 # What the app imports and shows, and nothing of tests, trainings, evaluation and runs.
 SPACE = (
     "README.md",
@@ -21,11 +21,15 @@ SPACE = (
     "app.py",
     "requirements.txt",
     "t2i/*.py",
+    "t2i/engine/*.py",
+    "t2i/media/*.py",
     "t2i/models/*.py",
-    "t2i/ui/*.*",
+    "t2i/web/*.py",
+    "t2i/web/tabs/*.py",
+    "t2i/web/static/*.*",
 )
 WEIGHTS = ("config.json", "*.safetensors")
-TOLD = ("config.json", "evaluation.json", "README.md")  # beside a model's weights, what the page tells of it
+PAGE_FILES = ("config.json", "evaluation.json", "README.md")  # what the page says about a model
 MODEL = (*WEIGHTS, *(f"judge/{pattern}" for pattern in WEIGHTS), "evaluation.json", "*.png", "*.webp")
 CARD = ("license", "tags", "datasets", "pipeline_tag")  # what a card's front matter must say
 FRONT = "a block between two lines of --- that says " + ", ".join(CARD)
@@ -60,10 +64,12 @@ def model_files(folder: str | Path) -> dict[str, Path | bytes]:
 def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
     """What a Space needs of this repository, by path: the app, the models that the Hub does not have, and pictures."""
     found = {path for pattern in SPACE for path in root.glob(pattern)}
-    for spec in checkpoint.MODELS.values():
+    for spec in registry.MODELS.values():
+        folder = root / "weights" / spec.name
+        found.add(folder / "model.json")
         if spec.hub_id is None:
-            folder = root / "weights" / spec.name
-            found |= {folder / name for name in TOLD} | {folder / f"{name}.safetensors" for name in (*NETWORKS, *EYES)}
+            found |= {folder / name for name in PAGE_FILES}
+            found |= {folder / f"{role}.safetensors" for role in (*DRAWING_ROLES, *PHOTO_ROLES)}
     found |= {root / name for name in re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", (root / "README.md").read_text("utf-8"))}
     return {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
 
@@ -123,9 +129,9 @@ def _results(measured: Path, dataset: str) -> list[EvalResult]:
 
 
 def _check_weights(folder: Path) -> None:
-    recorded = checkpoint.read_config(folder).get("sha256", {})
+    config = store.read_config(folder)
     for path in sorted(folder.glob("*.safetensors")):
-        if path.stem not in recorded:
-            raise InputError(f"{path}: config.json records no SHA-256 of it; `python -m t2i record {folder}` does")
-        if not checkpoint.is_recorded(folder, path.stem, path.read_bytes()):
+        if path.stem not in config.get("sha256", {}):
+            raise InputError(f"{path}: config.json records no SHA-256 of it; train it again")
+        if not store.has_recorded_hash(config, path.stem, path.read_bytes()):
             raise InputError(f"{path}: is not the file whose SHA-256 config.json records")

@@ -8,19 +8,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import normalize
 
-from . import checkpoint, words
-from .checkpoint import ModelSpec, Style
-from .engine import Engine
+from . import vocabulary
+from .engine.engine import Engine
 from .errors import InputError
+from .locate import Checkpoint
+from .media.photo import prepare
 from .models import GeneratorConfig
 from .models.text_encoder import ALPHABET
-from .photo import prepare
+from .registry import MODELS, ModelSpec, read_spec
+from .store import AttributeSlider
 
-NETWORKS = ("text_encoder", "generator")  # of a checkpoint, what a studio draws with
-EYES = ("style_encoder", "image_encoder")  # and what it sees with, if the model has them
+DRAWING_ROLES = ("text_encoder", "generator")  # of a checkpoint, the networks that draw
+PHOTO_ROLES = ("style_encoder", "image_encoder")  # and those that see photos, if the model has them
+UNNAMED_ATTRIBUTES = tuple(AttributeSlider(f"Style {i}") for i in range(1, 5))  # of directions that nobody chose
 MOST_STEPS = 256  # pictures of a way
 REMEMBERED = 4096  # seeds: while a person types or drags, they stay
 ROW = 4  # seeds in a row of their plane
@@ -28,13 +31,31 @@ STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the 
 
 
 def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
-    """Load a model by name, folder or Hub id (see `checkpoint.resolve`); CUDA if there is one, else the CPU."""
-    folder = checkpoint.resolve(name)
-    name = str(name)
-    spec = checkpoint.MODELS.get(name) or ModelSpec(name=name, title=Path(name).name)
-    eyes = [name for name in EYES if checkpoint.has(folder, name)]
-    networks = checkpoint.read(folder, *NETWORKS, *eyes)
-    return Studio(networks, spec, device, checkpoint.read_styles(folder), checkpoint.read_words(folder))
+    """Load a model by name, folder or Hub id (see `locate.resolve`); CUDA if there is one, else the CPU."""
+    checkpoint = Checkpoint(name)
+    spec = find_spec(name, checkpoint)
+    return Studio(load_engine(checkpoint, device), spec, checkpoint.attributes, checkpoint.words)
+
+
+def load_engine(checkpoint: Checkpoint, device: str | None = None) -> Engine:
+    """The engine of a model, with the encoders of photos that it has."""
+    roles = [*DRAWING_ROLES, *filter(checkpoint.has, PHOTO_ROLES)]
+    return Engine(checkpoint.read(*roles), device, len(checkpoint.attributes))
+
+
+def find_spec(name: str | Path, checkpoint: Checkpoint) -> ModelSpec:
+    """What menus say about a model: of a registered one its own description, of another the one in its folder.
+
+    What that leaves out is taken from the model whose text encoder it shares.
+    """
+    if spec := MODELS.get(str(name)):
+        return spec
+    path = Path(str(name).partition("@")[0])
+    short = path.resolve().name if path.is_dir() else path.name
+    base = MODELS.get(str(checkpoint.config.get("text_encoder")), ModelSpec("", ""))
+    fields = ("placeholder", "examples", "subject", "gallery_captions")
+    shared = {field: getattr(base, field) for field in fields}
+    return read_spec(checkpoint.folder, **shared | {"name": short, "title": short})
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
@@ -66,7 +87,7 @@ def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
 
 
 class Studio:
-    """A loaded model: `spec` and `name` say which, `parameters` how many numbers were learnt, `styles` its sliders.
+    """A loaded model: `spec` and `name` say which, `attributes` its sliders.
 
     `size`: pixels of a side of what it draws; what it sees, photos and drawn pictures alike, is reduced to 64×64.
     `sees`: whether it has an image encoder, which `index`, `describe` and `match` need.
@@ -74,19 +95,14 @@ class Studio:
 
     def __init__(
         self,
-        networks: dict[str, nn.Module],
+        engine: Engine,
         spec: ModelSpec,
-        device: str | None = None,
-        styles: tuple[Style, ...] | None = None,
-        known: frozenset[str] = frozenset(),
+        attributes: tuple[AttributeSlider, ...] = (),
+        words: frozenset[str] = frozenset(),
     ):
-        self.spec, self.name, self.styles = spec, spec.name, styles or checkpoint.UNNAMED
-        self.engine = Engine(networks, device, len(styles or ()))
-        used = (networks["text_encoder"], networks["generator"])
-        self.parameters = sum(p.numel() for network in used for p in network.parameters())
-        self.sees = "image_encoder" in networks
-        self._words = known
-        self._reads = networks["text_encoder"].config.length
+        self.engine, self.spec, self.name = engine, spec, spec.name
+        self.attributes = attributes or UNNAMED_ATTRIBUTES
+        self._words = words
 
     def draw(
         self,
@@ -204,6 +220,16 @@ class Studio:
         return self.engine.match(_squares(photos), h).tolist()
 
     @property
+    def parameters(self) -> int:
+        """How many numbers the networks that draw have learnt."""
+        return self.engine.parameters
+
+    @property
+    def sees(self) -> bool:
+        """Whether the model has an image encoder."""
+        return self.engine.sees
+
+    @property
     def size(self) -> int:
         """Pixels of a side of a picture."""
         return self.engine.size
@@ -221,7 +247,7 @@ class Studio:
 
         Also none if the model's words were not recorded (`train text` records them).
         """
-        return words.strange(caption[: self._reads], self._words) if self._words else []
+        return vocabulary.strange(caption[: self.engine.caption_length], self._words) if self._words else []
 
     def _embed(self, captions: str | Sequence[str]) -> Tensor:
         captions = _listed(captions)
@@ -232,7 +258,7 @@ class Studio:
         return self.engine.embed(captions)
 
     def _check(self, caption: str) -> None:
-        if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self._reads]):  # the last is the space
+        if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self.engine.caption_length]):  # the last is the space
             raise InputError("Type a caption with at least one letter, digit or sign the model knows.")
 
     def _move(self, style: Sequence[float]) -> Tensor:

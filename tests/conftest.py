@@ -13,8 +13,7 @@ from huggingface_hub import constants
 from hypothesis import HealthCheck, settings
 from torch import nn
 
-from t2i import checkpoint
-from t2i.checkpoint import OBJECTIVES
+from t2i import registry, store
 from t2i.models import (
     Discriminator,
     DiscriminatorConfig,
@@ -27,9 +26,11 @@ from t2i.models import (
     TextEncoder,
     TextEncoderConfig,
 )
+from t2i.registry import OBJECTIVES
 from tests.generators import tiny_cbn
 from tests.hub import serve
 from tests.screen import chromium, free_port, save, served, settle
+from tests.weights import weights_folder
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **unhurried)
@@ -72,7 +73,7 @@ def tiny_networks() -> dict[str, nn.Module]:
 def tiny_model(tiny_networks, tmp_path) -> Path:
     """A checkpoint folder with the tiny networks, a fresh one for each test."""
     folder = tmp_path / "tiny"
-    checkpoint.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
+    store.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
     return folder
 
 
@@ -95,8 +96,8 @@ def model_128(networks_128, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compared(tiny_networks, tmp_path_factory) -> dict[str, str]:
-    """Tiny models of the four objectives, by the variables that name their folders; they read as "flowers" does.
+def compared(tiny_networks, tmp_path_factory) -> dict[str, Path]:
+    """Tiny models of the four objectives, by name; they share the text encoder of "flowers".
 
     GAN-CLS alone has figures beside its weights.
     """
@@ -107,16 +108,16 @@ def compared(tiny_networks, tmp_path_factory) -> dict[str, str]:
         for weight in generator.parameters():
             weight.data *= 1 + 0.3 * torch.randn(weight.shape, generator=noise)
         folder = save({"generator": generator}, tmp_path_factory.mktemp("compared"), text_encoder="flowers")
-        found[f"T2I_FLOWERS_{objective.upper().replace('-', '_')}"] = str(folder)
+        found[f"flowers-{objective}"] = folder
     told = {"fidelity": {"pictures": {"kid": 0.0625}}, "agreement": {"pictures": {"r_precision": 0.141}}}
-    (Path(found["T2I_FLOWERS_GAN_CLS"]) / "evaluation.json").write_text(json.dumps(told))
+    (found["flowers-gan-cls"] / "evaluation.json").write_text(json.dumps(told))
     return found
 
 
 @pytest.fixture(scope="session")
 def url(model, compared):
     """The address of the page, served with the tiny models."""
-    with served(model, free_port(), **compared) as address:
+    with served({"flowers": model, **compared}, free_port()) as address:
         yield address
 
 
@@ -150,6 +151,17 @@ def page(new_page, url):
     page = new_page(url)
     settle(page)
     return page
+
+
+@pytest.fixture
+def use_models(monkeypatch, tmp_path_factory):
+    """Puts models in the place of registered ones, by name; None: its weights are missing."""
+
+    def use(models: dict[str, Path | None]) -> None:
+        folder = weights_folder(tmp_path_factory.mktemp("weights") / "weights", models)
+        monkeypatch.setattr(registry, "WEIGHTS", folder)
+
+    return use
 
 
 @pytest.fixture

@@ -20,9 +20,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from t2i import checkpoint
-from t2i.ui.desk import BROKEN
-from t2i.ui.request import COUNT
+from t2i import store
+from t2i.web.schemas import COUNT
+from t2i.web.service import BROKEN
+from tests.weights import weights_folder
 
 ROOT = Path(__file__).parents[1]
 SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
@@ -39,7 +40,7 @@ PIXELS = """() => {
 
 
 def save(networks, folder, **described) -> Path:
-    checkpoint.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
+    store.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)
     return folder
 
 
@@ -50,12 +51,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(model: Path, port: int, **variables: str) -> Iterator[str]:
-    """The address of `python app.py`, run as a person would run it, on the model of a folder."""
+def served(models: dict[str, Path | None], port: int, **variables: str) -> Iterator[str]:
+    """The address of `python app.py`, as a person would run it, with these models in the place of registered ones."""
+    weights = tempfile.TemporaryDirectory()
     environment = os.environ | {
         "HOST": "127.0.0.1",
         "PORT": str(port),
-        "T2I_FLOWERS": str(model),
+        "T2I_WEIGHTS": str(weights_folder(Path(weights.name) / "weights", models)),
         "GRADIO_ANALYTICS_ENABLED": "False",
         "HF_HUB_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
@@ -63,6 +65,7 @@ def served(model: Path, port: int, **variables: str) -> Iterator[str]:
     }
     command = [sys.executable, str(ROOT / "app.py")]
     with (
+        weights,
         tempfile.NamedTemporaryFile() as log,  # a pipe that nobody reads on would fill, and hold the server up
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as app,
     ):
@@ -140,18 +143,18 @@ def same(one, two) -> np.ndarray:
 
 def begun(page):
     """Wait until the tab "Style" shows the picture it begins with, and mark its row, which the first photo replaces."""
-    page.wait_for_function("document.querySelector('.t2i-restyle td img')?.src.startsWith('data:image/jpeg')")
-    page.evaluate("document.querySelector('.t2i-restyle tbody tr').dataset.begun = ''")
+    page.wait_for_function("document.querySelector('.t2i-style td img')?.src.startsWith('data:image/jpeg')")
+    page.evaluate("document.querySelector('.t2i-style tbody tr').dataset.begun = ''")
 
 
 def photo_painted(page):
     """Wait until the first photo on the tab "Style" is painted, and what that tab begins with is gone."""
     page.locator("[data-begun]").wait_for(state="detached")
-    page.locator(".t2i-restyle td img[src^='data:image/jpeg']").first.wait_for()
+    page.locator(".t2i-style td img[src^='data:image/jpeg']").first.wait_for()
 
 
 def photo_of(page) -> str:
-    return page.evaluate("document.querySelector('.t2i-restyle .photo canvas').toDataURL('image/png')")
+    return page.evaluate("document.querySelector('.t2i-style .photo canvas').toDataURL('image/png')")
 
 
 def decode(uri: str) -> np.ndarray:

@@ -17,11 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import t2i.hub
-from t2i import checkpoint
-from t2i.checkpoint import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
+from t2i import locate, registry, store
 from t2i.errors import InputError
+from t2i.locate import Checkpoint
 from t2i.models import Generator
-from t2i.ui.panel import _is_offered
+from t2i.registry import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
+from t2i.web.component import _is_offered
 
 NAMES = ("text_encoder", "generator", "discriminator")
 
@@ -49,18 +50,18 @@ def test_registered_models_can_stand_in_a_menu():
 def test_the_models_to_compare_are_one_for_each_objective_and_may_be_missing(monkeypatch, tmp_path):
     compared = {spec.objective: name for name, spec in MODELS.items() if spec.objective}
     assert list(compared) == list(OBJECTIVES) and compared["gan-int"] == "flowers-gan-int"
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     monkeypatch.delenv("T2I_FLOWERS_GAN_INT", raising=False)
-    assert not checkpoint.is_here("flowers-gan-int")
+    assert not locate.is_available("flowers-gan-int")
     monkeypatch.setenv("T2I_FLOWERS_GAN_INT", str(tmp_path))
-    assert checkpoint.is_here("flowers-gan-int") and checkpoint.resolve("flowers-gan-int") == tmp_path
+    assert locate.is_available("flowers-gan-int") and locate.resolve("flowers-gan-int") == tmp_path
 
 
 def test_the_papers_own_networks_stand_behind_the_main_models_and_may_be_missing(monkeypatch, tmp_path):
     papers = [spec.paper for spec in MODELS.values()]
     assert papers == sorted(papers) and list(MODELS)[:4] == ["flowers", "birds", "scenes", "flowers-paper"]
     assert all(spec.paper for spec in MODELS.values() if spec.objective)
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     monkeypatch.delenv("T2I_FLOWERS_PAPER", raising=False)
     assert [spec.name for spec in MODELS.values() if _is_offered(spec)] == ["flowers", "birds", "scenes"]
     (tmp_path / "flowers-paper").mkdir()
@@ -75,15 +76,15 @@ def test_the_papers_own_networks_stand_behind_the_main_models_and_may_be_missing
 def test_a_registered_name_is_looked_for_in_the_environment_then_in_weights_then_on_the_hub(monkeypatch, tmp_path, hub):
     spec = ModelSpec("flowers", "Flowers", hub_id="owner/flowers", revision="abc123")
     monkeypatch.setitem(MODELS, "flowers", spec)
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path / "weights")
     monkeypatch.delenv("T2I_FLOWERS", raising=False)
-    assert checkpoint.resolve("flowers") == tmp_path
+    assert locate.resolve("flowers") == tmp_path
     assert hub == [("owner/flowers", "abc123")]
     (tmp_path / "weights" / "flowers").mkdir(parents=True)
-    assert checkpoint.resolve("flowers") == tmp_path / "weights" / "flowers"
+    assert locate.resolve("flowers") == tmp_path / "weights" / "flowers"
     (tmp_path / "mine").mkdir()
     monkeypatch.setenv("T2I_FLOWERS", str(tmp_path / "mine"))
-    assert checkpoint.resolve("flowers") == tmp_path / "mine"
+    assert locate.resolve("flowers") == tmp_path / "mine"
     assert len(hub) == 1
 
 
@@ -95,39 +96,39 @@ def test_a_local_folder_is_itself_but_does_not_hide_a_registered_name(monkeypatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("T2I_FLOWERS", str(tmp_path))
     (tmp_path / "flowers").mkdir()
-    assert checkpoint.resolve(tmp_path / "flowers") == tmp_path / "flowers"
-    assert checkpoint.resolve("./flowers").samefile(tmp_path / "flowers")
-    assert checkpoint.resolve("flowers") == tmp_path
+    assert locate.resolve(tmp_path / "flowers") == tmp_path / "flowers"
+    assert locate.resolve("./flowers").samefile(tmp_path / "flowers")
+    assert locate.resolve("flowers") == tmp_path
 
 
 @pytest.mark.parametrize(
     "name, asked", [("owner/repo", ("owner/repo", None)), ("o-w.n/r_1@v1.0", ("o-w.n/r_1", "v1.0"))]
 )
 def test_any_hub_id_is_downloaded_at_its_revision(name, asked, hub, tmp_path):
-    assert checkpoint.resolve(name) == tmp_path
+    assert locate.resolve(name) == tmp_path
     assert hub == [asked]
 
 
 @pytest.mark.parametrize("name", ["roses", "", "..x", "/no/such/folder", "owner/repo@", "a b/c", "a\0b", "x" * 5000])
 def test_an_unknown_name_is_told_with_the_known_ones(name, hub):
     with pytest.raises(InputError, match="known: flowers"):
-        checkpoint.resolve(name)
+        locate.resolve(name)
     assert not hub
 
 
 def test_what_cannot_be_had_is_an_input_error(monkeypatch, tmp_path):
     monkeypatch.setenv("T2I_FLOWERS", str(tmp_path / "gone"))
     with pytest.raises(InputError, match="T2I_FLOWERS.*gone"):
-        checkpoint.resolve("flowers")
+        locate.resolve("flowers")
     monkeypatch.delenv("T2I_FLOWERS")
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     monkeypatch.setitem(MODELS, "flowers", ModelSpec("flowers", "Flowers"))
     with pytest.raises(InputError, match="flowers: is missing"):
-        checkpoint.resolve("flowers")
+        locate.resolve("flowers")
 
 
 def test_networks_come_back_as_they_were_to_half_precision(tiny_model, tiny_networks):
-    found = checkpoint.read(tiny_model, *NAMES)
+    found = Checkpoint(tiny_model).read(*NAMES)
     assert tuple(found) == NAMES
     for name, network in found.items():
         assert not network.training and network.config == tiny_networks[name].config
@@ -144,21 +145,21 @@ def test_any_module_can_be_saved_channels_last_too(tmp_path):
     network = nn.Sequential(nn.Conv2d(4, 4, 3), nn.RMSNorm(4, elementwise_affine=False)).to(
         memory_format=torch.channels_last
     )
-    checkpoint.save(tmp_path, {"image_projection": network}, {})
+    store.save(tmp_path, {"image_projection": network}, {})
     weight = load_file(tmp_path / "image_projection.safetensors")["0.weight"]
     torch.testing.assert_close(weight, network[0].weight.detach().half(), rtol=0, atol=0)
 
 
 def test_saving_merges_the_configuration_and_training_one_level_deep(tmp_path):
-    checkpoint.save(tmp_path, {}, {"text_encoder": {"a": 1, "b": 2}, "training": {"text_encoder": {"c": 1}}})
-    checkpoint.save(tmp_path, {}, {"text_encoder": {"a": 3}, "generator": {}, "training": {"gan": {"d": 1}}})
-    assert checkpoint.read_config(tmp_path) == {
+    store.save(tmp_path, {}, {"text_encoder": {"a": 1, "b": 2}, "training": {"text_encoder": {"c": 1}}})
+    store.save(tmp_path, {}, {"text_encoder": {"a": 3}, "generator": {}, "training": {"gan": {"d": 1}}})
+    assert store.read_config(tmp_path) == {
         "text_encoder": {"a": 3},
         "generator": {},
         "training": {"text_encoder": {"c": 1}, "gan": {"d": 1}},
     }
-    checkpoint.save(tmp_path, {}, {"generator": {"width": 8}})
-    assert checkpoint.read_config(tmp_path)["training"] == {"text_encoder": {"c": 1}, "gan": {"d": 1}}
+    store.save(tmp_path, {}, {"generator": {"width": 8}})
+    assert store.read_config(tmp_path)["training"] == {"text_encoder": {"c": 1}, "gan": {"d": 1}}
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -170,7 +171,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.write(path, fail)
+        store.write(path, fail)
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
 
 
@@ -212,7 +213,7 @@ def _add(folder):
 def test_broken_weights_are_named_with_what_to_do(tiny_model, damage):
     damage(tiny_model)
     with pytest.raises(InputError, match="generator.safetensors: .*restore it with git, download it again or train"):
-        checkpoint.read(tiny_model, "text_encoder", "generator")
+        Checkpoint(tiny_model).read("text_encoder", "generator")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_a_broken_configuration_is_named_with_what_to_do(tiny_model, text):
     else:
         path.write_bytes(text)
     with pytest.raises(InputError, match="config.json: .*restore it with git, download it again or train"):
-        checkpoint.read(tiny_model, "generator")
+        Checkpoint(tiny_model).read("generator")
 
 
 @pytest.mark.parametrize(
@@ -261,10 +262,10 @@ def test_a_broken_configuration_is_named_with_what_to_do(tiny_model, text):
     ],
 )
 def test_a_huge_or_senseless_configuration_takes_no_memory(tiny_model, fields):
-    described = checkpoint.read_config(tiny_model)
+    described = store.read_config(tiny_model)
     (tiny_model / "config.json").write_text(json.dumps(described | fields))
     with pytest.raises(InputError, match=r"restore it with git"):
-        checkpoint.read(tiny_model, *fields)
+        Checkpoint(tiny_model).read(*fields)
 
 
 @pytest.mark.parametrize(
@@ -284,42 +285,42 @@ def test_a_tensor_of_the_wrong_kind_is_named(tiny_model, name, change, words):
     save_file(tensors | {name: change(tensors[name]).contiguous()}, path)
     checkpoint.record(tiny_model)
     with pytest.raises(InputError, match=f"generator.safetensors: .*{name} .*{words}"):
-        checkpoint.read(tiny_model, "generator")
+        Checkpoint(tiny_model).read("generator")
 
 
 def test_every_file_is_held_to_the_hash_that_was_recorded_when_it_was_written(tiny_model, tiny_networks):
-    recorded = checkpoint.read_config(tiny_model)["sha256"]
+    recorded = store.read_config(tiny_model)["sha256"]
     for name in NAMES:
         assert recorded[name] == sha256((tiny_model / f"{name}.safetensors").read_bytes()).hexdigest()
     config = tiny_networks["generator"].config
-    checkpoint.save(tiny_model, {"generator": Generator(config)}, {"generator": asdict(config)})  # trained on
-    again = checkpoint.read_config(tiny_model)["sha256"]
+    store.save(tiny_model, {"generator": Generator(config)}, {"generator": asdict(config)})  # trained on
+    again = store.read_config(tiny_model)["sha256"]
     assert {name for name in again if again[name] != recorded[name]} == {"generator"}
-    checkpoint.read(tiny_model, *NAMES)
+    Checkpoint(tiny_model).read(*NAMES)
     path = tiny_model / "discriminator.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1  # one bit of a weight
     path.write_bytes(data)
     with pytest.raises(InputError, match="discriminator.safetensors: is not the file whose SHA-256 .*; restore it"):
-        checkpoint.read(tiny_model, *NAMES)
+        Checkpoint(tiny_model).read(*NAMES)
 
 
 def test_a_checkpoint_from_before_hashes_were_kept_is_read_and_can_be_recorded(tiny_model):
-    described = checkpoint.read_config(tiny_model)
+    described = store.read_config(tiny_model)
     recorded = described.pop("sha256")
     (tiny_model / "config.json").write_text(json.dumps(described))
-    checkpoint.read(tiny_model, *NAMES)
+    Checkpoint(tiny_model).read(*NAMES)
     checkpoint.record(tiny_model)
-    assert checkpoint.read_config(tiny_model) == described | {"sha256": recorded}
+    assert store.read_config(tiny_model) == described | {"sha256": recorded}
 
 
 @pytest.mark.parametrize("folder", sorted({path.parent for path in WEIGHTS.rglob("*.safetensors")}), ids=str)
 def test_the_weights_of_this_repository_are_those_recorded(folder):
-    recorded = checkpoint.read_config(folder)["sha256"]
+    recorded = store.read_config(folder)["sha256"]
     assert recorded.keys() == {path.stem for path in folder.glob("*.safetensors")} | {"text_encoder"}
     for name in recorded:
         path = checkpoint.home(folder, name) / f"{name}.safetensors"
-        assert checkpoint.is_recorded(folder, name, path.read_bytes())
+        assert store.has_recorded_hash(folder, name, path.read_bytes())
 
 
 def shares(folder, reference):
@@ -331,11 +332,14 @@ def shares(folder, reference):
 
 
 def test_a_text_encoder_is_shared_by_a_registered_name(tiny_model, tiny_networks, tmp_path, monkeypatch):
-    checkpoint.save(tmp_path / "variant", tiny_networks, {n: asdict(w.config) for n, w in tiny_networks.items()})
+    store.save(tmp_path / "variant", tiny_networks, {n: asdict(w.config) for n, w in tiny_networks.items()})
     monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
     variant = shares(tmp_path / "variant", "flowers")
-    assert checkpoint.home(variant, "text_encoder") == tiny_model and checkpoint.home(variant, "generator") == variant
-    one, other = (checkpoint.read(f, "text_encoder")["text_encoder"].state_dict() for f in (variant, tiny_model))
+    assert (
+        Checkpoint(variant).owner("text_encoder").folder == tiny_model
+        and Checkpoint(variant).owner("generator").folder == variant
+    )
+    one, other = (Checkpoint(f).read("text_encoder")["text_encoder"].state_dict() for f in (variant, tiny_model))
     assert all(torch.equal(one[k], other[k]) for k in one)
     assert np.array_equal(t2i.load(variant).draw_array("a red flower"), t2i.load(tiny_model).draw_array("a red flower"))
 
@@ -343,45 +347,49 @@ def test_a_text_encoder_is_shared_by_a_registered_name(tiny_model, tiny_networks
 @pytest.mark.parametrize("reference", ["roses", "../tiny", "/etc", "owner/repo"])
 def test_a_shared_text_encoder_must_be_a_registered_one(tiny_model, reference):
     with pytest.raises(InputError, match="must be described, or for an encoder be one of flowers"):
-        checkpoint.read(shares(tiny_model, reference), "text_encoder")
+        Checkpoint(shares(tiny_model, reference)).read("text_encoder")
 
 
 def test_with_a_shared_text_encoder_comes_its_image_encoder(tiny_model, tiny_networks, tmp_path, monkeypatch):
     monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
     generator = {"generator": tiny_networks["generator"]}
     described = {"generator": asdict(tiny_networks["generator"].config)}
-    checkpoint.save(tmp_path / "blind", generator, described | {"text_encoder": "flowers"})
+    store.save(tmp_path / "blind", generator, described | {"text_encoder": "flowers"})
     monkeypatch.setenv("T2I_FLOWERS_GAN", str(tmp_path / "blind"))
-    checkpoint.save(tmp_path / "chained", generator, described | {"text_encoder": "flowers-gan"})
+    store.save(tmp_path / "chained", generator, described | {"text_encoder": "flowers-gan"})
     for folder in (tmp_path / "blind", tmp_path / "chained"):
-        assert checkpoint.home(folder, "text_encoder") == checkpoint.home(folder, "image_encoder") == tiny_model
-        assert t2i.load(folder).sees and not checkpoint.has(folder, "style_encoder")
+        assert (
+            Checkpoint(folder).owner("text_encoder").folder
+            == Checkpoint(folder).owner("image_encoder").folder
+            == tiny_model
+        )
+        assert t2i.load(folder).sees and not Checkpoint(folder).has("style_encoder")
     own = {"image_encoder": tiny_networks["image_encoder"]}
-    checkpoint.save(tmp_path / "blind", own, {"image_encoder": asdict(own["image_encoder"].config)})
-    assert checkpoint.home(tmp_path / "blind", "image_encoder") == tmp_path / "blind"
+    store.save(tmp_path / "blind", own, {"image_encoder": asdict(own["image_encoder"].config)})
+    assert Checkpoint(tmp_path / "blind").owner("image_encoder").folder == tmp_path / "blind"
 
 
 def test_a_shared_text_encoder_is_the_one_that_was_learnt_with(tiny_model, tiny_networks, tmp_path, monkeypatch):
     """Whatever the environment puts in its place, this very checkpoint included."""
     weights = tmp_path / "weights"
-    monkeypatch.setattr(checkpoint, "WEIGHTS", weights)
+    monkeypatch.setattr(registry, "WEIGHTS", weights)
     shutil.copytree(tiny_model, weights / "flowers")
     generator = {"generator": tiny_networks["generator"]}
     described = {"generator": asdict(tiny_networks["generator"].config)}
-    checkpoint.save(tmp_path / "variant", generator, described | checkpoint.shared("flowers"))
-    checkpoint.save(tmp_path / "old", generator, described | {"text_encoder": "flowers"})
+    store.save(tmp_path / "variant", generator, described | locate.shared_text_encoder("flowers"))
+    store.save(tmp_path / "old", generator, described | {"text_encoder": "flowers"})
     other = type(tiny_networks["text_encoder"])(tiny_networks["text_encoder"].config)
-    checkpoint.save(tiny_model, {"text_encoder": other}, {})
+    store.save(tiny_model, {"text_encoder": other}, {})
     for here in (tiny_model, tmp_path / "variant"):
         monkeypatch.setenv("T2I_FLOWERS", str(here))
-        assert checkpoint.home(tmp_path / "variant", "text_encoder") == weights / "flowers"
+        assert Checkpoint(tmp_path / "variant").owner("text_encoder").folder == weights / "flowers"
     monkeypatch.setenv("T2I_FLOWERS", str(weights / "flowers"))
     checkpoint.record(tmp_path / "old")
     monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
-    assert checkpoint.home(tmp_path / "old", "text_encoder") == weights / "flowers"
+    assert Checkpoint(tmp_path / "old").owner("text_encoder").folder == weights / "flowers"
     shutil.rmtree(weights)
     with pytest.raises(InputError, match="was trained with another text encoder than that of 'flowers' here"):
-        checkpoint.read(tmp_path / "variant", "text_encoder")
+        Checkpoint(tmp_path / "variant").read("text_encoder")
 
 
 def test_sharing_goes_in_no_circle_and_is_for_encoders_alone(tiny_model, monkeypatch):
@@ -390,10 +398,10 @@ def test_sharing_goes_in_no_circle_and_is_for_encoders_alone(tiny_model, monkeyp
     del described["sha256"]  # as before the hash of a shared one was recorded
     (tiny_model / "config.json").write_text(json.dumps(described))
     with pytest.raises(InputError, match="text_encoder: is shared in a circle"):
-        checkpoint.read(tiny_model, "text_encoder")
+        Checkpoint(tiny_model).read("text_encoder")
     (tiny_model / "config.json").write_text(json.dumps(described | {"generator": "flowers"}))
     with pytest.raises(InputError, match="generator must be described"):
-        checkpoint.read(tiny_model, "generator")
+        Checkpoint(tiny_model).read("generator")
 
 
 @pytest.mark.parametrize("value", [float("nan"), 70_000.0])  # the largest number in half precision is 65,504
@@ -403,7 +411,7 @@ def test_weights_that_went_astray_leave_the_last_good_checkpoint(tiny_model, tin
     with torch.no_grad():
         next(network.parameters()).view(-1)[0] = value
     with pytest.raises(InputError, match="the generator's .* is no longer finite"):
-        checkpoint.save(tiny_model, {"generator": network}, {})
+        store.save(tiny_model, {"generator": network}, {})
     assert {path.name: path.read_bytes() for path in tiny_model.iterdir()} == before
 
 
@@ -421,5 +429,5 @@ def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(tiny_model, tiny_n
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(tiny_model, others, {})
+        store.save(tiny_model, others, {})
     assert {path.name: path.read_bytes() for path in tiny_model.iterdir()} == before

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import t2i
-from t2i import machine
+from t2i import device
 from t2i.__main__ import main
 
 ROOT = Path(__file__).parents[1]
@@ -80,8 +80,8 @@ def test_draw_gives_each_of_several_captions_a_row(capsys, tiny_model, tmp_path)
         ("--out must name a file that ends in .png, not 'red.jpg'", ["a red flower", "--out", "red.jpg"]),
     ],
 )
-def test_draw_tells_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments):
-    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+def test_draw_tells_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments, use_models):
+    use_models({"flowers": tiny_model})
     monkeypatch.chdir(tmp_path)
     assert_told(capsys, words, "draw", *arguments)
     assert not list(tmp_path.glob("*.*g*"))
@@ -212,8 +212,10 @@ def test_search_and_describe_print_the_best_first(capsys, tiny_model, tmp_path):
         ("ends in .png, not 's.gif'", ["restyle", "a red flower", "--photo", "text.jpg", "--out", "s.gif"]),
     ],
 )
-def test_ways_and_styles_tell_mistakes_in_one_line(capsys, monkeypatch, tiny_model, tmp_path, words, arguments):
-    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+def test_ways_and_styles_tell_mistakes_in_one_line(
+    capsys, monkeypatch, tiny_model, tmp_path, words, arguments, use_models
+):
+    use_models({"flowers": tiny_model})
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty").mkdir()
@@ -241,8 +243,8 @@ def test_an_incomplete_command_is_told(capsys, arguments):
 
 def test_a_dry_run_prints_the_configuration(capsys):
     pytest.importorskip("efficientnet_lite_pytorch")
-    from t2i.training.gan import GanTraining
-    from t2i.training.text_encoder import TextTraining
+    from t2i.training.paper import GanTraining
+    from t2i.training.text import TextTraining
 
     text = ["--data", "d.zip", "--out", "o", "--epochs", 2, "--rate", 5e-4]
     code, out, err = run(capsys, "train", "text", *text, "--dry-run")
@@ -283,21 +285,21 @@ def test_a_network_too_narrow_to_be_built_is_refused_at_once(capsys):
 
 def test_train_runs_the_training_and_ctrl_c_is_told_in_one_line(capsys, monkeypatch):
     pytest.importorskip("efficientnet_lite_pytorch")
-    from t2i.training import gan
+    from t2i.training import paper
 
     arguments = ["train", "gan", "--data", "d", "--text", "t", "--out", "o", "--width", 8]
-    monkeypatch.setattr(gan, "train", lambda config: f"{config.out}, width {config.width}")
+    monkeypatch.setattr(paper, "train", lambda config: f"{config.out}, width {config.width}")
     assert run(capsys, *arguments) == (0, "o, width 8\n", "")
 
     def stopped(config):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(gan, "train", stopped)
+    monkeypatch.setattr(paper, "train", stopped)
     assert_told(capsys, "stopped", *arguments, code=130)
 
 
 def test_missing_training_packages_are_told(capsys, monkeypatch):
-    for name in [m for m in sys.modules if m.startswith("t2i.training")]:
+    for name in [m for m in sys.modules if m.startswith(("t2i.training", "t2i.data"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr(t2i, "training", raising=False)
     monkeypatch.setitem(sys.modules, "efficientnet_lite_pytorch", None)
@@ -306,10 +308,10 @@ def test_missing_training_packages_are_told(capsys, monkeypatch):
 
 def test_every_command_sets_the_threads_and_importing_sets_none():
     program = (
-        "import sys, torch\ntorch.set_num_threads(5)\nfrom t2i import __main__, checkpoint, machine\n"
-        "machine.usable_cores = lambda: 3\nprint(torch.get_num_threads())\n"
-        "checkpoint.record = lambda folder: print(torch.get_num_threads())\n"
-        "sys.exit(__main__.main(['record', 'there']))"
+        "import sys, torch\ntorch.set_num_threads(5)\nfrom t2i import __main__, device\n"
+        "device.usable_cores = lambda: 3\nprint(torch.get_num_threads())\n"
+        "__main__._publish = lambda options: print(torch.get_num_threads())\n"
+        "sys.exit(__main__.main(['publish', 'there', 'owner/name']))"
     )
     for variable, told in (({}, "5\n3\n"), ({"OMP_NUM_THREADS": "1"}, "5\n5\n")):
         others = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
@@ -325,9 +327,9 @@ def test_the_module_is_a_program(tiny_model, tmp_path):
     assert done.returncode == 2 and done.stderr.startswith("t2i: --count") and done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("variable, value", [("PORT", "abc"), ("PORT", "70000"), ("T2I_FLOWERS", "no/such/folder")])
+@pytest.mark.parametrize("variable, value", [("PORT", "abc"), ("PORT", "70000"), ("MODEL", "no/such/folder")])
 def test_the_app_tells_its_owners_mistakes_in_words(monkeypatch, variable, value):
-    monkeypatch.setattr(machine, "use_cores", lambda: None)
+    monkeypatch.setattr(device, "use_cores", lambda: None)
     monkeypatch.setenv(variable, value)
     with pytest.raises(SystemExit, match=f"^t2i: {variable}.*{value}"):
         runpy.run_path(str(ROOT / "app.py"))

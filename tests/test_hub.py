@@ -12,9 +12,10 @@ import pytest
 from huggingface_hub import constants
 
 import t2i
-from t2i import checkpoint
+from t2i import locate
 from t2i.__main__ import main
 from t2i.hub import FILES, fetch
+from t2i.locate import Checkpoint
 
 ROOT = Path(__file__).parents[1]
 LARGE = [name for name in FILES if name != "config.json"]
@@ -51,12 +52,12 @@ def test_only_the_configuration_and_known_networks_are_fetched_and_each_once(hub
 
 def test_a_revision_is_a_branch_or_a_commit(hub, files):
     first = hub.put("owner/tiny", files)
-    changed = json.loads(files["config.json"]) | {"styles": [["Size", "small", "large"]]}
+    changed = json.loads(files["config.json"]) | {"attributes": [["Size", "small", "large"]]}
     second = hub.put("owner/tiny", {"config.json": json.dumps(changed).encode()}, branch="next")
     hub.refs["models/owner/tiny"]["main"] = first
     for revision, commit in ((None, first), ("main", first), ("next", second), (first, first), (second, second)):
         assert fetch("owner/tiny", revision).name == commit
-    assert checkpoint.read_styles(checkpoint.resolve("owner/tiny@next"))[0].name == "Size"
+    assert Checkpoint("owner/tiny@next").attributes[0].name == "Size"
     assert hub.fetched()["generator.safetensors"] == 1  # the same file in both
 
 
@@ -92,7 +93,7 @@ def test_what_is_not_there_is_told_in_a_line(hub, files, name, words):
     hub.put("owner/other", {"model.safetensors": b"another"})
     hub.gated.add("models/owner/gated")
     with pytest.raises(t2i.InputError, match=words) as told:
-        checkpoint.resolve(name)
+        locate.resolve(name)
     assert "\n" not in str(told.value) and str(told.value).startswith(name.split("@")[0])
 
 

@@ -11,9 +11,11 @@ import pytest
 from huggingface_hub import ModelCard, SpaceCard
 
 import t2i
-from t2i import checkpoint, publish
+from t2i import locate, publish, store
 from t2i.__main__ import main
-from t2i.checkpoint import MODELS, WEIGHTS
+from t2i.locate import Checkpoint
+from t2i.models import NETWORKS
+from t2i.registry import MODELS, WEIGHTS
 
 ROOT = Path(__file__).parents[1]
 CARD = "---\nlicense: mit\npipeline_tag: text-to-image\ntags: [gan]\ndatasets: [flowers]\n---\n# tiny\n"
@@ -38,7 +40,7 @@ def test_a_published_model_is_loaded_from_the_hub_and_draws_the_same(hub, folder
         "README.md",
         "config.json",
         "evaluation.json",
-        *(f"{name}.safetensors" for name in checkpoint.NETWORKS),
+        *(f"{name}.safetensors" for name in NETWORKS),
     }
     there, here = t2i.load("owner/tiny"), t2i.load(folder)
     assert np.array_equal(there.draw_array("a red flower", [1, 2]), here.draw_array("a red flower", [1, 2]))
@@ -71,11 +73,11 @@ def test_torn_or_foreign_figures_are_told(folder, capsys, content):
 
 def test_a_second_time_only_what_changed_is_sent(hub, folder):
     publish.send(publish.model_files(folder), "owner/tiny")
-    config = checkpoint.read_config(folder)
-    checkpoint.save(folder, {}, config | {"styles": [["Size", "small", "large"]]})
+    config = store.read_config(folder)
+    store.save(folder, {}, config | {"attributes": [["Size", "small", "large"]]})
     hub.asked.clear()
     publish.send(publish.model_files(folder), "owner/tiny")
-    assert checkpoint.read_styles(checkpoint.resolve("owner/tiny"))[0].name == "Size"
+    assert Checkpoint("owner/tiny").attributes[0].name == "Size"
     assert not [line for line in hub.asked if line.startswith("PUT")]  # the weights are there
 
 
@@ -118,21 +120,11 @@ def test_a_hub_that_refuses_is_told(hub, folder, status, words):
         publish.send(publish.model_files(folder), "owner/tiny")
 
 
-def test_weights_can_be_recorded_by_a_command(folder, capsys):
-    described = checkpoint.read_config(folder)
-    recorded = described.pop("sha256")
-    (folder / "config.json").write_text(json.dumps(described))
-    assert main(["record", str(folder)]) == 0
-    assert checkpoint.read_config(folder)["sha256"] == recorded
-    assert main(["record", str(folder / "typo")]) != 0 and not (folder / "typo").exists()
-    assert "holds no weights" in capsys.readouterr().err
-
-
 def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
     assert main(["publish", "--space", "owner/page"]) == 0
     sent = hub.files("owner/page", "spaces")
     assert sent == {name: path.read_bytes() for name, path in publish.space_files().items()}
-    assert {"app.py", "README.md", "requirements.txt", "t2i/ui/page.css"} < set(sent)
+    assert {"app.py", "README.md", "requirements.txt", "t2i/web/static/page.css"} < set(sent)
     assert {f"weights/flowers/{name}" for name in ("config.json", "evaluation.json", "README.md")} < set(sent)
     others = r"^(tests|runs|t2i/training|t2i/evaluation)/|/judge/|discriminator\.s|projection|\.pyc$|(^|/)\."
     assert not [name for name in sent if re.search(others, name)]
@@ -149,7 +141,7 @@ def test_a_dry_run_lists_exactly_the_files_of_the_space(capsys):
 
 
 def test_the_cards_of_this_repository_can_be_published():
-    for name in filter(checkpoint.is_here, MODELS):
+    for name in filter(locate.is_available, MODELS):
         data = ModelCard(publish.card(WEIGHTS / name).decode()).data
         assert data.eval_results and data.license == "mit" and data.pipeline_tag in data.tags
 

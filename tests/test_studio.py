@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 import t2i
-from t2i import checkpoint, words
+from t2i import locate, registry, vocabulary
+from t2i.engine import Engine
+from t2i.locate import Checkpoint
 from t2i.studio import STEP, _around, between
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
@@ -20,7 +22,7 @@ RED, BLUE = "a red flower", "a blue flower with many petals"
 
 @pytest.fixture(scope="module")
 def studio(tiny_networks):
-    return t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu")
+    return t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"])
 
 
 def near(a: np.ndarray, b: np.ndarray) -> bool:
@@ -40,10 +42,10 @@ def test_a_folder_is_loaded_and_described(tiny_model, tiny_networks):
     assert studio.parameters == sum(p.numel() for n in used for p in n.parameters())
 
 
-def test_a_registered_name_is_loaded_and_described(tiny_model, monkeypatch):
-    monkeypatch.setenv("T2I_FLOWERS", str(tiny_model))
+def test_a_registered_name_is_loaded_and_described(tiny_model, use_models):
+    use_models({"flowers": tiny_model})
     studio = t2i.load()
-    assert studio.name == "flowers" and studio.spec is checkpoint.MODELS["flowers"]
+    assert studio.name == "flowers" and studio.spec is registry.MODELS["flowers"]
 
 
 def test_drawing_needs_no_discriminator(tiny_model):
@@ -88,7 +90,7 @@ def test_caption_seed_and_style_each_matter(studio):
 
 def test_named_styles_move_the_coordinates_that_were_taught(tiny_model, tiny_networks):
     described = json.loads((tiny_model / "config.json").read_text())
-    described["styles"] = [["Size", "small", "large"], ["Height", "low", "high"]]
+    described["attributes"] = [["Size", "small", "large"], ["Height", "low", "high"]]
     (tiny_model / "config.json").write_text(json.dumps(described))
     named = t2i.load(str(tiny_model))
     assert [(s.name, s.low, s.high) for s in named.styles] == [("Size", "small", "large"), ("Height", "low", "high")]
@@ -100,11 +102,13 @@ def test_named_styles_move_the_coordinates_that_were_taught(tiny_model, tiny_net
         named.draw(RED, 5, [0, 0, 1])
 
 
-@pytest.mark.parametrize("styles", [[], "Size", [["Size"]], [["a", "b", 3]], [["a", "", "c"]], [["a", "b", "c"]] * 9])
-def test_styles_that_are_none_are_told(tiny_model, styles):
-    described = json.loads((tiny_model / "config.json").read_text()) | {"styles": styles}
+@pytest.mark.parametrize(
+    "attributes", [[], "Size", [["Size"]], [["a", "b", 3]], [["a", "", "c"]], [["a", "b", "c"]] * 9]
+)
+def test_styles_that_are_none_are_told(tiny_model, attributes):
+    described = json.loads((tiny_model / "config.json").read_text()) | {"attributes": attributes}
     (tiny_model / "config.json").write_text(json.dumps(described))
-    with pytest.raises(t2i.InputError, match="config.json: styles must be 1 to 8 lists"):
+    with pytest.raises(t2i.InputError, match="config.json: attributes must be 1 to 8 lists"):
         t2i.load(str(tiny_model))
 
 
@@ -239,7 +243,7 @@ def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
     calibrate = networks["image_encoder"].calibrate
     torch.nn.init.constant_(calibrate.weight, 5.0)
     torch.nn.init.constant_(calibrate.bias, -0.5)
-    studio = t2i.Studio(networks, checkpoint.MODELS["flowers"], "cpu")
+    studio = t2i.Studio(Engine(networks, "cpu"), registry.MODELS["flowers"])
     photos = [Image.new("RGB", (80, 60), "red"), *studio.draw(BLUE, 3)]
     found = studio.match(photos, [RED, BLUE])
     cosines = [dict(studio.describe(photo, [caption]))[caption] for photo, caption in zip(photos, [RED, BLUE])]
@@ -253,8 +257,8 @@ def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
 
 def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks):
     blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
-    studio = t2i.Studio(blind, checkpoint.MODELS["flowers"], "cpu")
-    assert not studio.sees and t2i.Studio(tiny_networks, checkpoint.MODELS["flowers"], "cpu").sees
+    studio = t2i.Studio(Engine(blind, "cpu"), registry.MODELS["flowers"])
+    assert not studio.sees and t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"]).sees
     with pytest.raises(t2i.InputError, match="no image encoder"):
         studio.match(studio.draw(RED), RED)
 
@@ -272,13 +276,13 @@ def test_words_hardly_met_are_named_where_they_were_recorded(tiny_model):
 
 
 def test_no_registered_model_finds_its_own_captions_strange():
-    here = filter(checkpoint.is_here, checkpoint.MODELS)
-    known = {name: met for name in here if (met := checkpoint.read_words(checkpoint.resolve(name)))}
+    here = filter(locate.is_available, registry.MODELS)
+    known = {name: met for name in here if (met := Checkpoint(name).words)}
     assert "flowers" in known
     for name in known:
-        spec = checkpoint.MODELS[name]
+        spec = registry.MODELS[name]
         captions = [*spec.examples, *spec.more]
-        assert not [caption for caption in captions if words.strange(caption, known[name])]
+        assert not [caption for caption in captions if vocabulary.strange(caption, known[name])]
 
 
 @pytest.mark.parametrize("captions", [[], ""])
@@ -323,7 +327,7 @@ for name in ("gradio", "huggingface_hub", "tqdm", "efficientnet_lite_pytorch", "
     sys.modules[name] = None  # an import of it fails
 import t2i
 assert sorted(t2i.__all__) == ["InputError", "Studio", "load", "noise"]
-assert not [m for m in sys.modules if m.startswith(("t2i.training", "t2i.ui"))]
+assert not [m for m in sys.modules if m.startswith(("t2i.training", "t2i.web"))]
 assert (torch.get_num_threads(), threading.active_count(), torch.is_grad_enabled()) == (threads, count, grad)
 print(len(t2i.load(sys.argv[1]).draw("a red flower", range(2))))
 """

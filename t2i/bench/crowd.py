@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import checkpoint
+from .. import locate
+from ..device import processor, usable_cores
+from ..engine.batching import MOST
 from ..errors import InputError
-from ..machine import processor, usable_cores
-from ..shared import MOST
 
 CLIENTS = (1, 8, 32, 128)
 SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each app
@@ -100,8 +100,8 @@ class App:
         root = Path(__file__).parents[2]
         if not (root / "app.py").exists():
             raise InputError("`bench crowd` needs app.py beside t2i/: run it in a copy of the repository")
-        folder = checkpoint.resolve(model).resolve()
-        environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "T2I_FLOWERS": str(folder)}
+        folder = locate.resolve(model).resolve()
+        environment = {"HOST": "127.0.0.1", "PORT": str(self.port), "MODEL": str(folder)}
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(

@@ -19,9 +19,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from .. import checkpoint
-from ..engine import CAPTURED, MANY, Engine, Graphs
-from ..machine import best_device, processor, usable_cores
+from ..device import best_device, processor, usable_cores
+from ..engine.engine import CAPTURED, MANY, Engine, Graphs
+from ..locate import Checkpoint
 from ..models import describe, encode
 from ..studio import noise
 
@@ -58,8 +58,8 @@ def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> 
     Takes the threads for itself, as an application does.
     """
     torch.set_num_threads(usable_cores())
-    folder = checkpoint.resolve(model).resolve()  # a process with another working folder reads it, too
-    networks = checkpoint.read(folder, "text_encoder", "generator")
+    checkpoint = Checkpoint(model)
+    networks = checkpoint.read("text_encoder", "generator")
     engine, plain = Engine(networks), Plain(networks)
     batches = batches or BATCHES[engine.device.type]
     return {
@@ -67,7 +67,7 @@ def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> 
         "generator": describe({"generator": networks["generator"]})["generator"]["type"],
         "size": engine.size,
         "machine": machine(engine),
-        "start": start(folder),
+        "start": start(checkpoint.folder.resolve()),  # a process with another working folder reads it, too
         "exactness": exactness(engine, plain),
         "comparisons": list(comparisons(engine, plain, seconds, batches)),
         "roofline": [roofline(engine, plain, batch, seconds) for batch in batches],

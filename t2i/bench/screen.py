@@ -19,9 +19,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-from .. import checkpoint
+from .. import locate
+from ..device import processor, usable_cores
 from ..errors import InputError
-from ..machine import processor, usable_cores
 
 ROOT = Path(__file__).parents[2]
 CAPTION = "a flower with pink petals and a yellow centre"
@@ -36,7 +36,7 @@ OURS = {
     "ready": ".grid[aria-busy=false]",
     "caption": "#t2i-caption",
     "pictures": ".grid img",
-    "style": "#t2i-style-1",
+    "style": "#t2i-attribute-1",
     "picture": ".blended",
     "blend": "#t2i-blend-across",
 }
@@ -101,7 +101,7 @@ SWITCHING = """async ([slider, shown, times]) => {
 
 def run(model: str = "flowers") -> dict:
     """Medians of the rounds, by figure, for this page and the plain one."""
-    folder = str(checkpoint.resolve(model).resolve())
+    folder = str(locate.resolve(model).resolve())
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
         try:
@@ -180,7 +180,7 @@ def _served(model: str, *arguments: str) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "T2I_FLOWERS": model}
+    environment = os.environ | {"HOST": "127.0.0.1", "PORT": str(port), "MODEL": model}
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
-from ..machine import best_device, processor, usable_cores
+from ..data.corpus import Corpus
+from ..device import best_device, half_precision, processor, usable_cores
 from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
-from ..training import gan, projected
-from ..training.corpus import Corpus
+from ..training import paper, projected
 from ..training.feature_network import TO_INPUT, FeatureNetwork, pretrained
-from ..training.losses import mix
-from ..training.run import half_precision, keep_memory, random
+from ..training.fit import keep_memory, random
+from ..training.objectives import mix
 
 BATCH, ROUNDS, WARM_UP = 64, 12, 3
 PROJECTED_ROUNDS = 4  # a step takes seconds
@@ -112,8 +112,8 @@ def _paper_steps(device: str) -> dict[str, Callable[[], object]]:
     x = torch.rand(BATCH, 3, 64, 64, generator=g) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((BATCH, 1024), (BATCH, 1024), (BATCH * 3 // 2, 100)))
     batch = [part.to(device) for part in (x, h, wrong, z)]
-    config = gan.GanTraining("", "", "", width=WIDTH, diversity=0, information=0)
-    trainer = gan.Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
+    config = paper.GanTraining("", "", "", width=WIDTH, diversity=0, information=0)
+    trainer = paper.Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
     steps = {name: plain(WIDTH, device, *more)[0] for name, more in LADDER.items()}
     steps["and photos seen once, D without gradients in the turn of G"] = lambda *batch: trainer.step(*batch, epoch=0)
     return {name: lambda step=step: step(*batch) for name, step in steps.items()}

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 from tqdm import tqdm
 
-from ..machine import best_device
-from ..training import data
-from ..training.augment import recolour
-from ..training.corpus import crops
-from ..training.run import digest, half_precision, kept
+from ..data import imagefolder
+from ..data.augment import recolour
+from ..data.cache import digest, kept
+from ..data.corpus import crops
+from ..device import best_device, half_precision
 
 SIZE = 64  # pixels along a side of what it sees
 LARGE = 72  # of the photos that crops are taken from
@@ -93,7 +93,7 @@ class TrainedClassifier:
 
 def trained_on(path: str, seed: int = 0) -> TrainedClassifier:
     """The classifier of a data set, of its training and test classes together; trained once and kept in the cache."""
-    small, large = data.read(path, SIZE), data.read(path, LARGE)
+    small, large = imagefolder.read(path, SIZE), imagefolder.read(path, LARGE)
     names, classes = torch.from_numpy(small.classes).unique(return_inverse=True)
     held_out = _held_out(classes, seed)
     with torch.random.fork_rng():

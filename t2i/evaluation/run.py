@@ -10,16 +10,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .. import checkpoint
-from ..engine import Engine
+from .. import store
+from ..data import features, imagefolder
+from ..data.augment import to_view
+from ..data.features import VIEWS
+from ..device import best_device, computes_bfloat16, hardware
+from ..engine.engine import Engine
 from ..errors import InputError
-from ..machine import best_device, computes_bfloat16, hardware
+from ..locate import Checkpoint
+from ..metrics import disentangling, quality
+from ..metrics.retrieval import by_captions
 from ..models import TextEncoder, encode
-from ..training import data, features
-from ..training.augment import to_view
-from ..training.text_encoder import VIEWS, embed, read_projection
-from . import classifier, disentangling, quality
-from .retrieval import by_captions
+from ..models.text_encoder import embed
+from . import classifier
 
 SIZE = 64  # pixels along a side of photos and pictures that are compared, whatever the model draws
 PICTURES = 1155  # at most, of the test split, evenly spread; retrieval takes all photos
@@ -48,13 +51,11 @@ class _Bench:
     """
 
     def __init__(self, config: Evaluation):
-        self.config, self.folder = config, checkpoint.resolve(config.model)
-        self.text_folder = checkpoint.home(self.folder, "text_encoder")
-        self.described = checkpoint.read_config(self.folder)
-        judges = [n for n in ("discriminator", "style_encoder", "image_encoder") if checkpoint.has(self.folder, n)]
-        self.networks = checkpoint.read(self.folder, "text_encoder", "generator", *judges)
-        self.engine = Engine(self.networks, named=len(checkpoint.read_styles(self.folder) or ()))
-        self.set = data.read(config.data, SIZE)
+        self.config, self.checkpoint = config, Checkpoint(config.model)
+        judges = [n for n in ("discriminator", "style_encoder", "image_encoder") if self.checkpoint.has(n)]
+        self.networks = self.checkpoint.read("text_encoder", "generator", *judges)
+        self.engine = Engine(self.networks, named=len(self.checkpoint.attributes))
+        self.set = imagefolder.read(config.data, SIZE)
         self.rows = _evenly(self.set.rows("test"), PICTURES)
         if len(self.rows) < 4:
             raise InputError(f"{config.data}: has {len(self.rows)} test pictures, and 4 are the fewest")
@@ -121,7 +122,7 @@ def evaluate(config: Evaluation) -> dict:
             found[name] = measure(bench)
         except _LeftOut as reason:
             left_out[name] = str(reason)
-    gan = _training(bench.described, "gan")
+    gan = bench.checkpoint.training("gan")
     return {
         "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
         "objective": gan.get("objective"), "width": gan.get("width"), "size": bench.drawn.shape[1],
@@ -132,12 +133,6 @@ def evaluate(config: Evaluation) -> dict:
 
 class _LeftOut(Exception):
     """A measure that this model or this data set does not allow."""
-
-
-def _training(described: dict, name: str) -> dict:
-    """What a configuration records of a training, if anything."""
-    found = described.get("training", {}).get(name)
-    return found if isinstance(found, dict) else {}
 
 
 def _runs(gan: dict | None) -> Iterator[dict]:
@@ -182,10 +177,11 @@ def _retrieval(bench: _Bench) -> dict:
     """Top-1 and AP@50 of real photos by all their captions: cosine, and centred as `train text` reports it."""
     if not bench.classed():
         raise _LeftOut("needs test pictures of at least two classes")
-    if not (bench.text_folder / "image_projection.safetensors").exists():
-        raise _LeftOut("the model has no image_projection.safetensors")
-    projection, text = read_projection(bench.text_folder), bench.networks["text_encoder"]
-    large = data.read(bench.config.data, _photo_size(bench.text_folder))
+    if not bench.checkpoint.has("image_projection"):
+        raise _LeftOut("the model has no image projection")
+    projection = bench.checkpoint.read("image_projection")["image_projection"]
+    text = bench.networks["text_encoder"]
+    large = imagefolder.read(bench.config.data, _photo_size(bench.checkpoint.owner("text_encoder")))
     known = large.rows("train", "val")
     known = known[:: max(1, len(known) // KNOWN)][:KNOWN]
     test = large.rows("test")
@@ -199,12 +195,12 @@ def _retrieval(bench: _Bench) -> dict:
     return by_captions(images, torch.from_numpy(large.classes[test]), _joint(text, captions), counts, known)
 
 
-def _photo_size(folder: Path) -> int:
+def _photo_size(checkpoint: Checkpoint) -> int:
     """Pixels along a side of the photos that this text encoder was trained with."""
-    size = _training(checkpoint.read_config(folder), "text_encoder").get("size", PHOTO)
-    if type(size) is not int or not 0 < size <= checkpoint.LARGEST_SIZE:
-        told = f"must be a whole number from 1 to {checkpoint.LARGEST_SIZE}, not {str(size)[:40]}"
-        raise InputError(f"{folder / 'config.json'}: training.text_encoder.size {told}")
+    size = checkpoint.training("text_encoder").get("size", PHOTO)
+    if type(size) is not int or not 0 < size <= store.MAX_NETWORK_SIZE:
+        told = f"must be a whole number from 1 to {store.MAX_NETWORK_SIZE}, not {str(size)[:40]}"
+        raise InputError(f"{checkpoint.folder / 'config.json'}: training.text_encoder.size {told}")
     return size
 
 
@@ -224,7 +220,7 @@ def _fidelity(bench: _Bench) -> dict:
     })  # fmt: skip
     size = bench.drawn.shape[1]
     if size > SIZE:
-        images = data.read(bench.config.data, size).images
+        images = imagefolder.read(bench.config.data, size).images
         photos = features.photo_features(images[bench.rows])
         found["at_size"] = {"size": size} | _distances(bench, photos[bench.half], {
             "pictures": features.features(bench.drawn[bench.other]),
@@ -279,12 +275,12 @@ def _scratch(bench: _Bench) -> dict:
 
 def _agreement(bench: _Bench) -> dict:
     """R-precision, and zero-shot class by captions, as a judge sees pictures, photos, and pictures shuffled."""
-    folder = Path(bench.config.judge) if bench.config.judge else bench.text_folder / "judge"
+    folder = Path(bench.config.judge) if bench.config.judge else bench.checkpoint.owner("text_encoder").folder / "judge"
     if not bench.config.judge and not folder.is_dir():
         raise _LeftOut("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
-    judge, projection = checkpoint.read(folder, "text_encoder")["text_encoder"], read_projection(folder)
-    described = (checkpoint.read_config(folder), bench.described)
-    seed, own_seed = (_training(config, "text_encoder").get("seed") for config in described)
+    checkpoint = Checkpoint(folder)
+    judge, projection = checkpoint.read("text_encoder", "image_projection").values()
+    seed, own_seed = (c.training("text_encoder").get("seed") for c in (checkpoint, bench.checkpoint))
     if seed == own_seed:
         raise InputError(f"{folder}: was trained with the model's own seed, {seed}: no judge of it")
     own = _joint(judge, bench.captions)

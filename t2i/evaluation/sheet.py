@@ -5,10 +5,10 @@ import textwrap
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .. import files
+from ..data import imagefolder
 from ..errors import InputError
+from ..media import export
 from ..studio import load
-from ..training import data
 
 CAPTIONS, SIDE, MARGIN, LINE = 8, 128, 8, 16  # SIDE: pixels of every picture, whatever its model draws
 WORDS = 320  # pixels for a caption
@@ -16,7 +16,7 @@ WORDS = 320  # pixels for a caption
 
 def comparison(models: list[str], path: str, seed: int) -> bytes:
     """A PNG: a row for each of eight test captions; its photo, then a picture of each model."""
-    captioned = data.read(path, SIDE)
+    captioned = imagefolder.read(path, SIDE)
     rows = captioned.rows("test")
     if not len(rows):
         raise InputError(f"{path}: has no test pictures")
@@ -36,4 +36,4 @@ def comparison(models: list[str], path: str, seed: int) -> bytes:
             picture = Image.fromarray(pictures[y]).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             page.paste(picture, (WORDS + x * side, top))
     made = {"captions": captions, "models": models, "seed": seed}
-    return files.png(np.asarray(page), made)
+    return export.png(np.asarray(page), made)

@@ -5,9 +5,10 @@ from dataclasses import asdict
 from torch import nn
 
 from .cbn_generator import CBNGenerator, CBNGeneratorConfig
+from .dcgan_generator import Generator, GeneratorConfig
 from .discriminator import Discriminator, DiscriminatorConfig
-from .generator import Generator, GeneratorConfig
 from .image_encoder import ImageEncoder, ImageEncoderConfig
+from .image_projection import ImageProjection, ImageProjectionConfig
 from .style_encoder import StyleEncoder, StyleEncoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig, encode
 
@@ -19,6 +20,7 @@ NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
     "discriminator": {"dcgan": (Discriminator, DiscriminatorConfig)},
     "style_encoder": {"dcgan": (StyleEncoder, StyleEncoderConfig)},
     "image_encoder": {"residual": (ImageEncoder, ImageEncoderConfig)},
+    "image_projection": {"linear": (ImageProjection, ImageProjectionConfig)},
 }
 
 
@@ -42,6 +44,8 @@ __all__ = [
     "GeneratorConfig",
     "ImageEncoder",
     "ImageEncoderConfig",
+    "ImageProjection",
+    "ImageProjectionConfig",
     "StyleEncoder",
     "StyleEncoderConfig",
     "TextEncoder",

@@ -15,6 +15,11 @@ class ImageEncoderConfig:
     embedding: int = 1024
     width: int = 48
 
+    @property
+    def size(self) -> int:
+        """Pixels of a side of the pictures that it sees."""
+        return 64
+
 
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, 64, 64) in -1…1 to embeddings (B, 1024) of root mean square 1, comparable to captions' h."""

@@ -12,6 +12,11 @@ class StyleEncoderConfig:
     noise: int = 100
     width: int = 64
 
+    @property
+    def size(self) -> int:
+        """Pixels of a side of the pictures that it sees."""
+        return 64
+
 
 class StyleEncoder(nn.Module):
     """Pictures (B, 3, 64, 64) in -1…1 to the noise ẑ (B, 100) that would draw them."""

@@ -79,3 +79,9 @@ def count_steps(codes: Tensor) -> Tensor:
     last = ((codes > 0) * place).amax(1)
     most = (codes.shape[1] - FIELD) // STRIDE + 1
     return ((last + STRIDE - 1) // STRIDE).clamp(1, most)
+
+
+def embed(encoder: TextEncoder, codes: Tensor, chunk: int = 32) -> Tensor:
+    """Embeddings (B, 1024) of codes (B, L), computed in chunks of like length: short captions cost less."""
+    order = count_steps(codes).argsort()
+    return torch.cat([encoder(codes[part]) for part in order.split(chunk)])[order.argsort()]

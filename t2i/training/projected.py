@@ -23,20 +23,22 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, batch_norm, interpolate, relu
 from tqdm import tqdm
 
-from .. import checkpoint
+from .. import store
+from ..data import imagefolder
+from ..data.augment import to_view, views
+from ..data.cache import digest
+from ..data.corpus import Corpus, held_out_captions, load_corpus
+from ..device import best_device, computes_bfloat16, half_precision
 from ..errors import InputError
-from ..machine import best_device, computes_bfloat16
+from ..locate import Checkpoint
 from ..models import StyleEncoder, StyleEncoderConfig
 from ..models.cbn_generator import CBNGenerator, CBNGeneratorConfig
 from ..models.projected_discriminator import PixelDiscriminator, ProjectedDiscriminator
-from . import data
 from .attributes import STYLES, attribute_loss, attribute_spread
-from .augment import to_view, views
-from .corpus import Corpus, held_out_captions, load_corpus
-from .export import cost, sample_sheet, save_checkpoint, training_record
+from .checkpoints import cost, sample_sheet, save_checkpoint
 from .feature_network import CHANNELS, FeatureNetwork
-from .losses import OBJECTIVES
-from .run import State, digest, half_precision, keep_memory, log, random, shown
+from .fit import State, keep_memory, log, random, shown
+from .objectives import OBJECTIVES
 
 SAVE_EVERY = 200  # steps
 UNCAPTIONED = 0.25  # share of the drawn pictures that have no caption
@@ -160,7 +162,7 @@ class Trainer:
 
     def start(self, model: str) -> None:
         """Begin with the generator of a model; `InputError` if it is of another type or other sizes."""
-        generator = checkpoint.read(checkpoint.resolve(model), "generator")["generator"]
+        generator = Checkpoint(model).read("generator")["generator"]
         if type(generator) is not CBNGenerator:
             raise InputError(f"--start {model}: holds a generator of the paper's trainer, `train gan`; not of this one")
         if generator.config != self.generator.config:
@@ -329,8 +331,8 @@ def train(config: ProjectedTraining) -> Path:
     """Train, resuming what `config.out` holds; returns that folder, a checkpoint that `t2i.load` takes."""
     out, device = Path(config.out), best_device()
     keep_memory()
-    text = checkpoint.read(checkpoint.resolve(config.text), "text_encoder")["text_encoder"].to(device)
-    captioned = data.read(config.data, config.size * 9 // 8)  # photos are a ninth larger than the crops of them
+    text = Checkpoint(config.text).read("text_encoder")["text_encoder"].to(device)
+    captioned = imagefolder.read(config.data, config.size * 9 // 8)  # photos are a ninth larger than the crops of them
     sources = {"data": captioned.digest(), "text": digest(text)}
     free = FREE if config.start else (*FREE, "start")  # a run that goes on need not name it again
     state = State(out / "state.pt", asdict(config), sources, free)
@@ -344,7 +346,7 @@ def train(config: ProjectedTraining) -> Path:
         trainer.load(state.parts)
     elif config.start:
         trainer.start(config.start)
-    before = state.parts.get("before") if state.parts else config.start and training_record(config.start, "gan")
+    before = state.parts.get("before") if state.parts else config.start and Checkpoint(config.start).training("gan")
     history = {"before": before} if before else {}
 
     since, first = time.perf_counter(), state.step
@@ -360,13 +362,13 @@ def train(config: ProjectedTraining) -> Path:
             generator, record = trainer.averaged(corpus), history | cost(state.parts, since)
             _export(config, generator, text, step + 1, record)
             sheet = sample_sheet(generator, held_out)
-            checkpoint.write(out / f"samples-{step + 1:06}.png", lambda p: sheet.save(p, "PNG"))
+            store.write(out / f"samples-{step + 1:06}.png", lambda p: sheet.save(p, "PNG"))
             state.save(step + 1, trainer.state() | record)
     return out
 
 
 def _export(config: ProjectedTraining, generator: CBNGenerator, text: nn.Module, steps: int, record: dict) -> None:
-    described = {"styles": STYLES} if config.attributes else {}
+    described = {"attributes": STYLES} if config.attributes else {}
     run = {"trainer": "projected"} | shown(config) | {"steps_done": steps} | record
     save_checkpoint(Path(config.out), {"generator": generator}, config.text, text, described, run)
 

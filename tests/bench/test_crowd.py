@@ -7,17 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from t2i import checkpoint
+from t2i import store
 from t2i.bench import crowd
+from t2i.engine.batching import MOST
 from t2i.errors import InputError
-from t2i.shared import MOST
 
 
 @pytest.fixture(scope="module")
 def apps(tiny_networks, tmp_path_factory):
     """The app, gathering and not, as processes of their own."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
+    store.save(folder, tiny_networks, {name: asdict(n.config) for name, n in tiny_networks.items()})
     with ExitStack() as stack:
         started = {most: crowd.App(str(folder), most, threads) for most, threads in ((MOST, None), (1, 1))}
         yield {most: stack.enter_context(app) for most, app in started.items()}

@@ -7,10 +7,10 @@ import time
 import pytest
 import torch
 
-from t2i import checkpoint
+from t2i import store
 from t2i.__main__ import main
 from t2i.bench import engine
-from t2i.engine import CAPTURE, Engine
+from t2i.engine.engine import CAPTURE, Engine
 from tests.generators import tiny_cbn
 
 
@@ -44,7 +44,7 @@ def test_bench_prints_a_table_and_writes_the_figures(capsys, monkeypatch, tiny_m
 
 def test_a_model_of_the_other_type_is_measured_too(monkeypatch, tiny_model, threads):
     monkeypatch.setattr(engine, "STARTS", 1)
-    checkpoint.save(tiny_model, {"generator": tiny_cbn(32)}, {})
+    store.save(tiny_model, {"generator": tiny_cbn(32)}, {})
     figures = engine.run(str(tiny_model), 0, (1, 16))
     assert (figures["generator"], figures["size"]) == ("cbn", 32)
     assert "(cbn generator, 32×32)" in engine.table(figures)

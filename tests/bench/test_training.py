@@ -7,7 +7,7 @@ import torch
 from t2i.__main__ import main
 from t2i.bench import training
 from t2i.training.feature_network import FeatureNetwork
-from t2i.training.gan import GanTraining, Trainer
+from t2i.training.paper import GanTraining, Trainer
 
 
 def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tmp_path):
@@ -39,7 +39,7 @@ def test_the_plain_features_are_those_of_the_trainer_and_so_are_their_gradients(
 
 def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
     """From the same weights, in float32, D's first update goes the same way."""
-    monkeypatch.setattr("t2i.training.run.computes_bfloat16", lambda device: False)
+    monkeypatch.setattr("t2i.device.computes_bfloat16", lambda device: False)
     g = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 64, 64, generator=g) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((4, 1024), (4, 1024), (6, 100)))

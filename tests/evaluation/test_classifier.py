@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from t2i.data import imagefolder
 from t2i.evaluation import classifier
 from t2i.evaluation.classifier import Classifier, trained_on
-from t2i.training import data as corpora
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def data(tmp_path, monkeypatch):
 
 def test_it_learns_all_classes_and_says_how_well_on_photos_held_out(data):
     trained = trained_on(str(data))
-    photos = corpora.read(data, 64)
+    photos = imagefolder.read(data, 64)
     assert len(trained.held_out) == 9 and trained.accuracy == 1  # 15 % of 20 of each class
     assert (photos.classes[trained.held_out] == np.repeat([0, 7, 14], 3)).all()
     features, classes = trained.see(photos.images)

@@ -10,14 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from t2i import checkpoint
+from t2i import registry, store
 from t2i.__main__ import main
+from t2i.data import features, imagefolder
 from t2i.errors import InputError
-from t2i.evaluation import classifier, run, sheet, table
+from t2i.evaluation import classifier, report, run, sheet
 from t2i.evaluation.run import Evaluation, evaluate
-from t2i.models import CBNGenerator, CBNGeneratorConfig, TextEncoder, describe
-from t2i.training import data as corpora
-from t2i.training import features, text_encoder
+from t2i.models import CBNGenerator, CBNGeneratorConfig, ImageProjection, TextEncoder, describe
 
 
 @pytest.fixture
@@ -58,9 +57,9 @@ def small_features(monkeypatch):
 
 def save_judge(folder, seed: int):
     torch.manual_seed(seed)
-    text, projection = TextEncoder(), text_encoder.image_projection()
+    text, projection = TextEncoder(), ImageProjection()
     described = {"text_encoder": asdict(text.config), "training": {"text_encoder": {"seed": seed}}}
-    checkpoint.save(folder, {"text_encoder": text, "image_projection": projection}, described)
+    store.save(folder, {"text_encoder": text, "image_projection": projection}, described)
     return folder
 
 
@@ -71,7 +70,7 @@ BEGUN = {"objective": "gan-cls", "width": 8, "data": "made.zip", "epochs_done": 
 
 @pytest.fixture
 def model(tiny_model):
-    checkpoint.save(tiny_model, {"image_projection": text_encoder.image_projection()}, {
+    store.save(tiny_model, {"image_projection": ImageProjection()}, {
         "training": {
             "text_encoder": {"seed": 0},
             "gan": BEGUN,
@@ -122,17 +121,17 @@ def test_a_model_of_128_pixels_without_a_discriminator_is_measured_at_64_and_at_
     sizes, features_of = set(), features.features
     monkeypatch.setattr(features, "features", lambda x, *view: sizes.add(x.shape[1]) or features_of(x, *view))
     generator = CBNGenerator(CBNGeneratorConfig(channels=(4,) * 6)).eval()
-    described = checkpoint.read_config(model)
+    described = store.read_config(model)
     del described["discriminator"]
     (model / "config.json").write_text(json.dumps(described))
     gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "made.zip", "steps_done": 1200}
-    checkpoint.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
+    store.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"].keys() == {"agreement"} and found["size"] == 128 and sizes >= {64, 128}
     at_size = found["fidelity"]["at_size"]
     assert at_size["size"] == 128 and {"pictures", "photos", "floor"} < at_size.keys()
     assert found["match"]["pictures"].keys() == {"image_encoder"}
-    told = table.lines(found)
+    told = report.lines(found)
     assert "objective: gan-int-cls, 128 pixels" in told and "epochs: 1,200 steps" in told
     assert "KID × 1000 at the size drawn" in told and "the floor" in told and "halfway between captions" in told
 
@@ -147,7 +146,7 @@ def test_larger_pictures_are_compared_by_the_means_of_their_pixels():
 def test_the_table_reads_figures_of_before_the_new_measures():
     old = {"model": "a", "data": "d", "objective": "gan", "width": 8, "epochs": 3, "left_out": {}}
     old["fidelity"] = {key: {"kid": 0.06, "kid_deviation": 0.001} for key in ("pictures", "photos", "mean_picture")}
-    told = table.lines(old)
+    told = report.lines(old)
     assert "KID × 1000 (photos; mean picture): 60.0 ± 1.0" in told and "epochs: 3" in told
     assert not [word for word in ("floor", "scratch", "halfway", "redrawing") if word in told]
 
@@ -171,7 +170,7 @@ def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"].keys() == {"retrieval", "agreement", "match", "style"}
     assert "judge" in found["left_out"]["agreement"]
-    assert "left out: style the model has no style encoder" in table.lines(found)
+    assert "left out: style the model has no style encoder" in report.lines(found)
 
 
 def test_a_damaged_projection_is_told_and_not_left_out(model, data, small_features):
@@ -182,15 +181,15 @@ def test_a_damaged_projection_is_told_and_not_left_out(model, data, small_featur
 
 @pytest.mark.parametrize("trained, size", [({"seed": 0}, 144), ({"seed": 0, "size": 24}, 24), (None, 144)])
 def test_photos_are_as_large_as_the_text_encoder_saw_them(model, data, small_features, monkeypatch, trained, size):
-    sizes, read = [], corpora.read
-    monkeypatch.setattr(corpora, "read", lambda path, size: sizes.append(size) or read(path, size))
-    checkpoint.save(model, {}, {"training": {"text_encoder": trained}})
+    sizes, read = [], imagefolder.read
+    monkeypatch.setattr(imagefolder, "read", lambda path, size: sizes.append(size) or read(path, size))
+    store.save(model, {}, {"training": {"text_encoder": trained}})
     found = evaluate(Evaluation(str(model), str(data)))
     assert set(sizes) == {64, classifier.LARGE, size} and found["precision"] in ("bfloat16", "float32")
 
 
 def test_a_size_that_is_none_is_told(model, data, small_features):
-    checkpoint.save(model, {}, {"training": {"text_encoder": {"size": "large"}}})
+    store.save(model, {}, {"training": {"text_encoder": {"size": "large"}}})
     with pytest.raises(InputError, match="config.json: training.text_encoder.size must be .* not large"):
         evaluate(Evaluation(str(model), str(data)))
 
@@ -215,7 +214,7 @@ def test_torn_or_foreign_figures_are_told(tmp_path, content):
     path.write_bytes(content)
     readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
     with pytest.raises(InputError, match="a/evaluation.json: is no"):
-        table.write(readme, tmp_path / "weights")
+        report.write(readme, tmp_path / "weights")
 
 
 def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, tmp_path):
@@ -234,27 +233,27 @@ def test_the_command_writes_figures_and_the_table(model, data, small_features, t
         (weights / name / "evaluation.json").write_text(json.dumps(found | {"model": name}))
     readme.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
     for _ in range(2):
-        table.write(readme, weights)
+        report.write(readme, weights)
     text = readme.read_text()
     assert text.startswith("before\n<!-- figures -->") and text.endswith("<!-- /figures -->\nafter\n")
     assert "old" not in text and "|  | a | b | published |" in text
     assert "| epochs | 12, after 9 on other.zip | 12, after 9 on other.zip |" in text
     readme.write_text("no marks")
     with pytest.raises(InputError, match="must have the line"):
-        table.write(readme, weights)
+        report.write(readme, weights)
     with pytest.raises(InputError, match="holds no evaluation.json"):
-        table.write(readme, tmp_path / "nothing")
+        report.write(readme, tmp_path / "nothing")
 
 
 def test_the_readme_holds_what_the_command_makes_of_the_committed_figures(tmp_path):
-    if not list(checkpoint.WEIGHTS.glob("*/evaluation.json")):
+    if not list(registry.WEIGHTS.glob("*/evaluation.json")):
         pytest.skip("nothing was measured")
-    for path in [table.README, *checkpoint.WEIGHTS.glob("*/README.md"), *checkpoint.WEIGHTS.glob("*/evaluation.json")]:
-        copy = tmp_path / path.relative_to(table.README.parent)
+    for path in [report.README, *registry.WEIGHTS.glob("*/README.md"), *registry.WEIGHTS.glob("*/evaluation.json")]:
+        copy = tmp_path / path.relative_to(report.README.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text("utf-8"), "utf-8")
-    for page in table.write(tmp_path / "README.md", tmp_path / "weights"):
-        committed = table.README.parent / page.relative_to(tmp_path)
+    for page in report.write(tmp_path / "README.md", tmp_path / "weights"):
+        committed = report.README.parent / page.relative_to(tmp_path)
         assert page.read_text("utf-8") == committed.read_text("utf-8"), committed
 
 
@@ -270,7 +269,7 @@ def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
     (weights / "c").mkdir()
     (weights / "c" / "evaluation.json").write_text(json.dumps({"model": "c"} | figures))  # no card at all
     readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
-    assert set(table.write(readme, weights)) == {readme, weights / "a" / "README.md"}
+    assert set(report.write(readme, weights)) == {readme, weights / "a" / "README.md"}
     rows = (weights / "a" / "README.md").read_text().splitlines()
     assert rows[:3] == ["# a", "<!-- figures -->", ""] and rows[-3:] == ["", "<!-- /figures -->", "end"]
     assert rows[3:-3] == [
@@ -286,7 +285,7 @@ def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
     (weights / "b" / "README.md").write_text("<!-- figures --> and no end")
     before = readme.read_text()
     with pytest.raises(InputError, match="b/README.md: must have the line"):
-        table.write(readme, weights)
+        report.write(readme, weights)
     assert readme.read_text() == before
 
 
@@ -294,7 +293,7 @@ def test_the_time_of_training_is_told_where_all_of_it_is_known(model, data, smal
     assert "trained" not in evaluate(Evaluation(str(model), str(data)))
     one, other = {"seconds": 50, "hardware": "one core"}, {"seconds": 7, "hardware": "a card"}
     before = BEFORE | other | {"before": FIRST | one}
-    checkpoint.save(model, {}, {"training": {"gan": BEGUN | one | {"before": before}}})
+    store.save(model, {}, {"training": {"gan": BEGUN | one | {"before": before}}})
     found = evaluate(Evaluation(str(model), str(data)))["trained"]
     assert found == {"seconds": 107, "hardware": "one core; a card"}
 
@@ -319,8 +318,8 @@ def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):
         ("not of 2", ["flowers", "flowers", "--data", "gone.zip", "--json", "x.json"]),
     ],
 )
-def test_mistakes_are_told_in_one_line(capsys, model, monkeypatch, words, arguments):
-    monkeypatch.setenv("T2I_FLOWERS", str(model))
+def test_mistakes_are_told_in_one_line(capsys, model, words, arguments, use_models):
+    use_models({"flowers": model})
     assert main(["evaluate", *arguments]) == 2
     told = capsys.readouterr().err
     assert words in told and told.count("\n") == 1

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from t2i import checkpoint
+from t2i import store
 from t2i.errors import InputError
+from t2i.locate import Checkpoint
 from t2i.models import NETWORKS, CBNGenerator, CBNGeneratorConfig, Generator, GeneratorConfig, describe
 from tests.generators import tiny_cbn
 
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def folder(tmp_path):
     """A checkpoint of a generator of the second type."""
-    checkpoint.save(tmp_path, {"generator": tiny_cbn(32, CHANNELS)}, {})
+    store.save(tmp_path, {"generator": tiny_cbn(32, CHANNELS)}, {})
     return tmp_path
 
 
@@ -30,26 +31,26 @@ def told(folder, **fields) -> str:
     config["generator"] |= fields
     path.write_text(json.dumps(config))
     with pytest.raises(InputError) as error:
-        checkpoint.read(folder, "generator")
+        Checkpoint(folder).read("generator")
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_a_generator_is_read_as_what_it_was_saved_as(folder):
     for generator in (tiny_cbn(64, CHANNELS), Generator(GeneratorConfig(width=4))):
-        checkpoint.save(folder, {"generator": generator}, {})
-        found = checkpoint.read(folder, "generator")["generator"]
+        store.save(folder, {"generator": generator}, {})
+        found = Checkpoint(folder).read("generator")["generator"]
         assert type(found) is type(generator) and found.config == generator.config and not found.training
 
 
 def test_without_a_type_it_is_the_papers(folder):
     generator = Generator(GeneratorConfig(width=4))
-    checkpoint.save(folder, {"generator": generator}, {})
+    store.save(folder, {"generator": generator}, {})
     path = folder / "config.json"
     config = json.loads(path.read_text())
     assert config["generator"].pop("type") == "dcgan"
     path.write_text(json.dumps(config))
-    assert type(checkpoint.read(folder, "generator")["generator"]) is Generator
+    assert type(Checkpoint(folder).read("generator")["generator"]) is Generator
 
 
 @pytest.mark.parametrize("kind", ["gan", "CBN", "", 1, None, ["cbn"], {"cbn": 1}])

@@ -6,12 +6,14 @@ import torch
 from safetensors.torch import load_file
 
 import t2i
-from t2i import checkpoint
+from t2i import store
+from t2i.data import imagefolder
+from t2i.data.corpus import load_corpus
 from t2i.errors import InputError
+from t2i.locate import Checkpoint
 from t2i.models import CBNGenerator, CBNGeneratorConfig, TextEncoder, TextEncoderConfig
-from t2i.training import attributes, data, gan, projected
-from t2i.training.corpus import load_corpus
-from t2i.training.run import random
+from t2i.training import attributes, paper, projected
+from t2i.training.fit import random
 
 NARROW = (8, 8, 8, 8, 8, 8, 8, 8)  # channels of G here
 
@@ -32,7 +34,7 @@ PAIRS = projected.Corpus.pairs
 def text(tmp_path):
     torch.manual_seed(1)
     network = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
-    checkpoint.save(tmp_path / "text", {"text_encoder": network}, {"words": "a red square", "training": {}})
+    store.save(tmp_path / "text", {"text_encoder": network}, {"words": "a red square", "training": {}})
     return tmp_path / "text"
 
 
@@ -42,8 +44,8 @@ def config(corpus, text, tmp_path):
 
 
 def loaded(config):
-    text = checkpoint.read(config.text, "text_encoder")["text_encoder"]
-    return load_corpus(data.read(config.data, config.size * 9 // 8), text, config.size, config.batch, "cpu")
+    text = Checkpoint(config.text).read("text_encoder")["text_encoder"]
+    return load_corpus(imagefolder.read(config.data, config.size * 9 // 8), text, config.size, config.batch, "cpu")
 
 
 def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
@@ -53,10 +55,10 @@ def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
     run = written["training"]["gan"]
     assert (run["trainer"], run["steps_done"], run["objective"]) == ("projected", 3, "gan-int-cls")
     assert run["seconds"] >= 0 and run["hardware"]
-    assert written["styles"] == [list(row) for row in attributes.STYLES]
+    assert written["attributes"] == [list(row) for row in attributes.STYLES]
     assert (out / "samples-000003.png").stat().st_size > 1000
     assert json.loads((out / "log.jsonl").read_text())["step"] == 3
-    generator = checkpoint.read(out, "generator")["generator"]
+    generator = Checkpoint(out).read("generator")["generator"]
     assert isinstance(generator, CBNGenerator) and not generator.training
 
 
@@ -198,7 +200,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(config
 
 
 def test_another_data_set_is_refused(config, tmp_path):
-    from .conftest import write_corpus
+    from tests.datasets import write_corpus
 
     projected.train(config)
     other = write_corpus(tmp_path / "others", each=9)
@@ -208,7 +210,7 @@ def test_another_data_set_is_refused(config, tmp_path):
 
 def test_a_state_of_the_papers_trainer_is_refused(config, text):
     sizes = {"epochs": 1, "batch": 8, "width": 4}
-    gan.train(gan.GanTraining(config.data, config.text, config.out, **sizes))
+    paper.train(paper.GanTraining(config.data, config.text, config.out, **sizes))
     with pytest.raises(InputError, match="holds a run with another configuration"):
         projected.train(config)
 
@@ -231,11 +233,11 @@ def test_a_start_must_be_of_this_trainer_and_size(config, tmp_path):
     first = projected.train(config)
     with pytest.raises(InputError, match="size=32.*but --size and --text ask for .*size=64"):
         projected.train(replace(config, start=str(first), out=str(tmp_path / "large"), size=64))
-    papers = gan.GanTraining(config.data, config.text, str(tmp_path / "paper"), epochs=1, batch=8, width=4)
+    papers = paper.GanTraining(config.data, config.text, str(tmp_path / "paper"), epochs=1, batch=8, width=4)
     with pytest.raises(InputError, match="holds a generator of the paper's trainer, `train gan`"):
-        projected.train(replace(config, start=str(gan.train(papers)), out=str(tmp_path / "third")))
+        projected.train(replace(config, start=str(paper.train(papers)), out=str(tmp_path / "third")))
     with pytest.raises(InputError, match="holds a generator of `train projected`"):
-        gan.train(replace(papers, start=str(first), out=str(tmp_path / "fourth")))
+        paper.train(replace(papers, start=str(first), out=str(tmp_path / "fourth")))
 
 
 @pytest.mark.parametrize("size", [16, 96, 1024])

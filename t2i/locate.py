@@ -1,0 +1,129 @@
+"""Names to folders, and what the model in a folder is made of: its own networks, and those it shares."""
+
+import os
+import re
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+from torch import nn
+
+from . import registry, store
+from .errors import InputError
+from .registry import MODELS
+from .store import AttributeSlider
+
+HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
+SHARED_ROLES = ("text_encoder", "image_encoder", "image_projection")  # of one joint space, so they go together
+
+
+def resolve(name: str | Path) -> Path:
+    """The folder of a model: a registered name, a local folder, or a Hub id `owner/repo`, `owner/repo@revision`.
+
+    A registered name's weights are in `weights/`, or else on the Hub at the revision that its `model.json` pins.
+    `InputError` if there is no such model or it is not available.
+    """
+    name = str(name)
+    if spec := MODELS.get(name):
+        folder = registry.WEIGHTS / name
+        if (folder / "config.json").is_file():
+            return folder
+        if spec.hub_id is None:
+            raise store.broken(folder / "config.json", "is missing")
+        return _download(spec.hub_id, spec.revision)
+    if os.path.isdir(name):
+        return Path(name)
+    if match := HUB_ID.fullmatch(name):
+        return _download(*match.groups())
+    known = ", ".join([*MODELS, "a folder, or a Hub id owner/repo[@revision]"])
+    raise InputError(f"unknown model {name!r}; known: {known}")
+
+
+def is_available(name: str | Path) -> bool:
+    """Whether `resolve` finds a model."""
+    try:
+        return bool(resolve(name))
+    except InputError:
+        return False
+
+
+def _download(hub_id: str, revision: str | None) -> Path:
+    from .hub import fetch  # slow to import, and most models are local
+
+    return fetch(hub_id, revision)
+
+
+class Checkpoint:
+    """The model of a name, a folder or a Hub id: `folder`, and `config`, its configuration, read once.
+
+    In place of a text encoder's configuration there may be the name of a registered model, whose text encoder it
+    shares; of anything else it is refused, for a checkpoint may come from a stranger. The image encoder and the image
+    projection of that model come with it, unless the checkpoint has its own.
+    """
+
+    def __init__(self, name: str | Path):
+        self.folder = resolve(name)
+        self.config = store.read_config(self.folder)
+
+    def read(self, *roles: str) -> dict[str, nn.Module]:
+        """These networks, float32, on the CPU, in evaluation mode.
+
+        `InputError` names the file that is missing, damaged or does not fit the others.
+        """
+        owners = {role: self.owner(role) for role in roles}
+        return {role: store.read_network(owner.folder, owner.config, role) for role, owner in owners.items()}
+
+    def has(self, role: str) -> bool:
+        """Whether there is such a network, its own or a shared one."""
+        return role in self.owner(role).config
+
+    def owner(self, role: str) -> "Checkpoint":
+        """The checkpoint that holds a network: this one, or the one it shares that network with."""
+        fields = self.config.get(role)
+        if isinstance(fields, str) and role != "text_encoder":
+            raise store.broken(self.folder / "config.json", f"{role} must be described, not named {fields[:40]!r}")
+        return self if isinstance(fields, dict) or role not in SHARED_ROLES else self._text_owner
+
+    @cached_property
+    def _text_owner(self) -> "Checkpoint":
+        """The checkpoint that holds the text encoder.
+
+        It must be the text encoder that this checkpoint was trained with: with another's embeddings, its generator
+        draws nonsense.
+        """
+        path, name = self.folder / "config.json", self.config.get("text_encoder")
+        if not isinstance(name, str):
+            return self
+        if name not in MODELS:
+            raise store.broken(path, f"text_encoder must be described, or be one of {', '.join(MODELS)}; not {name!r}")
+        owner = Checkpoint(name)
+        if isinstance(owner.config.get("text_encoder"), str):
+            raise store.broken(path, f"shares the text encoder of {name!r}, which has none of its own")
+        hashes = [checkpoint.config.get("sha256", {}).get("text_encoder") for checkpoint in (self, owner)]
+        if hashes[0] not in (None, hashes[1]):
+            raise store.broken(path, f"was trained with another text encoder than that of {name!r} here")
+        return owner
+
+    @property
+    def attributes(self) -> tuple[AttributeSlider, ...]:
+        """What the first coordinates of z steer; empty where training taught them nothing."""
+        return tuple(AttributeSlider(*row) for row in self.config.get("attributes", []))
+
+    @property
+    def words(self) -> frozenset[str]:
+        """The words that the text encoder met often in its training; empty where they were not recorded."""
+        return frozenset(self.owner("text_encoder").config.get("words", "").split())
+
+    def training(self, network: str) -> dict:
+        """What the configuration records about the training of a network; empty where it records nothing."""
+        record = self.config.get("training", {}).get(network)
+        return record if isinstance(record, dict) else {}
+
+
+def shared_text_encoder(name: str) -> dict:
+    """What `config.json` says about the text encoder of a registered model that is shared, not stored again."""
+    checkpoint = Checkpoint(name)
+    own = checkpoint.config.get("text_encoder")
+    path = checkpoint.owner("text_encoder").folder / "text_encoder.safetensors"
+    digest = sha256(store.read_bytes(path)).hexdigest()
+    return {"text_encoder": own if isinstance(own, str) else name, "sha256": {"text_encoder": digest}}

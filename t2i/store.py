@@ -1,0 +1,213 @@
+"""Checkpoints on the disk: how networks are written and read. Safetensors and JSON, no pickles."""
+
+import io
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor, nn
+
+from .errors import InputError
+from .models import NETWORKS, describe
+
+FIELDS = (*NETWORKS, "attributes", "words", "training", "sha256")  # of config.json
+MAX_ATTRIBUTES = 8
+MAX_WORDS_LENGTH = 200_000  # characters
+MAX_NETWORK_SIZE = 4096  # of any number in a network's configuration: 64 times the paper's n
+MAX_CONFIG_BYTES, MAX_WEIGHTS_BYTES = 2**20, 2**30
+FLOAT_TYPES = (torch.float16, torch.bfloat16, torch.float32)
+REMEDY = "restore it with git, download it again or train it again"
+
+
+@dataclass(frozen=True)
+class AttributeSlider:
+    """An attribute slider: what it changes, and the words at its two ends."""
+
+    name: str
+    low: str = "−"
+    high: str = "+"
+
+
+def write(path: Path, save: Callable[[Path], None]) -> None:
+    """Save under a temporary name, then rename: a stopped or failed write leaves the old file whole."""
+    _write_all({path: save})
+
+
+def write_tensors(path: Path, values: dict) -> None:
+    """Save tensors and plain values, as `torch.save` does.
+
+    If the disk is full, torch raises the same error as for its own faults, so Python writes the bytes.
+    """
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    write(path, lambda p: p.write_bytes(buffer.getbuffer()))
+
+
+def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
+    """`write` for files that belong together: none is renamed before all are written."""
+    partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in saves}
+    try:
+        for path, partial in partials.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            saves[path](partial)
+        for path, partial in partials.items():
+            os.replace(partial, path)
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+
+
+def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
+    """Write `<role>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
+
+    Each network's type and sizes and its file's SHA-256 are added to the configuration.
+    `InputError`, and nothing is written, if a weight is not finite, as after a training that diverged.
+    """
+    folder = Path(folder)
+    files = {role: tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
+    hashes = {role: sha256(data).hexdigest() for role, data in files.items()}
+    config = _merge(folder, config | describe(networks) | {"sha256": config.get("sha256", {}) | hashes})
+    # Python writes the bytes, because a file that safetensors writes can be read by its owner alone.
+    saves = {folder / f"{role}.safetensors": lambda p, data=data: p.write_bytes(data) for role, data in files.items()}
+    _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
+
+
+def _to_half(role: str, network: nn.Module) -> dict[str, Tensor]:
+    halved = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in network.state_dict().items()}
+    if bad := [k for k, v in halved.items() if not v.isfinite().all()]:
+        raise InputError(f"the {role}'s {bad[0]} is no longer finite in half precision: the last save is kept")
+    return halved
+
+
+def _merge(folder: Path, config: dict) -> dict:
+    """The folder's configuration with the new fields; `training` and `sha256` are merged one level deep."""
+    old = read_config(folder) if (folder / "config.json").exists() else {}
+    nested = {name: old.get(name, {}) | config.get(name, {}) for name in ("training", "sha256")}
+    return {name: fields for name, fields in (old | config | nested).items() if fields or name not in nested}
+
+
+def read_config(folder: str | Path) -> dict:
+    """The folder's `config.json`: a key a network, `attributes`, `words`, `training`, and `sha256` by network.
+
+    `InputError` names the file and what is wrong with it.
+    """
+    path = Path(folder) / "config.json"
+    text = read_bytes(path, MAX_CONFIG_BYTES)
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise broken(path, "is no JSON" if isinstance(error, RecursionError) else error) from None
+    if not isinstance(config, dict):
+        raise broken(path, "is not a JSON object")
+    if unknown := [name for name in config if name not in FIELDS]:
+        raise broken(path, f"has the unknown field {unknown[0][:40]!r}; known: {', '.join(FIELDS)}")
+    for name in ("training", "sha256"):
+        if not isinstance(config.get(name, {}), dict):
+            raise broken(path, f"{name} must be an object")
+    words = config.get("words", "")
+    if not isinstance(words, str) or len(words) > MAX_WORDS_LENGTH:
+        raise broken(path, f"words must be text of at most {MAX_WORDS_LENGTH} characters")
+    if not _are_attributes(config.get("attributes", [["name", "low", "high"]])):
+        raise broken(path, f"attributes must be 1 to {MAX_ATTRIBUTES} lists of a name, a low end and a high end")
+    return config
+
+
+def _are_attributes(value: object) -> bool:
+    rows = value if isinstance(value, list) and 0 < len(value) <= MAX_ATTRIBUTES else [None]
+    return all(isinstance(row, list) and len(row) == 3 and all(map(_is_word, row)) for row in rows)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) < 40
+
+
+def read_bytes(path: Path, most: int = MAX_WEIGHTS_BYTES) -> bytes:
+    """A file's contents; `InputError` if it cannot be read or is too large."""
+    try:
+        if path.stat().st_size > most:
+            raise broken(path, f"is larger than {most:,} bytes, the most allowed")
+        return path.read_bytes()
+    except OSError as error:
+        raise broken(path, error) from None
+
+
+def read_network(folder: Path, config: dict, role: str) -> nn.Module:
+    """A network of this folder as its configuration describes it, float32, on the CPU, in evaluation mode.
+
+    The file must have the SHA-256 that the configuration records, if it records one, and every tensor the name, shape
+    and type that the network expects; all must be finite. Otherwise `InputError` names the file.
+    """
+    network, path = _build(folder / "config.json", config.get(role), role), folder / f"{role}.safetensors"
+    data = read_bytes(path)
+    if not has_recorded_hash(config, role, data):
+        raise broken(path, "is not the file whose SHA-256 config.json records")
+    try:
+        tensors = tensors_from_bytes(data)
+    except (SafetensorError, ValueError) as error:
+        raise broken(path, error) from None
+    if mismatch := _mismatch(network.state_dict(), tensors):
+        raise broken(path, f"does not fit config.json: {mismatch}")
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    for key, tensor in tensors.items():
+        if not tensor.sum().isfinite():  # ten times as fast as asking for each number
+            raise broken(path, f"{key} holds numbers that are not finite")
+    network.load_state_dict(tensors, assign=True)
+    return network.eval()
+
+
+def _build(path: Path, fields: object, role: str) -> nn.Module:
+    """A network without weights, from its fields in the configuration at this path."""
+    if not isinstance(fields, dict):
+        raise broken(path, f"does not describe {role}")
+    types, name = NETWORKS[role], fields.get("type")
+    if not isinstance(name, str) or name not in types:
+        raise broken(path, f"{role}.type must be {' or '.join(types)}, not {str(name)[:40]!r}")
+    network_class, config_class = types[name]
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "type"}
+    for key, value in fields.items():
+        if not all(map(_is_size, value if isinstance(value, tuple) else [value])):
+            allowed = f"a whole number from 1 to {MAX_NETWORK_SIZE}"
+            raise broken(path, f"{role}.{key[:40]} must be {allowed}, not {str(value)[:40]}")
+    try:
+        with torch.device("meta"):  # shapes alone: the weights are replaced at once
+            return network_class(config_class(**fields))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise broken(path, f"{role}: {error}") from None
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and 0 < value <= MAX_NETWORK_SIZE
+
+
+def has_recorded_hash(config: dict, role: str, data: bytes) -> bool:
+    """Whether these bytes are the file that a configuration records for a network; also if it records none."""
+    recorded = config["sha256"].get(role) if "sha256" in config else None
+    return recorded is None or recorded == sha256(data).hexdigest()
+
+
+def _mismatch(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
+    """The first way in which tensors differ from a network's own in name, shape or type."""
+    if expected.keys() != tensors.keys():
+        [name, *_] = expected.keys() ^ tensors.keys()
+        return f"{name[:80]!r} is {'missing' if name in expected else 'too many'}"
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            return f"{name} has the shape {tuple(tensor.shape)}, not {tuple(expected[name].shape)}"
+        allowed = FLOAT_TYPES if expected[name].is_floating_point() else (expected[name].dtype,)
+        if tensor.dtype not in allowed:
+            return f"{name} is of {str(tensor.dtype).removeprefix('torch.')}"
+    return None
+
+
+def broken(path: Path, reason: object) -> InputError:
+    """The error for a file that cannot be used, in one line, with what to do about it."""
+    if isinstance(reason, OSError):
+        reason = "is missing" if isinstance(reason, FileNotFoundError) else reason.strerror
+    return InputError(f"{path}: {str(reason).partition(chr(10))[0]}; {REMEDY}")

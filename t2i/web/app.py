@@ -1,0 +1,66 @@
+"""The page around the tabs."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from .service import Desk
+from .tabs.about import about_tab
+from .tabs.blend import blend_tab
+from .tabs.compare import compare_tab
+from .tabs.draw import draw_tab
+from .tabs.search import search_tab
+from .tabs.style import style_tab
+
+STATIC = Path(__file__).parent / "static"
+QUEUE = 64  # calls of programs that may wait; the page itself asks past the queue
+TABS = {
+    "Draw": draw_tab,
+    "Blend": blend_tab,
+    "Style": style_tab,
+    "Compare": compare_tab,
+    "Search": search_tab,
+    "About": about_tab,
+}
+
+# Fonts of the reader's own machine: nothing is fetched from anywhere else.
+SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
+
+# Gradio takes the look at launch, not when the Blocks are built.
+LOOK = {
+    "theme": gr.themes.Base(font=SANS, font_mono=["ui-monospace", "monospace"]),
+    "css_paths": STATIC / "page.css",
+    "footer_links": ["api"],
+}
+
+
+class Page(gr.Blocks):
+    """Blocks that take and give values as they are.
+
+    Gradio's own would fetch the files and addresses that values name, and keep each session's last request and answer.
+    """
+
+    async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
+        return inputs
+
+    async def postprocess_data(self, block_fn, predictions, state):
+        return [predictions]
+
+
+def create_demo(model: str = "flowers") -> gr.Blocks:
+    """Build the page without launching it; `model`, a name, a folder or a Hub id, is loaded and warmed up first."""
+    desk = Desk(model)
+    wish = desk.models[desk.default].placeholder.rstrip("\u00a0…")  # the tab "Draw" keeps it as its model
+    with Page(title="t2i · text to image", analytics_enabled=False) as demo:
+        gr.HTML(
+            "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>"
+            f'<p class="what"><span>{wish}</span>: '
+            "sixteen pictures follow every letter. Nothing here was photographed.</p>",
+            elem_classes="t2i-head",
+            apply_default_css=False,
+        )
+        with gr.Tabs():
+            for name, build in TABS.items():
+                with gr.Tab(name):
+                    build(desk)
+    return demo.queue(max_size=QUEUE)

@@ -1,0 +1,100 @@
+"""Which words a text encoder knows, which captions are strange to it, and how every tab says so."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from t2i.vocabulary import OFTEN, common, strange
+from tests.screen import free_port, rest, save, served
+
+STRANGE = "the stock market fell"
+HINT = "This model knows flowers. It has hardly met “stock”, “market”, “fell”."
+OF_ALL = "These models know flowers. They have hardly met “stock”, “market”, “fell”."
+KNOWN = frozenset("a red flower with the petals of this is on tip and".split())
+
+
+def test_words_are_common_by_the_captions_they_stand_in():
+    captions = ["A Red flower; red, red!"] * (OFTEN - 1) + ["a red-hot flower"]
+    assert common(captions) == ["a", "flower", "red"]
+    assert common(captions[1:]) == [] and common([]) == []
+
+
+@pytest.mark.parametrize(
+    "caption, expected",
+    [
+        ("this flower is red", []),
+        ("This FLOWER is Red!", []),
+        ("a red car on the street", ["car", "street"]),
+        ("Car car, car.", ["car"]),
+        ("a car", ["car"]),
+        ("a red flower with the petals of a car", []),  # one of nine
+        ("a red flower of glass", []),  # one of five
+        ("a red flower, glass", ["glass"]),  # one of four
+        ("a red flo", []),  # still being typed
+        ("flo", []),
+        ("a flo ", ["flo"]),
+        ("a flox", ["flox"]),
+        ("a car flo", ["car"]),
+        ("", []),
+        ("花 1234", []),
+    ],
+)
+def test_a_caption_is_strange_from_a_quarter_of_unknown_words_on(caption, expected):
+    assert strange(caption, KNOWN) == expected
+
+
+@pytest.fixture(scope="module")
+def learned(tiny_networks, compared, tmp_path_factory):
+    """The address of a page whose model has recorded which words it knows."""
+    folder = save(tiny_networks, tmp_path_factory.mktemp("learned") / "tiny", words="a blue bird of the")
+    with served({"flowers": folder, **compared}, free_port()) as address:
+        yield address
+
+
+@pytest.mark.parametrize(
+    "tab, words, hint",
+    [
+        ("draw", "#t2i-caption", HINT),
+        ("blend", "#t2i-blend-2", HINT),
+        ("style", ".t2i-style th textarea >> nth=1", HINT),
+        ("compare", "#t2i-compare-caption", OF_ALL),
+        ("search", "#t2i-words", HINT),
+    ],
+)
+def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned, tab, words, hint):
+    page = new_page(f"{learned}/?tab={tab}&caption=a+bird&caption=a+blue+bird")
+    box = page.locator(words)
+    box.wait_for()
+    if tab == "style":
+        photo = io.BytesIO()
+        Image.new("RGB", (90, 70), "red").save(photo, "PNG")
+        files = [{"name": "red.png", "mimeType": "image/png", "buffer": photo.getvalue()}]
+        page.locator(".t2i-style input[type=file]").set_input_files(files)
+    rest(page)
+    note = page.locator(".note:visible:not(.hint)").first
+    assert note.inner_text() == ""
+    box.fill(STRANGE)
+    page.locator(".note:visible", has_text=hint).wait_for()
+    assert note.get_attribute("class").split()[0] == "note" and "error" not in note.get_attribute("class")
+    page.locator(".live:visible", has_text=hint).wait_for()
+    if tab == "draw":  # a judge that knows no more than the model gives no figures
+        page.wait_for_timeout(1000)
+        assert not any(page.locator(".match").all_inner_texts()) and page.locator(".sort").is_hidden()
+    top = box.bounding_box()
+    if tab == "blend":  # while the hand moves, the words stay
+        page.evaluate(
+            "note => { window.gone = 0; new MutationObserver(() => (window.gone += !note.textContent))"
+            ".observe(note, { childList: true, characterData: true, subtree: true }) }",
+            note.element_handle(),
+        )
+        for _ in range(5):
+            page.get_by_label("Blend", exact=True).press("ArrowRight")
+            rest(page)
+        assert note.inner_text() == hint and page.evaluate("window.gone") == 0
+    box.fill("a blue bird")
+    page.wait_for_function("note => note.textContent === ''", arg=note.element_handle())
+    assert box.bounding_box() == top  # nothing jumps
+    if tab == "draw":
+        page.locator(".match", has_text="%").nth(15).wait_for()
+        assert page.locator(".sort").is_visible()

@@ -1,0 +1,137 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from t2i.data import features
+from t2i.errors import InputError
+from t2i.models import TextEncoder, TextEncoderConfig
+from t2i.models.text_encoder import embed
+from t2i.training import text
+from t2i.training.text import JointEmbedding, TextTraining, contrastive_loss
+from tests.datasets import COLOURS
+
+
+@pytest.fixture(autouse=True)
+def quick_features(monkeypatch):
+    """Pooled pixels in place of EfficientNet, which has a test of its own."""
+
+    def pooled(images, view=None):
+        x = torch.from_numpy(images.copy()).float().div(255).mean((1, 2))  # (N, 3)
+        return x.repeat(1, features.WIDTH // 3 + 1)[:, : features.WIDTH]
+
+    monkeypatch.setattr(features, "features", pooled)
+
+
+@pytest.fixture
+def config(corpus, tmp_path, monkeypatch):
+    """A short run with a narrow encoder; its embedding is as wide as ever, for the image projection's sake."""
+    narrow = TextEncoderConfig(widths=(16, 16, 16), hidden=16)
+    monkeypatch.setattr(text, "TextEncoder", lambda: TextEncoder(narrow))
+    return TextTraining(str(corpus), str(tmp_path / "out"), epochs=2, batch=8, size=24)
+
+
+def test_it_writes_a_checkpoint_and_measures_retrieval(config):
+    out = text.train(config)
+    written = json.loads((out / "config.json").read_text())
+    assert written["training"]["text_encoder"]["epochs"] == 2
+    assert written["words"] == "a all blue green is it of red square this"  # white is for testing
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2] and all(0 <= line["top1"] <= 1 for line in lines)
+    assert (out / "text_encoder.safetensors").exists() and (out / "image_projection.safetensors").exists()
+
+
+def test_the_loss_on_a_fixed_batch_falls():
+    torch.manual_seed(0)
+    model = JointEmbedding(0.0)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    codes = text.encode([f"a {colour} square" for colour in COLOURS])
+    pictures, classes = torch.randn(4, features.WIDTH), torch.arange(4)
+    losses = []
+    for _ in range(24):
+        loss = contrastive_loss(model(codes, pictures), classes)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("written", ["now", "once"])
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch, written):
+    whole = text.train(config)
+    broken = replace(config, out=str(tmp_path / "broken"))
+
+    def failing(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(text, "log", failing)  # after the first epoch was saved
+        with pytest.raises(KeyboardInterrupt):
+            text.train(broken)
+    if written == "once":
+        state = torch.load(tmp_path / "broken" / "state.pt", weights_only=True)
+        state["parts"]["model"] = state["parts"].pop("network")
+        del state["sources"]
+        torch.save(state, tmp_path / "broken" / "state.pt")
+    resumed = text.train(broken)
+    one, other = (load_file(folder / "text_encoder.safetensors") for folder in (whole, resumed))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_data_set_without_training_pictures_is_told(config, corpus):
+    lines = (corpus / "metadata.jsonl").read_text()
+    (corpus / "metadata.jsonl").write_text(lines.replace('"train"', '"test"'))
+    with pytest.raises(InputError, match="squares: has 0 training pictures, and 2 are the fewest"):
+        text.train(config)
+
+
+def test_a_run_whose_data_have_grown_is_told(config, corpus):
+    out = text.train(config)
+    lines = (corpus / "metadata.jsonl").read_text().splitlines()
+    (corpus / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(InputError, match="--data .*squares: is not what this run began with; .*state.pt"):
+        text.train(config)
+    (out / "state.pt").unlink()
+    text.train(config)
+
+
+def test_captions_of_one_class_are_all_right():
+    scores = torch.tensor([[9.0, 9.0, -9.0], [9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    apart = torch.tensor([[9.0, -9.0, -9.0], [-9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    same, distinct = torch.tensor([1, 1, 2]), torch.tensor([1, 2, 3])
+    assert contrastive_loss(scores, same) < contrastive_loss(apart, same)
+    assert contrastive_loss(apart, distinct) < contrastive_loss(scores, distinct)
+
+
+def test_embedding_in_chunks_changes_nothing():
+    torch.manual_seed(0)
+    encoder = JointEmbedding(0.0).text.eval()
+    codes = text.encode(["a", "a flower " * 20, "red", "a flower with many long thin petals", "x" * 201])
+    with torch.inference_mode():
+        assert torch.allclose(embed(encoder, codes, chunk=2), encoder(codes), atol=1e-5)
+
+
+def test_image_features_tell_pictures_apart(corpus):
+    """The real EfficientNet-lite0: pictures of one colour are nearer to each other than to another colour's."""
+    from t2i.data import imagefolder
+
+    images = imagefolder.read(corpus, 24).images[[0, 1, 8, 9]]
+    network = features.Features()
+    with torch.inference_mode():
+        found = network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    assert found.shape == (4, 1280)
+    near = torch.nn.functional.cosine_similarity
+    assert near(found[0], found[1], 0) > near(found[0], found[2], 0)
+
+
+def test_photos_are_looked_at_once_for_all_trainings_and_evaluations(config, tmp_path, monkeypatch):
+    look, looked = features.features, []
+    monkeypatch.setattr(features, "features", lambda images, view: looked.append(view) or look(images, view))
+    text.train(config)
+    text.train(replace(config, out=str(tmp_path / "other"), seed=1))
+    assert looked == list(text.VIEWS)
+    text.train(replace(config, out=str(tmp_path / "larger"), size=32))
+    assert len(looked) == 4

@@ -1,0 +1,151 @@
+"""The caption's box and what stands around it: it is seen whole, says what is wanted, and offers examples."""
+
+import pytest
+
+from t2i.registry import MODELS
+from tests.screen import begun, pixels, rest, same, settle
+
+LONG = "this flower has long white petals that droop around a brown center and many thin green leaves with a fine edge"
+# Draw comes last: Blend begins with what stands there.
+BOXES = [("Style", ".t2i-style th textarea >> nth=1"), ("Blend", "#t2i-blend-2"), ("Draw", "#t2i-caption")]
+ROOM = "box => [box.clientHeight, box.scrollHeight]"
+
+# The parts of what is seen at a node's middle: itself, unless something lies over it.
+REACHED = """node => {
+  const { left, top, width, height } = node.getBoundingClientRect();
+  return node.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+}"""
+
+
+def opened(page, tab: str, box: str):
+    page.get_by_role("tab", name=tab).click()
+    page.locator(box).wait_for()
+    if tab == "Style":
+        begun(page)
+    rest(page)
+    return page.locator(box)
+
+
+def test_a_caption_is_seen_whole_and_nothing_jumps_within_a_line(page):
+    for tab, place in BOXES:
+        box = opened(page, tab, place)
+        box.fill("a red")
+        short, top = box.bounding_box(), page.locator(".tune:visible, .scroll:visible").last.bounding_box()
+        box.press_sequentially(" flower")
+        rest(page)
+        assert box.bounding_box() == short, tab
+        assert page.locator(".tune:visible, .scroll:visible").last.bounding_box() == top, tab
+        box.fill(LONG)
+        seen, written = box.evaluate(ROOM)
+        assert seen >= written and box.bounding_box()["height"] >= short["height"], tab
+        box.fill(LONG * 4)
+        seen, written = box.evaluate(ROOM)
+        assert written > seen, tab  # it scrolls
+        most = 8 if tab == "Style" else 5  # lines: its columns are narrow
+        lines = box.evaluate("box => box.clientHeight / parseFloat(getComputedStyle(box).lineHeight)")
+        assert most <= lines < most + 1, tab
+
+
+def test_four_sentences_end_on_one_line(page):
+    first = opened(page, "Blend", "#t2i-blend-1")
+    page.get_by_label("Four sentences").check()
+    first.fill(LONG)
+    boxes = [page.locator(f"#t2i-blend-{i}").bounding_box() for i in (1, 2)]
+    assert len({box["y"] + box["height"] for box in boxes}) == 1
+
+
+def test_a_phone_has_no_empty_line_and_no_gap_above_the_examples(page):
+    page.set_viewport_size({"width": 360, "height": 740})
+    box, chips = page.get_by_label("Caption", exact=True), page.locator(".chips button")
+    line = box.evaluate("box => parseFloat(getComputedStyle(box).lineHeight)")
+    assert box.bounding_box()["height"] < 2.9 * line
+    end = box.bounding_box()["y"] + box.bounding_box()["height"]
+    assert chips.first.bounding_box()["y"] - end < 16
+    second = chips.nth(1).bounding_box()
+    assert 60 < 360 - 32 - second["x"] < second["width"]  # it peeks in, before the edge fades
+    pictures = page.locator(".grid").bounding_box()
+    box.fill("🌸")  # words of one line or two beside it move nothing
+    page.locator("#t2i-note.error").wait_for()
+    note = page.locator("#t2i-note").bounding_box()
+    assert page.locator(".grid").bounding_box() == pictures and note["y"] + note["height"] < pictures["y"]
+
+
+@pytest.mark.parametrize("width, count", [(1280, 6), (900, 4)])
+def test_every_example_is_reached_with_a_mouse(page, width, count):
+    page.set_viewport_size({"width": width, "height": 800})
+    chips = page.locator(".chips button:visible")
+    assert chips.count() == count and all(chip.evaluate(REACHED) for chip in chips.all())
+    assert len({chip.bounding_box()["y"] for chip in chips.all()}) == 2
+    examples = MODELS["flowers"].examples
+    first = pixels(page)
+    pressed = "chips => chips.map(chip => chip.getAttribute('aria-pressed'))"
+    for i in range(count):
+        assert chips.nth(i).inner_text() in examples[i]
+        chips.nth(i).click()
+        assert page.get_by_label("Caption", exact=True).input_value() == examples[i]
+        assert chips.evaluate_all(pressed) == [str(i == j).lower() for j in range(count)]
+    assert not same(first, pixels(page)).any()
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    assert "true" not in chips.evaluate_all(pressed)
+
+
+def test_an_empty_box_says_what_is_wanted_of_its_model(page):
+    caption, head = page.get_by_label("Caption", exact=True), page.locator(".t2i-head .what")
+    caption.fill("")
+    settle(page)
+    assert caption.get_attribute("placeholder") == "Describe a flower\u00a0…"
+    assert page.locator("#t2i-note").inner_text() == "Type a few words."
+    assert head.inner_text().startswith("Describe a flower: sixteen pictures")
+    page.locator("#t2i-model").select_option("birds")
+    assert caption.get_attribute("placeholder") == "Describe a bird\u00a0…"
+    assert head.inner_text().startswith("Describe a bird: sixteen pictures")
+
+
+def test_a_blend_marks_the_sentence_that_is_empty(page):
+    second = opened(page, "Blend", "#t2i-blend-2")
+    second.fill(" ")
+    page.locator("#t2i-blend-note", has_text="Type a few words for the second sentence.").wait_for()
+    invalid = page.locator(".sentences textarea[aria-invalid=true]")
+    assert invalid.count() == 1 and invalid.get_attribute("id") == "t2i-blend-2"
+    accent = page.locator(".play").evaluate("play => getComputedStyle(play).backgroundColor")
+    for part in (second, page.locator("label[for=t2i-blend-2]")):
+        assert part.evaluate("part => getComputedStyle(part)[part.value ? 'borderBottomColor' : 'color']") == accent
+    second.fill("a blue bird")
+    page.wait_for_function("!document.querySelector('.sentences [aria-invalid=true]')")
+
+
+def test_line_breaks_that_are_pasted_become_spaces(page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for tab, place in [*BOXES, ("Compare", "#t2i-compare-caption"), ("Search", "#t2i-words")]:
+        box = opened(page, tab, place)
+        box.fill("a red flower")
+        box.evaluate("box => box.setSelectionRange(2, 5)")
+        page.evaluate("navigator.clipboard.writeText('blue\\r\\nor\\nwhite')")
+        page.keyboard.press("Control+V")
+        assert box.input_value() == "a blue or white flower", tab
+        assert box.evaluate("box => box.selectionStart") == len("a blue or white"), tab
+        page.keyboard.press("Enter")
+        assert box.input_value() == "a blue or white flower", tab
+
+
+def test_captions_one_a_line_keep_their_lines(page):
+    own = opened(page, "Search", "#t2i-own")
+    own.fill("an oak")
+    own.press("Enter")
+    own.press_sequentially("a bird")
+    assert own.input_value() == "an oak\na bird"
+
+
+def test_the_explanation_of_the_match_covers_no_picture_and_does_not_flicker(page):
+    page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
+    told = page.locator("#t2i-match-told")
+    for width in (1280, 900, 700):
+        page.set_viewport_size({"width": width, "height": 800})
+        for spot in (page.locator(".match").nth(13), page.locator(".sort")):
+            spot.hover()
+            assert told.is_visible() and spot.evaluate(REACHED), width
+            box, grid = told.bounding_box(), page.locator(".grid").bounding_box()
+            beside = box["x"] + box["width"] <= grid["x"] or box["y"] >= grid["y"] + grid["height"]
+            assert beside and box["x"] >= 0 and (width < 860 or box["y"] + box["height"] <= 800), width
+        page.mouse.move(5, 5)
+        assert not told.is_visible(), width

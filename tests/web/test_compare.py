@@ -1,0 +1,365 @@
+"""The tab "Compare" in a real browser, and the desk behind it, on tiny models of the four objectives."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import gradio_client
+import numpy as np
+import pytest
+from tests.test_share import link_of, query
+
+import t2i
+from t2i import locate
+from t2i.locate import Checkpoint
+from t2i.models import TextEncoder
+from t2i.registry import MODELS, OBJECTIVES
+from t2i.web import LOOK, create_demo
+from t2i.web.service import Desk
+from t2i.web.tabs.compare import FIGURES, figures, told
+from tests.screen import ask, decode, hold, pixels, rest, save, seeds, settle
+
+CAPTION = "a flower with pink petals"
+NAMES = [f"flowers-{objective}" for objective in OBJECTIVES]
+SAID = "words => document.querySelector('.t2i-compare .live')?.textContent === words"
+
+
+@pytest.fixture
+def here(model, compared, use_models):
+    """The tiny models, in this process too."""
+    models = {"flowers": model, **compared}
+    use_models(models)
+    return models
+
+
+@pytest.fixture
+def compare(page):
+    page.get_by_role("tab", name="Compare").click()
+    page.locator(".objectives img[alt]:not([alt=''])").nth(3).wait_for()
+    return page
+
+
+def columns(page) -> np.ndarray:
+    """The pictures on the page, (4 objectives, 5 seeds, 64, 64, 3)."""
+    rest(page)
+    lists = page.locator(".objectives li").evaluate_all(
+        "items => items.map(item => [...item.querySelectorAll('img')].map(image => image.src))"
+    )
+    return np.stack([[decode(source) for source in sources] for sources in lists]).astype(int)
+
+
+def distance(one, other) -> np.ndarray:
+    """Of each two pictures, in levels of 255."""
+    return np.abs(one - other).mean(axis=(-1, -2, -3))
+
+
+def type_in(page, words: str, seed: int) -> None:
+    page.locator("#t2i-compare-caption").fill(words)
+    page.wait_for_function(SAID, arg=f"Seed {seed} by 4 models: {words}")
+
+
+def test_each_column_is_drawn_by_its_model_while_typing(compare, here):
+    type_in(compare, "a blue bird", 1)
+    first = columns(compare)
+    expected = [t2i.load(name).draw_array("a blue bird", range(1, 6)) for name in NAMES]
+    assert (distance(first, np.stack(expected).astype(int)) < 8).all()  # JPEGs of them
+    assert all((distance(first[i], first[j]) > 8).all() for i in range(4) for j in range(i))
+    assert compare.locator(".objectives h2").all_inner_texts() == [objective.upper() for objective in OBJECTIVES]
+    assert compare.locator(".objectives li > img").evaluate_all("all => all.map(i => i.alt)") == ["a blue bird"] * 4
+    type_in(compare, CAPTION, 1)
+    assert (distance(columns(compare), first) > 1).all()
+
+
+def test_a_seed_is_typed_shuffled_or_chosen_by_its_picture(compare):
+    type_in(compare, CAPTION, 1)
+    first, box = columns(compare), compare.locator("#t2i-compare-seed")
+    compare.get_by_label("GAN-CLS, go to seed 3", exact=True).press("Enter")
+    compare.wait_for_function(SAID, arg=f"Seed 3 by 4 models: {CAPTION}")
+    assert box.input_value() == "3" and (distance(columns(compare)[:, :3], first[:, 2:]) < 1).all()
+    box.fill("1")
+    compare.wait_for_function(SAID, arg=f"Seed 1 by 4 models: {CAPTION}")
+    assert (distance(columns(compare), first) < 1).all()
+    compare.locator(".shuffle:visible").click()
+    compare.wait_for_function("!document.querySelector('.t2i-compare .live').textContent.startsWith('Seed 1 by')")
+    assert (distance(columns(compare), first) > 1).any()
+    box.fill("99999999")
+    compare.wait_for_function(SAID, arg=f"Seed 999994 by 4 models: {CAPTION}")  # five of them, to 999998
+
+
+def test_what_cannot_be_read_is_told_and_the_pictures_stay(compare):
+    type_in(compare, CAPTION, 1)
+    before, box = columns(compare), compare.locator("#t2i-compare-caption")
+    box.fill("🌸")
+    compare.locator("#t2i-compare-note.error").wait_for()
+    assert box.get_attribute("aria-invalid") == "true" and (columns(compare) == before).all()
+    type_in(compare, "a blue bird", 1)
+    assert compare.locator("#t2i-compare-note").inner_text() == "" and box.get_attribute("aria-invalid") == "false"
+
+
+def test_a_model_goes_on_to_draw(compare):
+    type_in(compare, CAPTION, 1)
+    compare.get_by_label("Draw sixteen with GAN-INT", exact=True).click()
+    compare.wait_for_function("document.querySelector('.t2i-draw .status').textContent.includes('Flowers, GAN-INT ·')")
+    assert compare.locator("#t2i-model").input_value() == "flowers-gan-int"
+    assert compare.get_by_label("Caption", exact=True).input_value() == CAPTION
+
+
+def test_sixteen_are_drawn_of_what_was_looked_at_and_the_focus_goes_along(compare):
+    draw, button = compare.get_by_role("tab", name="Draw"), compare.get_by_label("Draw sixteen with GAN", exact=True)
+    draw.click()
+    compare.locator("#t2i-model").select_option("flowers-gan")
+    compare.locator("#t2i-attribute-1").press("End")  # which is not what Compare shows
+    settle(compare)
+    compare.get_by_role("tab", name="Compare").click()
+    type_in(compare, CAPTION, 1)
+    compare.locator("#t2i-compare-seed").fill("40")
+    compare.wait_for_function(SAID, arg=f"Seed 40 by 4 models: {CAPTION}")
+    five = columns(compare)[0]
+    button.press("Enter")
+    compare.locator(".grid:visible").wait_for()
+    sixteen = pixels(compare)
+    assert (distance(sixteen[:5], five) < 2).all() and seeds(compare) == [*range(40, 56)]
+    assert compare.evaluate("document.activeElement.textContent.trim()") == "Draw"
+
+
+def test_compare_and_search_begin_with_what_stands_in_draw_and_then_keep_their_own(page):
+    caption, seed = page.get_by_label("Caption", exact=True), page.get_by_label("Seed", exact=True)
+    caption.fill("a blue bird")
+    seed.fill("40")
+    page.get_by_role("tab", name="Compare").click()
+    page.wait_for_function(SAID, arg="Seed 40 by 4 models: a blue bird")
+    page.get_by_role("tab", name="Search").click()
+    words = page.get_by_label("Words to find pictures by")
+    assert words.input_value() == "a blue bird"
+    page.get_by_role("tab", name="Draw").click()
+    caption.fill("a red bird")
+    for name, box in (("Search", words), ("Compare", page.locator("#t2i-compare-caption"))):
+        page.get_by_role("tab", name=name).click()
+        rest(page)
+        assert box.input_value() == "a blue bird"
+
+
+def test_blend_begins_with_what_stands_in_draw_and_every_tab_with_its_model(page):
+    page.get_by_label("Caption", exact=True).fill("a blue bird")
+    page.get_by_label("Seed", exact=True).fill("40")
+    page.locator("#t2i-model").select_option("flowers-gan-cls")
+    settle(page)
+    page.get_by_role("tab", name="Blend").click()
+    assert page.get_by_label("First sentence").input_value() == "a blue bird"
+    assert page.get_by_label("Second sentence").input_value() == MODELS["flowers"].examples[0]
+    assert page.locator("#t2i-blend-seed").input_value() == "40"
+    for name in ("blend", "style", "search", "about"):
+        page.get_by_role("tab", name="Style" if name == "style" else name.title()).click()
+        assert page.locator(f"#t2i-{name}-model").input_value() == "flowers-gan-cls"
+
+
+def test_compare_begins_with_its_own_words_beside_another_models_example_or_none(new_page, url):
+    for words in (MODELS["birds"].examples[0], " "):
+        page = new_page(url)
+        settle(page)
+        page.get_by_label("Caption", exact=True).fill(words)
+        page.get_by_label("Seed", exact=True).fill("40")
+        page.get_by_role("tab", name="Compare").click()
+        page.wait_for_function(SAID, arg=f"Seed 1 by 4 models: {MODELS['flowers'].examples[0]}")
+
+
+def test_without_words_there_is_nothing_to_draw_sixteen_of(compare):
+    button = compare.get_by_label("Draw sixteen with GAN", exact=True)
+    compare.locator("#t2i-compare-caption").fill("  ")
+    assert button.is_disabled()
+    type_in(compare, CAPTION, 1)
+    assert button.is_enabled()
+
+
+def test_a_link_opens_compare_where_it_was(compare, new_page):
+    compare.locator("#t2i-compare-seed").fill("12")
+    compare.locator("#t2i-compare-caption").fill("a blue bird, 100 % & more")
+    compare.wait_for_function(SAID, arg="Seed 12 by 4 models: a blue bird, 100 % & more")
+    other = new_page(link_of(compare))
+    other.wait_for_function(SAID, arg="Seed 12 by 4 models: a blue bird, 100 % & more")
+    assert (distance(columns(compare), columns(other)) < 1).all()  # drawn in another batch
+    assert link_of(other) == link_of(compare)
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])
+def test_the_seed_of_a_link_is_clamped(new_page, url, number):
+    page = new_page(query(url, ("tab", "compare"), ("seed", number), ("caption", CAPTION)))
+    page.wait_for_function("document.querySelector('.t2i-compare .live')?.textContent.startsWith('Seed ')")
+    assert 0 <= int(page.locator("#t2i-compare-seed").input_value()) <= 999_999
+
+
+def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, use_models):
+    use_models(here | {"flowers-gan": None})
+    demo = create_demo()
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    page = browser.new_page()
+    try:
+        page.goto(f"{demo.local_url}?tab=compare&model=flowers-gan&caption=a+red+flower")
+        page.wait_for_function(SAID, arg="Seed 1 by 3 models: a red flower")
+        rows = page.locator(".objectives li").nth(1).locator("dl div")
+        heard = ["KID × 1000 ↓, lower is better62", "R-precision ↑, higher is better14.1 %"]
+        assert rows.all_text_contents() == heard  # and nothing is the best of one
+        assert "100" in rows.nth(1).get_attribute("title")
+        assert [page.locator(".objectives li").nth(i).locator("dl div").count() for i in range(4)] == [0, 2, 0, 0]
+        page.locator("summary").click()
+        assert page.locator(".meanings dt").count() == 4
+        assert "0 at best; lower is better" in page.locator(".meanings dd").first.inner_text()
+        # One of the four is missing: its column says so, the others are drawn, and no menu or link offers it.
+        assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
+        assert page.locator(".objectives li").first.locator("img, button").count() == 0
+        assert "model is not here. This is Flowers." in page.locator(".amiss:visible").inner_text()
+        page.get_by_role("tab", name="Draw").click()
+        grouped = page.get_by_label("Model", exact=True).locator("optgroup option")
+        assert grouped.evaluate_all("all => all.map(one => one.value)") == NAMES[1:]
+    finally:
+        page.close()
+        demo.close()
+
+
+def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_path, use_models):
+    models = {"flowers": here["flowers"]}
+    kids, precisions = (0.17, 0.2, 0.1699, 0.3), (0.05, 0.09, 0.08, 0.07)
+    for objective, kid, precision in zip(OBJECTIVES, kids, precisions, strict=True):
+        measured = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
+        folder = shutil.copytree(locate.resolve(f"flowers-{objective}"), tmp_path / objective)
+        (folder / "evaluation.json").write_text(json.dumps(measured | {"style": {"background": {"roc": 0.5}}}))
+        models[f"flowers-{objective}"] = folder
+    use_models(models)
+    demo = create_demo()
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    page = browser.new_page()
+    try:
+        page.goto(f"{demo.local_url}?tab=compare")
+        page.locator(".objectives dl").nth(3).wait_for()
+        items = page.locator(".objectives li").all()
+        marked = [item.locator("dd:has(b)").all_text_contents() for item in items]
+        assert marked == [["170, the best"], ["9.0 %, the best"], ["170, the best"], []]  # all the same: none is
+        bold, plain = (
+            page.locator(".objectives dd")
+            .nth(i)
+            .evaluate("dd => getComputedStyle(dd.firstElementChild ?? dd).fontWeight")
+            for i in (0, 1)
+        )
+        assert int(bold) >= 600 > int(plain)
+    finally:
+        page.close()
+        demo.close()
+
+
+def test_where_neither_is_better_none_is_the_best(monkeypatch):
+    plain, other = (replace(FIGURES[0], label=label, better=better) for label, better in (("A", ""), ("B", "lower")))
+    monkeypatch.setattr("t2i.web.tabs.compare.FIGURES", (plain, other))
+    rows = told([{"A": 0.1, "B": 0.2}, {"A": 0.2}, {"A": 0.3, "B": 0.1}])
+    assert [[one["best"] for one in row] for row in rows] == [[False, False], [False], [False, True]]
+
+
+def test_that_the_models_are_being_loaded_is_said(page):
+    held = hold(page, '"compare"')
+    page.get_by_role("tab", name="Compare").click()
+    status = page.locator(".t2i-compare .status")
+    page.wait_for_function("document.querySelector('.t2i-compare .status')?.textContent === 'Loading four models …'")
+    page.wait_for_function(SAID, arg="Loading four models …")
+    held[0].continue_()
+    page.unroute("**/component_server/**")
+    page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms a picture')")
+    page.locator("#t2i-compare-caption").fill("🌸")
+    page.locator("#t2i-compare-note.error").wait_for()
+    assert status.inner_text().endswith("ms a picture")
+
+
+def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model, use_models):
+    use_models({"flowers": model} | dict.fromkeys(NAMES))
+    demo = create_demo()
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    page = browser.new_page()
+    try:
+        page.goto(f"{demo.local_url}?tab=compare")
+        page.locator(".objectives .empty").nth(3).wait_for()
+        rest(page)
+        asked = []
+        page.on("request", lambda request: asked.append(request.post_data))
+        page.locator("#t2i-compare-caption").fill("a red flower")
+        page.wait_for_timeout(300)
+        assert not [data for data in asked if "compare" in data]
+        assert page.locator("#t2i-compare-note").inner_text() == ""
+        page.get_by_role("tab", name="Draw").click()
+        assert page.get_by_label("Model", exact=True).locator("optgroup").count() == 0
+    finally:
+        page.close()
+        demo.close()
+
+
+def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(here, monkeypatch):
+    desk, embedded = Desk("flowers"), []
+    forward = TextEncoder.forward
+    monkeypatch.setattr(TextEncoder, "forward", lambda self, x, *how: embedded.append(len(x)) or forward(self, x, *how))
+    answer = desk.compare({"caption": CAPTION, "seeds": [7]}, kind="PNG")
+    assert embedded == [1]
+    for row, name in zip(answer["compared"], NAMES, strict=True):
+        drawn = t2i.load(name).draw_array(CAPTION, 7)[0]
+        assert np.abs(decode(row["pictures"][0]).astype(int) - drawn).max() <= 1
+
+
+def test_models_of_other_text_encoders_embed_for_themselves(here, use_models, tmp_path, tiny_networks):
+    other = locate.resolve("flowers-gan")
+    encoder = TextEncoder(tiny_networks["text_encoder"].config).eval()
+    folder = tmp_path / "own"
+    networks = {"text_encoder": encoder, **Checkpoint(other).read("generator")}
+    use_models(here | {"flowers-gan": save(networks, folder)})
+    answer = Desk("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "flowers-gan"]}, "PNG")
+    drawn = t2i.load(folder).draw_array(CAPTION, 7)[0]
+    assert np.abs(decode(answer["compared"][1]["pictures"][0]).astype(int) - drawn).max() <= 1
+
+
+def test_a_hint_is_right_of_all_the_models_compared(tiny_networks, tmp_path, use_models):
+    models = {}
+    for name, words in (("flowers", "a flower fell"), ("birds", "a market bird"), ("scenes", "")):
+        learned = {"words": words} if words else {}
+        models[name] = save(tiny_networks, tmp_path / name, **learned)
+    use_models(models)
+
+    def hint(*models: str) -> str:
+        return Desk("flowers").compare({"caption": "the stock market fell", "models": models})["hint"]
+
+    assert hint("flowers") == "This model knows flowers. It has hardly met “the”, “stock”, “market”."
+    assert hint("flowers", "birds") == "These models know flowers and birds. They have hardly met “the”, “stock”."
+    assert hint("birds", "birds") == "These models know birds. They have hardly met “the”, “stock”, “fell”."
+    assert hint("flowers", "scenes") == ""  # whose words are not recorded
+
+
+@pytest.mark.parametrize("models", [[], "flowers", ["roses"], [None], [["flowers"]], {"flowers": 1}])
+def test_models_that_cannot_be_compared_are_refused_in_words(url, models):
+    answer = ask(url, "compare", {"caption": CAPTION, "models": models})
+    assert set(answer) == {"error"} and " " in answer["error"]
+
+
+def test_at_most_four_models_draw_at_once(url):
+    answer = ask(url, "compare", {"caption": CAPTION, "seeds": [7], "models": ["flowers"] * 9})
+    assert [row["model"] for row in answer["compared"]] == ["Flowers"] * 4
+
+
+def test_the_event_compare(url, here):
+    client = gradio_client.Client(url, verbose=False)
+    answer = client.predict(CAPTION, [7, 8], api_name="/compare")
+    assert [row["model"] for row in answer["compared"]] == [MODELS[name].title for name in NAMES]
+    for row, name in zip(answer["compared"], NAMES, strict=True):
+        for data, wanted in zip(row["pictures"], t2i.load(name).draw_array(CAPTION, [7, 8]), strict=True):
+            assert np.abs(decode(data).astype(int) - wanted).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[1]",
+        "{",
+        "[" * 100_000,
+        '{"fidelity": 3, "agreement": {"pictures": [1]}, "style": null}',
+        '{"fidelity": {"pictures": {"kid": "<b>"}}, "style": {"background": {"roc": true}}}',
+        '{"fidelity": {"pictures": {"kid": NaN}}, "style": {"background": {"roc": Infinity}}}',
+        '{"fidelity": {"pictures": {"kid": 1' + "0" * 400 + "}}}",
+    ],
+)
+def test_figures_that_are_none_are_not_told(tmp_path, text):
+    (tmp_path / "evaluation.json").write_text(text)
+    assert figures(tmp_path) == {}

@@ -1,0 +1,52 @@
+"""A server that goes away under the hand, and comes back."""
+
+import pytest
+
+from tests.screen import free_port, rest, served, settle
+
+
+def test_a_drag_outlives_its_server(new_page, model):
+    port = free_port()
+    with served({"flowers": model}, port) as url:
+        page = new_page(url)
+        settle(page)
+        page.get_by_role("tab", name="Blend").click()
+        page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")
+        rest(page)
+    way, note = page.get_by_label("Blend", exact=True), page.locator("#t2i-blend-note")
+    last = page.locator(".blended").get_attribute("src")
+    for _ in range(20):
+        way.press("ArrowRight")
+    page.wait_for_function("document.querySelector('#t2i-blend-note').textContent.includes('busy or away')")
+    assert note.get_attribute("class") == "note error"
+    assert page.locator(".blended").get_attribute("src") == last  # the last good picture stays
+    with served({"flowers": model}, port):
+        page.wait_for_function("document.querySelector('#t2i-blend-note').textContent === ''")
+        page.wait_for_function("last => document.querySelector('.blended').src !== last", arg=last)
+        assert way.input_value() == "0.35"  # the page asked again by itself, from where the hand is
+
+
+@pytest.mark.parametrize("tab, button", [("Draw", "PNG 256 px"), ("Blend", "GIF")])
+def test_what_is_saved_again_and_again_while_the_server_is_away_is_one_file(page, tab, button):
+    page.get_by_role("tab", name=tab).click()
+    rest(page)
+    if button == "PNG 256 px":
+        page.locator(".picture").first.click()
+        rest(page)
+    saving, files = page.get_by_role("button", name=button), []
+    saving.focus()
+    place, opacity = saving.bounding_box(), "button => Number(getComputedStyle(button).opacity)"
+    assert saving.evaluate(opacity) == 1
+    page.on("download", lambda download: files.append(download))
+    page.route("**/component_server/**", lambda route: route.abort())
+    for _ in range(4):
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)  # in all longer than the page waits to ask again
+    page.locator(".note.error:visible", has_text="busy or away").wait_for()
+    assert saving.is_disabled() and saving.evaluate(opacity) < 1 and saving.bounding_box() == place
+    page.unroute("**/component_server/**")
+    page.wait_for_function("button => !button.ariaDisabled", arg=saving.element_handle())
+    page.wait_for_timeout(1500)  # by then others would have come
+    assert len(files) == 1 and saving.evaluate("button => button === document.activeElement")
+    with page.expect_download():
+        page.keyboard.press("Enter")
