@@ -16,7 +16,7 @@ from .engine.engine import Engine
 from .errors import InputError
 from .locate import Checkpoint
 from .media.photo import prepare
-from .models import GeneratorConfig
+from .models import DCGANGeneratorConfig
 from .models.text_encoder import ALPHABET
 from .registry import MODELS, ModelSpec, read_spec
 from .store import AttributeSlider
@@ -68,7 +68,7 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
 
 @lru_cache(REMEMBERED)
 def _noise(seed: int) -> Tensor:
-    return torch.randn(GeneratorConfig.noise, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(DCGANGeneratorConfig.noise, generator=torch.Generator().manual_seed(seed))
 
 
 def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:

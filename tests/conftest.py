@@ -15,10 +15,10 @@ from torch import nn
 
 from t2i import registry, store
 from t2i.models import (
+    DCGANGenerator,
+    DCGANGeneratorConfig,
     Discriminator,
     DiscriminatorConfig,
-    Generator,
-    GeneratorConfig,
     ImageEncoder,
     ImageEncoderConfig,
     StyleEncoder,
@@ -45,7 +45,7 @@ def tiny_networks() -> dict[str, nn.Module]:
         torch.manual_seed(0)
         networks = {
             "text_encoder": TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16)),
-            "generator": Generator(GeneratorConfig(width=8)),
+            "generator": DCGANGenerator(DCGANGeneratorConfig(width=8)),
             "discriminator": Discriminator(DiscriminatorConfig(width=8)),
             "style_encoder": StyleEncoder(StyleEncoderConfig(width=8)),
             "image_encoder": ImageEncoder(ImageEncoderConfig(width=8)),

@@ -20,7 +20,7 @@ import t2i.hub
 from t2i import locate, registry, store
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
-from t2i.models import Generator
+from t2i.models import DCGANGenerator
 from t2i.registry import MODELS, OBJECTIVES, WEIGHTS, ModelSpec
 from t2i.web.component import _is_offered
 
@@ -293,7 +293,7 @@ def test_every_file_is_held_to_the_hash_that_was_recorded_when_it_was_written(ti
     for name in NAMES:
         assert recorded[name] == sha256((tiny_model / f"{name}.safetensors").read_bytes()).hexdigest()
     config = tiny_networks["generator"].config
-    store.save(tiny_model, {"generator": Generator(config)}, {"generator": asdict(config)})  # trained on
+    store.save(tiny_model, {"generator": DCGANGenerator(config)}, {"generator": asdict(config)})  # trained on
     again = store.read_config(tiny_model)["sha256"]
     assert {name for name in again if again[name] != recorded[name]} == {"generator"}
     Checkpoint(tiny_model).read(*NAMES)

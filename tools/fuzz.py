@@ -23,7 +23,7 @@ import torch
 
 from t2i import InputError
 from t2i.locate import Checkpoint
-from t2i.models import Generator, GeneratorConfig
+from t2i.models import DCGANGenerator, DCGANGeneratorConfig
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "ICO", "PPM", "TGA", "PCX", "SGI", "DDS", "JPEG2000")
 
@@ -68,10 +68,10 @@ def model(data: bytes) -> None:
 
 def models() -> list[bytes]:
     """A whole small checkpoint to begin with, with hashes and without."""
-    config = GeneratorConfig(noise=2, embedding=2, projected=2, width=1)
+    config = DCGANGeneratorConfig(noise=2, embedding=2, projected=2, width=1)
     described = {"generator": asdict(config), "styles": [["a", "b", "c"]]}
     with tempfile.TemporaryDirectory() as folder:
-        store.save(folder, {"generator": Generator(config)}, described)
+        store.save(folder, {"generator": DCGANGenerator(config)}, described)
         described, tensors = ((Path(folder) / name).read_bytes() for name in ("config.json", "generator.safetensors"))
     bare = {name: fields for name, fields in json.loads(described).items() if name != "sha256"}
     return [described + b"\0" + tensors, json.dumps(bare).encode() + b"\0" + tensors]

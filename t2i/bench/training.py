@@ -19,7 +19,7 @@ from torch.nn.functional import relu6
 
 from ..data.corpus import Corpus
 from ..device import best_device, half_precision, processor, usable_cores
-from ..models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from ..models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
 from ..training import paper, projected
 from ..training.feature_network import TO_INPUT, FeatureNetwork, pretrained
 from ..training.fit import keep_memory, random
@@ -38,13 +38,13 @@ LADDER = {  # the plain step, and what more it has
 
 def plain(
     width: int, device: str, last: bool = False, half: bool = False, fused: bool = False
-) -> tuple[Callable[..., None], tuple[Generator, Discriminator]]:
+) -> tuple[Callable[..., None], tuple[DCGANGenerator, Discriminator]]:
     """One step of GAN-INT-CLS as Algorithm 1 reads, and the networks that it trains.
 
     `last`: channels-last in memory; `half`: bfloat16 where the hardware computes in it; `fused`: Adam in one pass.
     """
     layout = torch.channels_last if last else torch.contiguous_format
-    g = Generator(GeneratorConfig(width=width)).to(device, memory_format=layout).train()
+    g = DCGANGenerator(DCGANGeneratorConfig(width=width)).to(device, memory_format=layout).train()
     d = Discriminator(DiscriminatorConfig(width=width)).to(device, memory_format=layout).train()
     way = {"fused": True} if fused else {"foreach": False}
     adam_d, adam_g = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), **way) for n in (d, g))

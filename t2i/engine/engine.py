@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..device import best_device, computes_bfloat16
 from ..errors import InputError
-from ..models import GeneratorConfig, encode
+from ..models import DCGANGeneratorConfig, encode
 from ..models.fuse import fold, frozen
 from .graphs import CAPTURE, Graphs
 from .onednn import USUAL, as_lines, pack
@@ -33,7 +33,7 @@ class Engine:
     def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
         """`named`: how many of z's first coordinates were taught what they steer; they are then the `directions`."""
         text, generator = frozen(networks["text_encoder"]), networks["generator"]
-        if (generator.config.embedding, generator.config.noise) != (text.config.embedding, GeneratorConfig.noise):
+        if (generator.config.embedding, generator.config.noise) != (text.config.embedding, DCGANGeneratorConfig.noise):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
         for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
             if name in networks and getattr(networks[name].config, size[0]) != getattr(size[1].config, size[0]):

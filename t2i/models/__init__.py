@@ -5,7 +5,7 @@ from dataclasses import asdict
 from torch import nn
 
 from .cbn_generator import CBNGenerator, CBNGeneratorConfig
-from .dcgan_generator import Generator, GeneratorConfig
+from .dcgan_generator import DCGANGenerator, DCGANGeneratorConfig
 from .discriminator import Discriminator, DiscriminatorConfig
 from .image_encoder import ImageEncoder, ImageEncoderConfig
 from .image_projection import ImageProjection, ImageProjectionConfig
@@ -16,7 +16,7 @@ from .text_encoder import TextEncoder, TextEncoderConfig, encode
 # those from before there were several, has the first.
 NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
     "text_encoder": {"char-cnn-rnn": (TextEncoder, TextEncoderConfig)},
-    "generator": {"dcgan": (Generator, GeneratorConfig), "cbn": (CBNGenerator, CBNGeneratorConfig)},
+    "generator": {"dcgan": (DCGANGenerator, DCGANGeneratorConfig), "cbn": (CBNGenerator, CBNGeneratorConfig)},
     "discriminator": {"dcgan": (Discriminator, DiscriminatorConfig)},
     "style_encoder": {"dcgan": (StyleEncoder, StyleEncoderConfig)},
     "image_encoder": {"residual": (ImageEncoder, ImageEncoderConfig)},
@@ -40,8 +40,8 @@ __all__ = [
     "CBNGeneratorConfig",
     "Discriminator",
     "DiscriminatorConfig",
-    "Generator",
-    "GeneratorConfig",
+    "DCGANGenerator",
+    "DCGANGeneratorConfig",
     "ImageEncoder",
     "ImageEncoderConfig",
     "ImageProjection",

@@ -1,4 +1,4 @@
-"""Generator G(z, φ(t)): the left half of the paper's Figure 2 (section 4.1)."""
+"""The DCGAN generator G(z, φ(t)): the left half of the paper's Figure 2 (section 4.1)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from .residual import Residual
 
 
 @dataclass(frozen=True)
-class GeneratorConfig:
+class DCGANGeneratorConfig:
     """Sizes of the generator; `width` is the paper's n, the channels at 32×32."""
 
     noise: int = 100
@@ -25,10 +25,10 @@ class GeneratorConfig:
         return 64
 
 
-class Generator(nn.Module):
+class DCGANGenerator(nn.Module):
     """Noise z (B, 100) and embeddings h (B, 1024) to pictures (B, 3, 64, 64) in -1…1."""
 
-    def __init__(self, config: GeneratorConfig = GeneratorConfig()):
+    def __init__(self, config: DCGANGeneratorConfig = DCGANGeneratorConfig()):
         super().__init__()
         self.config = config
         n = config.width
@@ -61,7 +61,7 @@ class Generator(nn.Module):
 
 
 class _Fast(nn.Module):
-    def __init__(self, generator: Generator, place: Callable[..., nn.Sequential]):
+    def __init__(self, generator: DCGANGenerator, place: Callable[..., nn.Sequential]):
         super().__init__()
         config = generator.config
         first, *middle, last, tanh = fold(generator.draw)

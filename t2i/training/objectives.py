@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from ..models import Discriminator, Generator
+from ..models import DCGANGenerator, Discriminator
 
 BETA = 0.5  # share of the first caption in an interpolated one, equation (5)
 
@@ -49,14 +49,14 @@ def sameness(difference: Tensor, least: float) -> Tensor:
     return (least - difference).relu().mean()
 
 
-def gan(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+def gan(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN: D learns only real from fake, equation (1)."""
     fake = g(z[: len(h)], h)
     yield _true(d(x, h)) + _false(d(fake.detach(), h))
     yield _true(d(fake, h))
 
 
-def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+def gan_cls(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-CLS: D also learns right from wrong captions, Algorithm 1."""
     fake = g(z[: len(h)], h)  # line 6
     seen = d.look(x)
@@ -64,7 +64,7 @@ def gan_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
     yield _true(d(fake, h))  # line 12
 
 
-def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+def gan_int(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN-INT: G also draws interpolated captions, equation (5), and D learns that those pictures are drawn, too.
 
     The paper leaves open whether it does. Without, nothing held G there to pictures, and halfway it drew none. D is
@@ -77,7 +77,9 @@ def gan_int(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor,
     yield _true(d(fake, h)) + _true(d(halfway, between))
 
 
-def gan_int_cls(g: Generator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
+def gan_int_cls(
+    g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor
+) -> Iterator[Tensor]:
     """GAN-INT-CLS: both."""
     between = mix(h)
     fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])

@@ -17,10 +17,10 @@ from ..device import best_device, half_precision
 from ..errors import InputError
 from ..locate import Checkpoint
 from ..models import (
+    DCGANGenerator,
+    DCGANGeneratorConfig,
     Discriminator,
     DiscriminatorConfig,
-    Generator,
-    GeneratorConfig,
     StyleEncoder,
     StyleEncoderConfig,
     TextEncoder,
@@ -145,9 +145,9 @@ class Trainer:
         self.optimizers[0].load_state_dict(state["adam_d"])
         self.optimizers[1].load_state_dict(state["adam_g"])
 
-    def averaged(self) -> Generator:
+    def averaged(self) -> DCGANGenerator:
         """The averaged generator, in evaluation mode."""
-        generator = Generator(self.generator.config).to(self.device, memory_format=torch.channels_last)
+        generator = DCGANGenerator(self.generator.config).to(self.device, memory_format=torch.channels_last)
         generator.load_state_dict(self.average.state)
         return generator.eval()
 
@@ -171,7 +171,7 @@ def train(config: GanTraining) -> Path:
     if state.parts:
         config = replace(config, start=state.old["start"])
         state.config = asdict(config)
-    corpus = load_corpus(captioned, text, GeneratorConfig().size, config.batch, device)
+    corpus = load_corpus(captioned, text, DCGANGeneratorConfig().size, config.batch, device)
     held_out = held_out_captions(captioned, text, device)
     per_epoch = len(corpus.images) // config.batch
     first, total = state.step, config.epochs * per_epoch
@@ -223,16 +223,16 @@ def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder,
     save_checkpoint(out, networks, config.text, text, described, shown(config) | {"epochs_done": epoch} | record)
 
 
-def _first(config: GanTraining, embedding: int) -> tuple[Generator, Discriminator]:
+def _first(config: GanTraining, embedding: int) -> tuple[DCGANGenerator, Discriminator]:
     """The networks that training begins with: new ones, or those of `start`, widened where they are narrower."""
     torch.manual_seed(config.seed)
     sizes = {"width": config.width, "embedding": embedding}
-    networks = ((Generator, GeneratorConfig), (Discriminator, DiscriminatorConfig))
+    networks = ((DCGANGenerator, DCGANGeneratorConfig), (Discriminator, DiscriminatorConfig))
     wanted = tuple(network(described(**sizes)).apply(_initialise) for network, described in networks)
     if not config.start:
         return wanted
     checkpoint = Checkpoint(config.start)
-    if not isinstance(checkpoint.read("generator")["generator"], Generator):
+    if not isinstance(checkpoint.read("generator")["generator"], DCGANGenerator):
         raise InputError(f"--start {config.start}: holds a generator of `train projected`; not of this trainer")
     found = checkpoint.read("generator", "discriminator").values()
     if all(fits(*both) for both in zip(found, wanted)):

@@ -17,8 +17,8 @@ from t2i.locate import Checkpoint
 from t2i.models import (
     CBNGenerator,
     CBNGeneratorConfig,
-    Generator,
-    GeneratorConfig,
+    DCGANGenerator,
+    DCGANGeneratorConfig,
     ImageEncoder,
     ImageEncoderConfig,
     StyleEncoder,
@@ -444,7 +444,7 @@ def test_the_directions_are_those_that_move_the_first_layer_most(networks):
     directions, generator = Engine(networks, "cpu").directions, networks["generator"]
     torch.testing.assert_close(directions @ directions.T, torch.eye(4))
     assert (directions.gather(1, directions.abs().argmax(1, keepdim=True)) > 0).all()
-    paper = isinstance(generator, Generator)
+    paper = isinstance(generator, DCGANGenerator)
     first = generator.draw[:2] if paper else nn.Sequential(generator.first, generator.draw[0].norm)
 
     def moved(z: torch.Tensor) -> torch.Tensor:
@@ -459,8 +459,8 @@ def test_the_directions_are_those_that_move_the_first_layer_most(networks):
 def test_networks_that_do_not_belong_together_are_refused(tiny_networks):
     small = {"mapped": 8, "channels": (4,) * 6}
     for generator in (
-        Generator(GeneratorConfig(width=8, embedding=512)),
-        Generator(GeneratorConfig(width=8, noise=64)),
+        DCGANGenerator(DCGANGeneratorConfig(width=8, embedding=512)),
+        DCGANGenerator(DCGANGeneratorConfig(width=8, noise=64)),
         CBNGenerator(CBNGeneratorConfig(embedding=512, **small)),
         CBNGenerator(CBNGeneratorConfig(noise=64, **small)),
     ):

@@ -1,10 +1,10 @@
 import torch
 
 from t2i.models import (
+    DCGANGenerator,
+    DCGANGeneratorConfig,
     Discriminator,
     DiscriminatorConfig,
-    Generator,
-    GeneratorConfig,
     TextEncoder,
     TextEncoderConfig,
     encode,
@@ -50,7 +50,7 @@ def test_the_longest_caption_gives_eight_recurrent_steps():
 
 
 def test_generator_and_discriminator_shapes():
-    g, d = Generator(GeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
+    g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
     pictures = g(torch.randn(3, 100), torch.randn(3, 1024))
     assert pictures.shape == (3, 3, 64, 64) and pictures.abs().max() <= 1
     assert d.look(pictures).shape == (3, 32, 4, 4)
@@ -59,7 +59,7 @@ def test_generator_and_discriminator_shapes():
 
 def test_both_networks_use_the_caption():
     torch.manual_seed(0)
-    g, d = Generator(GeneratorConfig(width=4)).eval(), Discriminator(DiscriminatorConfig(width=4)).eval()
+    g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)).eval(), Discriminator(DiscriminatorConfig(width=4)).eval()
     z, (one, other) = torch.randn(1, 100), torch.randn(2, 1, 1024)
     assert not torch.equal(g(z, one), g(z, other))
     assert not torch.equal(d(g(z, one), one), d(g(z, one), other))

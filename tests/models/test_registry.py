@@ -10,7 +10,7 @@ import pytest
 from t2i import store
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
-from t2i.models import NETWORKS, CBNGenerator, CBNGeneratorConfig, Generator, GeneratorConfig, describe
+from t2i.models import NETWORKS, CBNGenerator, CBNGeneratorConfig, DCGANGenerator, DCGANGeneratorConfig, describe
 from tests.generators import tiny_cbn
 
 CHANNELS = (4,) * 8
@@ -37,20 +37,20 @@ def told(folder, **fields) -> str:
 
 
 def test_a_generator_is_read_as_what_it_was_saved_as(folder):
-    for generator in (tiny_cbn(64, CHANNELS), Generator(GeneratorConfig(width=4))):
+    for generator in (tiny_cbn(64, CHANNELS), DCGANGenerator(DCGANGeneratorConfig(width=4))):
         store.save(folder, {"generator": generator}, {})
         found = Checkpoint(folder).read("generator")["generator"]
         assert type(found) is type(generator) and found.config == generator.config and not found.training
 
 
 def test_without_a_type_it_is_the_papers(folder):
-    generator = Generator(GeneratorConfig(width=4))
+    generator = DCGANGenerator(DCGANGeneratorConfig(width=4))
     store.save(folder, {"generator": generator}, {})
     path = folder / "config.json"
     config = json.loads(path.read_text())
     assert config["generator"].pop("type") == "dcgan"
     path.write_text(json.dumps(config))
-    assert type(Checkpoint(folder).read("generator")["generator"]) is Generator
+    assert type(Checkpoint(folder).read("generator")["generator"]) is DCGANGenerator
 
 
 @pytest.mark.parametrize("kind", ["gan", "CBN", "", 1, None, ["cbn"], {"cbn": 1}])
@@ -79,7 +79,7 @@ def test_tensors_that_do_not_fit_the_configuration_are_told(folder, fields):
 
 
 def test_tensors_of_the_other_type_are_told(folder):
-    fields = GeneratorConfig(width=4).__dict__
+    fields = DCGANGeneratorConfig(width=4).__dict__
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"generator": {}}))
     assert "generator.safetensors: does not fit config.json: " in told(folder, type="dcgan", **fields)
@@ -92,7 +92,7 @@ def test_networks_are_described_by_their_types(role, name):
 
 
 def test_generators_tell_what_the_engine_asks():
-    for generator in (Generator(), CBNGenerator(CBNGeneratorConfig(size=256))):
+    for generator in (DCGANGenerator(), CBNGenerator(CBNGeneratorConfig(size=256))):
         config = generator.config
         assert (config.noise, config.embedding, config.size) in {(100, 1024, 64), (100, 1024, 256)}
         assert generator.directions().shape == (4, config.noise)

@@ -2,14 +2,14 @@ import pytest
 import torch
 
 from t2i import registry
-from t2i.models import Discriminator, DiscriminatorConfig, Generator, GeneratorConfig
+from t2i.models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
 from t2i.training.objectives import BETA, OBJECTIVES, sameness
 
 
 @pytest.fixture
 def batch():
     torch.manual_seed(0)
-    g, d = Generator(GeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
+    g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
     return g, d, torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
 
 

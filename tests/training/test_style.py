@@ -8,7 +8,14 @@ from safetensors.torch import load_file
 import t2i
 from t2i import store
 from t2i.errors import InputError
-from t2i.models import Generator, GeneratorConfig, StyleEncoder, StyleEncoderConfig, TextEncoder, TextEncoderConfig
+from t2i.models import (
+    DCGANGenerator,
+    DCGANGeneratorConfig,
+    StyleEncoder,
+    StyleEncoderConfig,
+    TextEncoder,
+    TextEncoderConfig,
+)
 from t2i.training import style
 from t2i.training.style import StyleTraining
 
@@ -19,7 +26,7 @@ def model(tmp_path):
     torch.manual_seed(1)
     networks = {
         "text_encoder": TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16)),
-        "generator": Generator(GeneratorConfig(width=8)),
+        "generator": DCGANGenerator(DCGANGeneratorConfig(width=8)),
     }
     store.save(tmp_path / "model", networks, {name: asdict(n.config) for name, n in networks.items()})
     return tmp_path / "model"
@@ -74,7 +81,7 @@ def test_any_number_of_steps_will_do(config, steps):
 
 def test_a_model_that_went_on_learning_is_told(config):
     style.train(config)
-    store.save(config.model, {"generator": Generator(GeneratorConfig(width=8))}, {})
+    store.save(config.model, {"generator": DCGANGenerator(DCGANGeneratorConfig(width=8))}, {})
     with pytest.raises(InputError, match="--model .*model: is not what this run began with; .*style-state.pt"):
         style.train(config)
 

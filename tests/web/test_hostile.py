@@ -26,7 +26,13 @@ from PIL import Image, ImageCms
 import t2i
 from t2i import locate, registry, store
 from t2i.media.photo import open_photo, prepare
-from t2i.models import CBNGeneratorConfig, GeneratorConfig, ImageEncoderConfig, StyleEncoderConfig, TextEncoderConfig
+from t2i.models import (
+    CBNGeneratorConfig,
+    DCGANGeneratorConfig,
+    ImageEncoderConfig,
+    StyleEncoderConfig,
+    TextEncoderConfig,
+)
 from t2i.registry import NETWORKS
 from t2i.web.schemas import COMPARED, COUNT, POINTS
 from t2i.web.service import BROKEN, Desk, in_words
@@ -460,7 +466,7 @@ def test_any_sizes_whose_weights_fit(noise, embedding, text, projected, width, c
         "text_encoder": text,
         "generator": CBNGeneratorConfig(noise, embedding, projected, 32, width, channels)
         if channels
-        else GeneratorConfig(noise, embedding, projected, width),
+        else DCGANGeneratorConfig(noise, embedding, projected, width),
         "image_encoder": ImageEncoderConfig(embedding, eyes[0]),
         "style_encoder": StyleEncoderConfig(eyes[2], eyes[1]),
     }
