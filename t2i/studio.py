@@ -90,7 +90,7 @@ class Studio:
     """A loaded model: `spec` and `name` say which, `attributes` its sliders.
 
     `size`: pixels of a side of what it draws; what it sees, photos and drawn pictures alike, is reduced to 64×64.
-    `sees`: whether it has an image encoder, which `index`, `describe` and `match` need.
+    `has_image_encoder`: whether it has an image encoder, which `index`, `describe` and `match` need.
     """
 
     def __init__(
@@ -225,9 +225,9 @@ class Studio:
         return self.engine.parameters
 
     @property
-    def sees(self) -> bool:
+    def has_image_encoder(self) -> bool:
         """Whether the model has an image encoder."""
-        return self.engine.sees
+        return self.engine.has_image_encoder
 
     @property
     def size(self) -> int:
@@ -240,7 +240,7 @@ class Studio:
 
         Odds of the caption being the photo's own rather than one of another class, both as likely beforehand.
         """
-        return self.engine.fit
+        return self.engine.calibration
 
     def strange(self, caption: str) -> list[str]:
         """The words of a caption that the text encoder hardly met, if they are a quarter of it or more; else none.

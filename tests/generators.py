@@ -1,5 +1,6 @@
-"""Small generators of the second type, with random weights."""
+"""Small CBN generators, and inputs for generators of any type."""
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -7,7 +8,7 @@ from t2i.models import CBNGenerator, CBNGeneratorConfig
 
 
 def tiny_cbn(size: int = 128, channels: tuple[int, ...] = (16, 8, 8, 8, 8, 4, 4, 4)) -> CBNGenerator:
-    """A generator whose batch norms have seen pictures and whose captions matter, in evaluation mode."""
+    """A random generator with real batch statistics, whose pictures depend on the caption, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(size)
         generator = CBNGenerator(CBNGeneratorConfig(size=size, mapped=16, channels=channels)).train()
@@ -21,7 +22,28 @@ def tiny_cbn(size: int = 128, channels: tuple[int, ...] = (16, 8, 8, 8, 8, 4, 4,
                 nn.init.normal_(affine.weight, 0, 0.2)
                 nn.init.uniform_(affine.bias, -0.3, 0.3)
         with torch.no_grad():
-            for _ in range(20):  # running statistics, each another's
-                generator(torch.randn(16, 100), torch.randn(16, 1024))
-        generator.to_rgb[0].weight.data *= 3  # not a flat grey
+            for _ in range(20):  # sets the running statistics
+                generator(torch.randn(16, generator.config.noise), torch.randn(16, generator.config.embedding))
+        generator.to_rgb[0].weight.data *= 3  # more contrast
     return generator.eval()
+
+
+def random_noise(count: int) -> torch.Tensor:
+    """Noise z (count, 100), the same in each call."""
+    return torch.randn(count, 100, generator=torch.Generator().manual_seed(1))
+
+
+def random_embeddings(count: int) -> torch.Tensor:
+    """Embeddings h (count, 1024), the same in each call."""
+    return torch.randn(count, 1024, generator=torch.Generator().manual_seed(2))
+
+
+@torch.inference_mode()
+def plain_pixels(generator: nn.Module, z: torch.Tensor, h: torch.Tensor) -> np.ndarray:
+    """What the plain network draws, (B, S, S, 3), uint8."""
+    return (generator(z, h) * 127.5 + 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def max_difference(a: np.ndarray, b: np.ndarray) -> int:
+    """The largest difference of pixels, in levels of 255."""
+    return np.abs(a.astype(int) - b.astype(int)).max()

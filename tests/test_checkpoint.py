@@ -363,7 +363,7 @@ def test_with_a_shared_text_encoder_comes_its_image_encoder(tiny_model, tiny_net
             == Checkpoint(folder).owner("image_encoder").folder
             == tiny_model
         )
-        assert t2i.load(folder).sees and not Checkpoint(folder).has("style_encoder")
+        assert t2i.load(folder).has_image_encoder and not Checkpoint(folder).has("style_encoder")
     own = {"image_encoder": tiny_networks["image_encoder"]}
     store.save(tmp_path / "blind", own, {"image_encoder": asdict(own["image_encoder"].config)})
     assert Checkpoint(tmp_path / "blind").owner("image_encoder").folder == tmp_path / "blind"

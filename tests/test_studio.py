@@ -258,7 +258,8 @@ def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
 def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks):
     blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
     studio = t2i.Studio(Engine(blind, "cpu"), registry.MODELS["flowers"])
-    assert not studio.sees and t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"]).sees
+    assert not studio.has_image_encoder
+    assert t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"]).has_image_encoder
     with pytest.raises(t2i.InputError, match="no image encoder"):
         studio.match(studio.draw(RED), RED)
 

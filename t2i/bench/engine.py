@@ -20,12 +20,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..device import best_device, processor, usable_cores
-from ..engine.engine import CAPTURED, MANY, Engine, Graphs
+from ..engine.engine import RENDER_GRAPH_BATCH_SIZES, Engine
+from ..engine.graphs import GraphedFunction
 from ..locate import Checkpoint
 from ..models import describe, encode
 from ..studio import noise
 
-BATCHES = {"cpu": (1, 16, 64, 256), "cuda": (*CAPTURED, MANY)}
+BATCHES = {"cpu": (1, 16, 64, 256), "cuda": RENDER_GRAPH_BATCH_SIZES}
 EXACT = 256  # pictures compared
 CAPTION = "this flower has pink petals and a yellow center {}"
 SECONDS, WARM_UP, FEWEST = 3.0, 2, 5  # of a comparison; pairs before it; pairs in it
@@ -189,10 +190,10 @@ def roofline(engine: Engine, plain: Plain, batch: int, seconds: float) -> dict:
 
 def _drawing(engine: Engine, z: Tensor, h: Tensor) -> tuple[Callable[[], object], int]:
     """What draws these, and how many pictures that makes: a graph alone if there is one, as copies wait for the bus."""
-    if not isinstance(engine._draw, Graphs):
+    if not isinstance(engine._generate, GraphedFunction):
         return lambda: engine.render(z, h), len(z)
     engine.render(z, h)  # the graph will find them where it reads
-    captured = engine._draw.captured
+    captured = engine._generate.graphs
     _, replay, made = next((one for one in captured if len(one[2]) >= len(z)), captured[-1])
     return lambda: [replay() for _ in range(REPLAYS)], REPLAYS * len(made)
 

@@ -1,4 +1,4 @@
-"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise."""
+"""Fast inference: captions to embeddings, noise and embeddings to pixels, photos to noise and embeddings."""
 
 from .engine import Engine
 

@@ -1,4 +1,4 @@
-"""The fast core: captions to embeddings, noise and embeddings to pixels, pixels to noise, on the CPU or CUDA."""
+"""Fast inference on the CPU or CUDA: captions to embeddings, noise and embeddings to pixels, pixels to noise."""
 
 from collections.abc import Callable
 
@@ -8,139 +8,161 @@ from torch import Tensor, nn
 
 from ..device import best_device, computes_bfloat16
 from ..errors import InputError
-from ..models import DCGANGeneratorConfig, encode
+from ..models import NOISE_SIZE, encode, fast_form
 from ..models.fuse import fold, frozen
-from .graphs import CAPTURE, Graphs
-from .onednn import USUAL, as_lines, pack
+from .graphs import CAPTURE_BY_DEVICE, GraphedFunction
+from .onednn import PACKING_BATCH, fast_text_convolutions, pack
 
-CHUNK = 128  # rows in one pass: bounds the memory; a crowd of eight is drawn by one
-PIXELS = CHUNK * 64**2  # in one pass on a CPU: layers of more get fresh memory each time, which took half as long again
-CAPTURED = (1, 16, CHUNK)  # rows for which there is a CUDA graph: one, a page of them, a crowd's
-MANY = 1024  # pictures of 64×64 for which there is one too: fewer leave most of a large GPU idle
-REMEMBERED = 1024  # embeddings, 4 KiB each
+MAX_BATCH = 128  # rows in one pass, which bounds the memory
+MAX_BATCH_PIXELS = 2**19  # in one pass on a CPU: larger layers get new memory in each pass, and took half as long again
+GRAPH_BATCH_SIZES = (1, 16, MAX_BATCH)  # a CUDA graph for each: one row, a page of pictures, the pages of many people
+RENDER_GRAPH_BATCH_SIZES = (*GRAPH_BATCH_SIZES, 1024)  # fewer pictures leave most of a large GPU idle
+MAX_RENDER_GRAPH_PIXELS = 2**22  # larger pictures have graphs for fewer
+EMBEDDING_CACHE_SIZE = 1024  # captions, 4 KiB each
 
 
 class Engine:
-    """Text encoder and generator rewritten for speed; the networks given stay as they are.
+    """The networks of a model rewritten for speed; the networks given stay as they are.
 
-    A generator brings its own fast form. Batch norm is folded, the memory is channels-last, and all convolutions
-    compute in bfloat16 where a CPU does, those of pictures in float16 on CUDA. On a CPU, oneDNN has each layer's
-    weights in its own order from the beginning and computes the activation with the layer. On CUDA all between
-    characters, embeddings and pixels are graphs. A picture does not depend on the others of its batch, but for
-    rounding.
+    The generator runs in its fast form. Batch norm is folded, the memory format is channels-last, and all convolutions
+    compute in bfloat16 if the CPU does, those of pictures in float16 on CUDA. On a CPU, oneDNN gets each layer's
+    weights in its own order ahead of time and computes the activation together with the layer. On CUDA, everything
+    between characters, embeddings and pixels is CUDA graphs. A picture does not depend on the rest of its batch,
+    except for rounding.
+
+    `size`: side of the pictures in pixels. `directions`: (D, Z), those of z that the attribute sliders move along.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], device: str | None = None, named: int = 0):
-        """`named`: how many of z's first coordinates were taught what they steer; they are then the `directions`."""
+    def __init__(self, networks: dict[str, nn.Module], device: str | None = None, num_attributes: int = 0):
+        """`num_attributes`: how many of z's first coordinates control an attribute; they are then the `directions`.
+
+        Without attributes, the directions are the generator's own. `InputError` if the networks do not fit together.
+        """
         text, generator = frozen(networks["text_encoder"]), networks["generator"]
-        if (generator.config.embedding, generator.config.noise) != (text.config.embedding, DCGANGeneratorConfig.noise):
+        if (generator.config.embedding, generator.config.noise) != (text.config.embedding, NOISE_SIZE):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
-        for name, size in (("style_encoder", ("noise", generator)), ("image_encoder", ("embedding", text))):
-            if name in networks and getattr(networks[name].config, size[0]) != getattr(size[1].config, size[0]):
+        for name, field, other in (("style_encoder", "noise", generator), ("image_encoder", "embedding", text)):
+            if name in networks and getattr(networks[name].config, field) != getattr(other.config, field):
                 raise InputError(f"the {name.replace('_', ' ')} does not belong to this model: train it again")
         self.device = torch.device(device or best_device())
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         if self.device.type == "cuda":
-            self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation passes 17 of 65,504
+            self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation exceeds 17 of 65,504
         self.size, noise = generator.config.size, generator.config.noise
         self.caption_length = text.config.length
         self.parameters = sum(p.numel() for network in (text, generator) for p in network.parameters())
-        self.sees = "image_encoder" in networks
-        self.directions = torch.eye(named, noise) if named else generator.directions()
-        self._generator = generator.fast(self._place)
+        self.has_image_encoder = "image_encoder" in networks
+        self.directions = torch.eye(num_attributes, noise) if num_attributes else generator.directions()
+        self._generator = fast_form(generator, self._place)
         if self.device.type == "cpu":
-            text.letters, text.convolutions = nn.Identity(), as_lines(text.convolutions, self._place)
-        self._text = text.to(self.device, memory_format=torch.channels_last)
-        self._eyes = {n: self._eye(networks[n]) for n in ("style_encoder", "image_encoder") if n in networks}
-        self._remembered: dict[str, Tensor] = {}  # the last used are the last
+            text.one_hot = nn.Identity()
+            text.convolutions = fast_text_convolutions(text.convolutions, self._place)
+        self._text_encoder = text.to(self.device, memory_format=torch.channels_last)
+        self._embedding_cache: dict[str, Tensor] = {}  # by caption, the least recently used first
+        encoders = {name: networks[name] for name in ("style_encoder", "image_encoder") if name in networks}
+        self._photo_encoders = {name: self._fast_photo_encoder(network) for name, network in encoders.items()}
         codes, z, h = encode([""], text.config.length), torch.zeros(1, noise), torch.zeros(1, text.config.embedding)
-        self._hear = self._batched(lambda codes: self._text(codes, self.device.type in CAPTURE), CAPTURED, codes)
-        sizes = sorted({min(size, MANY * 64**2 // self.size**2) for size in (*CAPTURED, MANY)})
-        self._draw = self._batched(self._pixels, tuple(sizes), z, h, chunk=min(CHUNK, PIXELS // self.size**2))
+        full_length = self.device.type in CAPTURE_BY_DEVICE
+        self._encode_text = self._batched(lambda codes: text(codes, full_length), GRAPH_BATCH_SIZES, codes)
+        max_graph, max_batch = MAX_RENDER_GRAPH_PIXELS // self.size**2, MAX_BATCH_PIXELS // self.size**2
+        sizes = tuple(sorted({min(size, max_graph) for size in RENDER_GRAPH_BATCH_SIZES}))
+        self._generate = self._batched(self._run_generator, sizes, z, h, max_batch=min(MAX_BATCH, max_batch))
 
     @torch.inference_mode()
     def embed(self, captions: list[str]) -> Tensor:
-        """Embeddings h (B, 1024) of captions, on the CPU; new ones are computed together and remembered."""
-        keys = [caption.lower()[: self._text.config.length] for caption in captions]
-        found = {key: self._remembered.pop(key, None) for key in dict.fromkeys(keys)}
-        new = [key for key, h in found.items() if h is None]
+        """Embeddings h (B, E) of captions, float32, on the CPU. New captions are computed together, then cached."""
+        keys = [caption.lower()[: self.caption_length] for caption in captions]
+        embeddings = {key: self._embedding_cache.pop(key, None) for key in dict.fromkeys(keys)}
+        new = [key for key, h in embeddings.items() if h is None]
         if new:
-            heard = self._hear(encode(new, self._text.config.length))
-            found |= zip(new, torch.unbind_copy(heard))  # not the whole batch is remembered with each
-        self._remember(found)
-        return torch.stack([found[key] for key in keys])
+            h = self._encode_text(encode(new, self.caption_length))
+            embeddings |= zip(new, torch.unbind_copy(h))  # copies: a view would keep the whole batch alive
+        self._cache_embeddings(embeddings)
+        return torch.stack([embeddings[key] for key in keys])
 
     @torch.inference_mode()
     def render(self, z: Tensor, h: Tensor) -> np.ndarray:
-        """Noise z (B, 100) and embeddings h (B, 1024) to pixels (B, S, S, 3), uint8, S being `size`."""
-        return self._draw(z, h).numpy()
+        """Noise z (B, Z) and embeddings h (B, E) to pixels (B, S, S, 3), uint8; S is `size`."""
+        return self._generate(z, h).numpy()
 
     @torch.inference_mode()
     def invert(self, pixels: np.ndarray) -> Tensor:
-        """Pixels (B, 64, 64, 3), uint8, to the noise (B, 100), float32, on the CPU, that would draw their style."""
-        return self._eye_of("style").see(torch.from_numpy(pixels))
+        """Pixels (B, S, S, 3), uint8, to the noise (B, Z) of pictures in their style, float32, on the CPU.
+
+        S is the input size of the style encoder. `InputError` if the model has none.
+        """
+        _, encode_pixels = self._photo_encoder("style")
+        return encode_pixels(torch.from_numpy(pixels))
 
     @torch.inference_mode()
     def embed_photos(self, pixels: np.ndarray) -> Tensor:
-        """Pixels (B, 64, 64, 3), uint8, to embeddings (B, 1024), float32, on the CPU, comparable to captions' h."""
-        return self._eye_of("image").see(torch.from_numpy(pixels))
+        """Pixels (B, S, S, 3), uint8, to embeddings (B, E), float32, on the CPU, comparable to captions' h.
+
+        S is the input size of the image encoder. `InputError` if the model has none.
+        """
+        _, encode_pixels = self._photo_encoder("image")
+        return encode_pixels(torch.from_numpy(pixels))
 
     @torch.inference_mode()
     def match(self, pixels: np.ndarray, h: Tensor) -> Tensor:
-        """How well pixels (B, 64, 64, 3), uint8, fit embeddings h (B, 1024): probabilities (B,), on the CPU.
+        """How well pixels (B, S, S, 3), uint8, match embeddings h (B, E): probabilities (B,), on the CPU.
 
-        One of either goes with all of the other.
+        One row of either is matched with all rows of the other. `InputError` if the model has no image encoder.
         """
-        seen = self.embed_photos(pixels)  # refuses a model that cannot see
-        return self._eye_of("image").match(seen, h.float().cpu())
+        network, encode_pixels = self._photo_encoder("image")
+        return network.match_probability(encode_pixels(torch.from_numpy(pixels)), h.float().cpu())
 
     @property
-    def fit(self) -> tuple[float, float]:
-        """Slope and offset of the log-odds of `match` by the cosine."""
-        fitted = self._eye_of("image").calibrate
-        return fitted.weight.item(), fitted.bias.item()
+    def calibration(self) -> tuple[float, float]:
+        """Slope and offset of the log-odds of `match` as a function of the cosine."""
+        network, _ = self._photo_encoder("image")
+        layer = network.calibrate
+        return layer.weight.item(), layer.bias.item()
 
-    def _eye(self, network: nn.Module) -> nn.Module:
-        """A network that looks at pictures, made fast: `see` is it for pixels."""
-        network = frozen(network)  # the rest stays in float32: a cosine in bfloat16 would tie half of the matches
-        network.look = self._place(fold(network.look), 3, 64, 64)
+    def _photo_encoder(self, name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+        if f"{name}_encoder" not in self._photo_encoders:
+            raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
+        return self._photo_encoders[f"{name}_encoder"]
 
-        def see(pixels: Tensor) -> Tensor:
+    def _fast_photo_encoder(self, network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+        """A fast copy of the network, and it as a function of pixels (B, S, S, 3), uint8, S being its input size."""
+        network, size = frozen(network), network.config.size
+        # The calibration stays in float32: in bfloat16, half of the matches would be ties.
+        network.look = self._place(fold(network.look), 3, size, size)
+
+        def encode_pixels(pixels: Tensor) -> Tensor:
             x = pixels.permute(0, 3, 1, 2).to(self.dtype)  # channels-last already
             return network((x - 127.5) / 127.5).float()
 
-        network.see = self._batched(see, CAPTURED, torch.zeros(1, 64, 64, 3, dtype=torch.uint8))
-        return network
-
-    def _eye_of(self, name: str) -> nn.Module:
-        if f"{name}_encoder" not in self._eyes:
-            raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
-        return self._eyes[f"{name}_encoder"]
+        return network, self._batched(encode_pixels, GRAPH_BATCH_SIZES, torch.zeros(1, size, size, 3).byte())
 
     def _place(self, layers: nn.Sequential, *shape: int) -> nn.Sequential:
-        """Layers on the device and, if that is a CPU, packed for inputs of this shape."""
+        """Layers on the device and, if it is a CPU, packed for inputs (B, *shape)."""
         layers = layers.to(self.device, self.dtype, memory_format=torch.channels_last)
         if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return layers
-        x = torch.zeros(USUAL, *shape, dtype=self.dtype)
+        x = torch.zeros(PACKING_BATCH, *shape, dtype=self.dtype)
         return pack(layers, x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x)
 
-    def _remember(self, embeddings: dict[str, Tensor]) -> None:
-        self._remembered |= embeddings
-        for oldest in list(self._remembered)[:-REMEMBERED]:
-            self._remembered.pop(oldest, None)
+    def _cache_embeddings(self, embeddings: dict[str, Tensor]) -> None:
+        self._embedding_cache |= embeddings
+        for oldest in list(self._embedding_cache)[:-EMBEDDING_CACHE_SIZE]:
+            self._embedding_cache.pop(oldest, None)
 
     def _batched(
-        self, function: Callable[..., Tensor], sizes: tuple[int, ...], *rows: Tensor, chunk: int = CHUNK
+        self, function: Callable[..., Tensor], graph_sizes: tuple[int, ...], *rows: Tensor, max_batch: int = MAX_BATCH
     ) -> Callable[..., Tensor]:
-        """A function of rows, like these, for any number of them: from the CPU to the device and back."""
-        if self.device.type in CAPTURE:
-            return Graphs(self.device, function, sizes, *rows)
-        return lambda *rows: self._in_chunks(function, chunk, *rows)
+        """The function for any number of rows, from the CPU to the device and back.
 
-    def _in_chunks(self, function: Callable[..., Tensor], chunk: int, *rows: Tensor) -> Tensor:
-        parts = zip(*(x.to(self.device).split(chunk) for x in rows))
-        return torch.cat([function(*part).cpu() for part in parts])
+        `rows`: an example of each argument, (1, …). `graph_sizes`: the batches for which CUDA graphs are captured.
+        """
+        if self.device.type in CAPTURE_BY_DEVICE:
+            return GraphedFunction(self.device, function, graph_sizes, *rows)
+        return lambda *rows: self._in_batches(function, max_batch, *rows)
 
-    def _pixels(self, z: Tensor, h: Tensor) -> Tensor:
+    def _in_batches(self, function: Callable[..., Tensor], max_batch: int, *rows: Tensor) -> Tensor:
+        batches = zip(*(x.to(self.device).split(max_batch) for x in rows))
+        return torch.cat([function(*batch).cpu() for batch in batches])
+
+    def _run_generator(self, z: Tensor, h: Tensor) -> Tensor:
         return self._generator(z.to(self.dtype), h.to(self.dtype))

@@ -1,7 +1,7 @@
-"""Layers packed for oneDNN, and the text encoder's as sums and matrix products.
+"""Layers packed for oneDNN, and the text encoder's convolutions as table lookups and matrix products.
 
-`torch.compile` did not pay on CPUs (bfloat16, one thread: 8 % more processor time for 1 picture and 16, 6 % less for a
-caption, after 5 to 20 s with a C++ compiler).
+`torch.compile` did not pay on CPUs (bfloat16, one thread: 8 % more processor time for 1 picture and for 16, 6 % less
+for a caption, after 5 to 20 s with a C++ compiler).
 """
 
 from collections.abc import Callable
@@ -12,36 +12,59 @@ from torch import Tensor, nn
 from ..models.fuse import linear
 from ..models.residual import Residual
 
-USUAL = 16  # pictures at once for which the weights are laid out; any number works
+PACKING_BATCH = 16  # the batch size for which weights are packed; any other works, too
 
 
-class _Packed(nn.Module):
-    """A layer and the activation behind it as one operation of oneDNN, its weights laid out ahead for inputs as x.
+class PackedLayer(nn.Module):
+    """A layer and the activation after it as one oneDNN operation, with weights packed ahead of time for inputs like x.
 
-    These are the operations that `torch.compile` makes of such layers, without the compiler. Weights are laid
-    out twice: with AVX2, one picture alone took twice as long in the order that oneDNN wants for many.
+    `torch.compile` replaces such layers by the same operations, but needs a compiler. Weights are packed twice: with
+    AVX2, a single picture took twice as long in the order that oneDNN wants for many.
     """
 
     def __init__(self, layer: nn.Module, activation: nn.Module | None, x: Tensor):
         super().__init__()
-        ops, shape = torch.ops.mkldnn, ()
+        ops, options = torch.ops.mkldnn, ()
         if isinstance(layer, nn.Linear):
-            self._run, lay_out = ops._linear_pointwise, lambda w, *x: ops._reorder_linear_weight(w, x[-1][0])
+            self._run, reorder = ops._linear_pointwise, lambda w, *x: ops._reorder_linear_weight(w, x[-1][0])
         elif isinstance(layer, nn.Conv2d):
-            self._run, lay_out = ops._convolution_pointwise, ops._reorder_convolution_weight
-            shape = (layer.padding, layer.stride, layer.dilation, layer.groups)
+            self._run, reorder = ops._convolution_pointwise, ops._reorder_convolution_weight
+            options = (layer.padding, layer.stride, layer.dilation, layer.groups)
         else:
-            self._run, lay_out = ops._convolution_transpose_pointwise, ops._reorder_convolution_transpose_weight
-            shape = (layer.padding, layer.output_padding, layer.stride, layer.dilation, layer.groups)
-        self._one, self._many = (lay_out(layer.weight, *shape, part.shape) for part in (x[:1], x))
-        self._rest = (layer.bias, *shape, *_name(activation), "")
+            self._run, reorder = ops._convolution_transpose_pointwise, ops._reorder_convolution_transpose_weight
+            options = (layer.padding, layer.output_padding, layer.stride, layer.dilation, layer.groups)
+        self._weight_for_one, self._weight = (reorder(layer.weight, *options, part.shape) for part in (x[:1], x))
+        self._arguments = (layer.bias, *options, *_activation_arguments(activation), "")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._run(x, self._one if len(x) == 1 else self._many, *self._rest)
+        return self._run(x, self._weight_for_one if len(x) == 1 else self._weight, *self._arguments)
 
 
-class _As(nn.Module):
-    """The same in another precision."""
+def _activation_arguments(activation: nn.Module | None) -> tuple[str, list[float]]:
+    """oneDNN's name of an activation, and its parameters."""
+    if isinstance(activation, nn.LeakyReLU):
+        return "leaky_relu", [activation.negative_slope]
+    return {nn.ReLU: "relu", nn.Tanh: "tanh", type(None): "none"}[type(activation)], []
+
+
+@torch.inference_mode()
+def pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
+    """The layers with a `PackedLayer` wherever oneDNN has one; x is an example of their input."""
+    packed, layers = [], list(layers)
+    while layers:
+        layer = layers.pop(0)
+        if isinstance(layer, Residual):
+            layer.bottleneck = pack(layer.bottleneck, x)
+        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
+            activated = bool(layers) and isinstance(layers[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
+            layer = PackedLayer(layer, layers.pop(0) if activated else None, x)
+        packed.append(layer)
+        x = layer(x)
+    return nn.Sequential(*packed)
+
+
+class Cast(nn.Module):
+    """Converts its input to another precision."""
 
     def __init__(self, dtype: torch.dtype):
         super().__init__()
@@ -51,75 +74,54 @@ class _As(nn.Module):
         return x.to(self._dtype)
 
 
-class _Spelt(nn.Module):
-    """A convolution over characters and a ReLU, codes (B, L) to (B, C, 1, L'), as sums of rows of a table.
+class CharacterConvolution(nn.Module):
+    """A convolution over one-hot characters and a ReLU, codes (B, L) to (B, C, 1, L'), as sums of rows of a table.
 
-    A character is a unit vector, so that all but one in 70 of the convolution's products are with 0.
+    Of 70 products with a one-hot vector, 69 are with 0.
     """
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
-        weight = convolution.weight.squeeze(2).permute(2, 1, 0)  # (places, 70, C)
+        weight = convolution.weight.squeeze(2).permute(2, 1, 0)  # (taps, 70, C)
         table = nn.functional.pad(weight, (0, 0, 1, 0))  # code 0 is no character
         table[0] += convolution.bias
         self._table = nn.Parameter(table.flatten(0, 1), False)
-        self._starts = torch.arange(len(table)) * table.shape[1]
+        self._offsets = torch.arange(len(table)) * table.shape[1]
 
     def forward(self, codes: Tensor) -> Tensor:
-        rows = codes.long().unfold(1, len(self._starts), 1) + self._starts  # (B, L', places)
-        made = nn.functional.embedding_bag(rows.flatten(0, 1), self._table, mode="sum").relu_()
-        return made.unflatten(0, rows.shape[:2]).transpose(1, 2).unsqueeze(2)
+        rows = codes.long().unfold(1, len(self._offsets), 1) + self._offsets  # (B, L', taps)
+        x = nn.functional.embedding_bag(rows.flatten(0, 1), self._table, mode="sum").relu_()
+        return x.unflatten(0, rows.shape[:2]).transpose(1, 2).unsqueeze(2)
 
 
-class _Lines(nn.Module):
-    """A convolution along lines, (B, A, 1, L) to (B, C, 1, L'), as a product of their windows with a matrix.
+class UnfoldedConvolution(nn.Module):
+    """A one-dimensional convolution, (B, A, 1, L) to (B, C, 1, L'), as a product of unfolded windows with a matrix.
 
-    A convolution would have its weights laid out anew for each length L.
+    oneDNN would reorder the weights of a convolution again for each length L.
     """
 
-    def __init__(self, places: int, product: nn.Sequential):
+    def __init__(self, taps: int, product: nn.Sequential):
         super().__init__()
-        self._places, self._product = places, product
+        self._taps, self._product = taps, product
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = x.squeeze(2).unfold(2, self._places, 1).permute(0, 2, 3, 1)  # (B, L', places, A)
-        made = self._product(windows.flatten(2).flatten(0, 1))
-        return made.unflatten(0, windows.shape[:2]).transpose(1, 2).unsqueeze(2)
+        windows = x.squeeze(2).unfold(2, self._taps, 1).permute(0, 2, 3, 1)  # (B, L', taps, A)
+        x = self._product(windows.flatten(2).flatten(0, 1))
+        return x.unflatten(0, windows.shape[:2]).transpose(1, 2).unsqueeze(2)
 
 
-def _name(activation: nn.Module | None) -> tuple[str, list[float]]:
-    """What oneDNN calls an activation, and its numbers."""
-    if isinstance(activation, nn.LeakyReLU):
-        return "leaky_relu", [activation.negative_slope]
-    return {nn.ReLU: "relu", nn.Tanh: "tanh", type(None): "none"}[type(activation)], []
+def fast_text_convolutions(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.Sequential:
+    """The text encoder's convolutions, each with an activation and a pooling after it, for codes (B, L).
 
-
-@torch.inference_mode()
-def pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
-    """The layers with `_Packed` ones where that can be; x is an example of what they will see."""
-    packed, layers = [], list(layers)
-    while layers:
-        layer = layers.pop(0)
-        if isinstance(layer, Residual):
-            layer.bottleneck = pack(layer.bottleneck, x)
-        elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            active = bool(layers) and isinstance(layers[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
-            layer = _Packed(layer, layers.pop(0) if active else None, x)
-        packed.append(layer)
-        x = layer(x)
-    return nn.Sequential(*packed)
-
-
-def as_lines(layers: nn.Sequential, place: Callable[..., nn.Sequential]) -> nn.Sequential:
-    """Convolutions, each with an activation and a pooling behind it, as `_Spelt`, then `_Lines`, and poolings.
-
-    `place(layers, width)` makes layers ready for rows of that width; what they compute in is between the lines, too.
+    The first one becomes a `CharacterConvolution`, the others `UnfoldedConvolution`s. `place(layers, width)` returns
+    layers ready for inputs (B, width); everything from the second convolution on computes in their precision.
     """
-    spelt, _, pooled, *rest = layers
-    made: list[nn.Module] = []
+    first, _, first_pooling, *rest = layers
+    unfolded: list[nn.Module] = []
     for convolution, activation, pooling in zip(*[iter(rest)] * 3):
-        weight = convolution.weight.squeeze(2).transpose(1, 2).flatten(1)  # (C, places · A)
+        weight = convolution.weight.squeeze(2).transpose(1, 2).flatten(1)  # (C, taps · A)
         matrix = linear(weight, convolution.bias)
         product = place(nn.Sequential(matrix, activation), matrix.in_features)
-        made += [_Lines(convolution.kernel_size[1], product), pooling]
-    return nn.Sequential(_Spelt(spelt), pooled, _As(matrix.weight.dtype), *made, _As(convolution.weight.dtype))
+        unfolded += [UnfoldedConvolution(convolution.kernel_size[1], product), pooling]
+    layers_before = [CharacterConvolution(first), first_pooling, Cast(matrix.weight.dtype)]
+    return nn.Sequential(*layers_before, *unfolded, Cast(convolution.weight.dtype))

@@ -54,7 +54,7 @@ class _Bench:
         self.config, self.checkpoint = config, Checkpoint(config.model)
         judges = [n for n in ("discriminator", "style_encoder", "image_encoder") if self.checkpoint.has(n)]
         self.networks = self.checkpoint.read("text_encoder", "generator", *judges)
-        self.engine = Engine(self.networks, named=len(self.checkpoint.attributes))
+        self.engine = Engine(self.networks, num_attributes=len(self.checkpoint.attributes))
         self.set = imagefolder.read(config.data, SIZE)
         self.rows = _evenly(self.set.rows("test"), PICTURES)
         if len(self.rows) < 4:

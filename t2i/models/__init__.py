@@ -1,19 +1,27 @@
-"""The networks, one file each, and the registry of their types."""
+"""The networks, one file each, and the registry of their types.
 
+A generator has `config.noise`, `config.embedding` and `config.size`, maps (z, h) to pictures, and names its main
+`directions()` of z. It may have a fast form, which the engine then runs.
+"""
+
+from collections.abc import Callable
 from dataclasses import asdict
 
 from torch import nn
 
+from .cbn_fast import FastCBNGenerator
 from .cbn_generator import CBNGenerator, CBNGeneratorConfig
+from .dcgan_fast import FastDCGANGenerator
 from .dcgan_generator import DCGANGenerator, DCGANGeneratorConfig
 from .discriminator import Discriminator, DiscriminatorConfig
+from .fuse import frozen
 from .image_encoder import ImageEncoder, ImageEncoderConfig
 from .image_projection import ImageProjection, ImageProjectionConfig
+from .plain_generator import PlainGenerator
 from .style_encoder import StyleEncoder, StyleEncoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig, encode
 
-# By its role in a checkpoint, the types of a network: class and configuration. A checkpoint that names no type, as
-# those from before there were several, has the first.
+# By role in a checkpoint, then by the `type` that its `config.json` names: class and configuration.
 NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
     "text_encoder": {"char-cnn-rnn": (TextEncoder, TextEncoderConfig)},
     "generator": {"dcgan": (DCGANGenerator, DCGANGeneratorConfig), "cbn": (CBNGenerator, CBNGeneratorConfig)},
@@ -23,9 +31,24 @@ NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
     "image_projection": {"linear": (ImageProjection, ImageProjectionConfig)},
 }
 
+FAST_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    DCGANGenerator: FastDCGANGenerator,
+    CBNGenerator: FastCBNGenerator,
+}
+NOISE_SIZE = DCGANGeneratorConfig.noise  # length Z of the noise that a seed gives, for every generator
+
+
+def fast_form(generator: nn.Module, place: Callable[..., nn.Sequential]) -> nn.Module:
+    """A copy of a generator for inference, z (B, Z) and h (B, E) to pixels (B, S, S, 3), uint8.
+
+    It is the generator's fast form, or if it has none the plain network. `place(layers, *shape)` returns layers ready
+    for inputs (B, *shape): on the device, in its precision.
+    """
+    return FAST_FORMS.get(type(generator), PlainGenerator)(frozen(generator), place)
+
 
 def describe(networks: dict[str, nn.Module]) -> dict[str, dict]:
-    """What `config.json` says of networks, by role: each one's type and sizes; nothing of other roles."""
+    """What `config.json` says of networks, by role: type and sizes. Networks of other roles are left out."""
     described = {}
     for role, network in networks.items():
         for name, (network_class, _) in NETWORKS.get(role, {}).items():
@@ -36,6 +59,7 @@ def describe(networks: dict[str, nn.Module]) -> dict[str, dict]:
 
 __all__ = [
     "NETWORKS",
+    "NOISE_SIZE",
     "CBNGenerator",
     "CBNGeneratorConfig",
     "Discriminator",
@@ -52,4 +76,5 @@ __all__ = [
     "TextEncoderConfig",
     "describe",
     "encode",
+    "fast_form",
 ]

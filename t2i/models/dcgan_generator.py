@@ -1,12 +1,11 @@
 """The DCGAN generator G(z, φ(t)): the left half of the paper's Figure 2 (section 4.1)."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .fuse import as_blocks, as_linear, fold, frozen, join, main_directions, to_bytes
+from .fuse import fold, frozen, main_directions
 from .residual import Residual
 
 
@@ -21,12 +20,12 @@ class DCGANGeneratorConfig:
 
     @property
     def size(self) -> int:
-        """Pixels of a side of the pictures that it draws."""
+        """Side of the pictures in pixels, fixed by the number of layers."""
         return 64
 
 
 class DCGANGenerator(nn.Module):
-    """Noise z (B, 100) and embeddings h (B, 1024) to pictures (B, 3, 64, 64) in -1…1."""
+    """Noise z (B, Z) and embeddings h (B, E) to pictures (B, 3, 64, 64) in -1…1."""
 
     def __init__(self, config: DCGANGeneratorConfig = DCGANGeneratorConfig()):
         super().__init__()
@@ -37,7 +36,7 @@ class DCGANGenerator(nn.Module):
         def up(a: int, b: int) -> nn.ConvTranspose2d:
             return nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False)
 
-        self.draw = nn.Sequential(  # 1×1×228
+        self.draw = nn.Sequential(  # 1×1×(noise + projected)
             nn.ConvTranspose2d(config.noise + config.projected, 8 * n, 4, bias=False), nn.BatchNorm2d(8 * n),  # 4×4×8n
             Residual(8 * n),  # 4×4×8n
             up(8 * n, 4 * n), nn.BatchNorm2d(4 * n),  # 8×8×4n
@@ -51,24 +50,6 @@ class DCGANGenerator(nn.Module):
         return self.draw(torch.cat([z, self.project(h)], 1)[..., None, None])
 
     def directions(self) -> Tensor:
-        """The four directions of z (4, 100) that move pictures most: see `main_directions`."""
-        weight = fold(frozen(self.draw[:2]))[0].weight[: self.config.noise]  # (100, 8n, 4, 4)
+        """The four directions of z (4, Z) that change pictures most: see `main_directions`."""
+        weight = fold(frozen(self.draw[:2]))[0].weight[: self.config.noise]  # (Z, 8n, 4, 4)
         return main_directions(weight.flatten(1).T)
-
-    def fast(self, place: Callable[..., nn.Sequential]) -> nn.Module:
-        """z, h to pixels (B, 64, 64, 3), uint8; `place(layers, *shape)` makes layers ready for inputs (B, *shape)."""
-        return _Fast(frozen(self), place)
-
-
-class _Fast(nn.Module):
-    def __init__(self, generator: DCGANGenerator, place: Callable[..., nn.Sequential]):
-        super().__init__()
-        config = generator.config
-        first, *middle, last, tanh = fold(generator.draw)
-        draw = nn.Sequential(*as_linear(first), *middle, as_blocks(last), tanh)
-        self.project = place(generator.project, config.embedding)
-        self.draw = place(draw, config.noise + config.projected, 1, 1)
-
-    def forward(self, z: Tensor, h: Tensor) -> Tensor:
-        blocks = self.draw(torch.cat([z, self.project(h)], 1)[..., None, None])
-        return join(to_bytes(blocks))[:, 1:-1, 1:-1].contiguous()  # the outermost rows are cut off

@@ -18,7 +18,7 @@ class DiscriminatorConfig:
 
 
 class Discriminator(nn.Module):
-    """Pictures (B, 3, 64, 64) in -1…1 and embeddings h (B, 1024) to scores (B,), logits: positive is real and right."""
+    """Pictures (B, 3, 64, 64) in -1…1 and embeddings h (B, E) to logits (B,), positive for real and matching."""
 
     def __init__(self, config: DiscriminatorConfig = DiscriminatorConfig()):
         super().__init__()
@@ -38,15 +38,15 @@ class Discriminator(nn.Module):
         self.project = nn.Sequential(
             nn.Linear(config.embedding, m, bias=False), nn.BatchNorm1d(m), nn.LeakyReLU(0.2),
         )
-        self.judge = nn.Sequential(  # 4×4×(8n + 128)
+        self.judge = nn.Sequential(  # 4×4×(8n + m)
             nn.Conv2d(8 * n + m, 8 * n, 1, bias=False), nn.BatchNorm2d(8 * n), nn.LeakyReLU(0.2),  # 4×4×8n
             nn.Conv2d(8 * n, 1, 4), nn.Flatten(0),  # 1
         )
 
-    def match(self, features: Tensor, h: Tensor) -> Tensor:
-        """Score features of `look` (B, 8n, 4, 4) with captions h (B, 1024): one look serves many captions."""
+    def score(self, features: Tensor, h: Tensor) -> Tensor:
+        """Scores (B,) of features of `look` (B, 8n, 4, 4) with captions h (B, E): features serve many captions."""
         text = self.project(h)[..., None, None].expand(-1, -1, 4, 4)
         return self.judge(torch.cat([features, text], 1))
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
-        return self.match(self.look(x), h)
+        return self.score(self.look(x), h)

@@ -1,8 +1,8 @@
-"""The same results by fewer operations: what the generators' fast forms and the engine are built from.
+"""Equivalent layers that need fewer operations: the generators' fast forms and the engine are built from them.
 
-For who wants it faster still, what did not pay on CPUs, measured side by side: every transposed convolution as
-`as_blocks` (the seams cost more than the kernels win, but in the last one, of 3 channels or before a layer that takes
-blocks); convolutions as matrix products over gathered neighbours (slower from 16 pictures on).
+What did not pay on CPUs, measured side by side: `transposed_to_subpixels` for every transposed convolution (the seams
+cost more than the kernels save, except for the last one, with 3 channels, or before a layer that reads subpixels);
+convolutions as matrix products over unfolded windows (slower from 16 pictures on).
 """
 
 import copy
@@ -15,24 +15,8 @@ from torch.nn.utils import fuse_conv_bn_eval
 from .residual import Residual
 
 
-class Images(nn.Module):
-    """Images (B, H, W, C) as (B, C, H, W), channels-last."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 3, 1, 2)
-
-
-class ZeroEdges(nn.Module):
-    """Blocks of `as_blocks` with zeros for their outermost rows, which lie outside of the picture: its padding."""
-
-    def forward(self, blocks: Tensor) -> Tensor:
-        x = blocks.unflatten(1, (2, 2, -1))  # (B, row, column, C, H, W)
-        for edge in (x[:, 0, :, :, 0], x[:, 1, :, :, -1], x[:, :, 0, ..., 0], x[:, :, 1, ..., -1]):
-            edge.zero_()
-        return blocks
-
-
 def frozen(network: nn.Module) -> nn.Module:
+    """A copy for inference: in evaluation mode and without gradients."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
@@ -51,38 +35,10 @@ def fold(layers: nn.Sequential) -> nn.Sequential:
 
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A linear layer with this weight (C, A) and bias (C,), without gradients."""
     layer = nn.Linear(*weight.shape[::-1], device="meta")
     layer.weight, layer.bias = (nn.Parameter(x.contiguous(), False) for x in (weight, bias))
     return layer
-
-
-def as_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
-    """A transposed convolution over one place as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
-    weight, side = transposed.weight, transposed.kernel_size[0]
-    matrix = linear(weight.permute(2, 3, 1, 0).flatten(0, 2), transposed.bias.repeat(side * side))
-    return [nn.Flatten(), matrix, nn.Unflatten(1, (side, side, -1)), Images()]
-
-
-def as_blocks(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
-    """A 4×4 transposed convolution of stride 2 as a 2×2 convolution, (B, A, H, W) to (B, 4C, H + 1, W + 1).
-
-    What it makes at place p, from the inputs p − 1 and p, are the rows 2p − 1 and 2p: see `join`.
-    """
-    taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
-    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
-    return _convolution(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2), transposed.bias.repeat(4), padding=1)
-
-
-def to_blocks(convolution: nn.Conv2d) -> nn.Conv2d:
-    """A 3×3 convolution as one of 4×4 and stride 2, (B, A, 2H, 2W) to (B, 4C, H, W): at place p, rows 2p and 2p + 1."""
-    shifted = [pad(convolution.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
-    return _convolution(torch.cat(shifted), convolution.bias.repeat(4), stride=2, padding=1)
-
-
-def from_blocks(convolution: nn.Conv2d) -> nn.Conv2d:
-    """What `to_blocks` makes, for pictures as `as_blocks` gives them, once their edges are zero."""
-    weight = convolution.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (C, A, input, row, input, column)
-    return _convolution(weight.permute(0, 3, 5, 1, 2, 4).flatten(1, 3), convolution.bias)
 
 
 def _convolution(weight: Tensor, bias: Tensor, **options: int) -> nn.Conv2d:
@@ -91,23 +47,73 @@ def _convolution(weight: Tensor, bias: Tensor, **options: int) -> nn.Conv2d:
     return layer
 
 
-def join(blocks: Tensor) -> Tensor:
-    """Blocks of 2×2 pixels (B, 4C, H, W) to pictures (B, 2H, 2W, C)."""
-    rows = blocks.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H, 2, W, 2, C)
+class ToNCHW(nn.Module):
+    """Images (B, H, W, C) as (B, C, H, W) in channels-last memory: a view."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)
+
+
+def transposed_to_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
+    """A transposed convolution over 1×1 inputs as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
+    weight, side = transposed.weight, transposed.kernel_size[0]
+    matrix = linear(weight.permute(2, 3, 1, 0).flatten(0, 2), transposed.bias.repeat(side * side))
+    return [nn.Flatten(), matrix, nn.Unflatten(1, (side, side, -1)), ToNCHW()]
+
+
+def transposed_to_subpixels(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
+    """A 4×4 transposed convolution of stride 2 as a 2×2 sub-pixel convolution (Shi et al. 2016).
+
+    (B, A, H, W) to subpixels (B, 4C, H + 1, W + 1), which `pixel_shuffle` turns into (B, 2H + 2, 2W + 2, C): the
+    picture with a margin of one pixel. Position p reads inputs p − 1 and p, and holds rows 2p − 1 and 2p.
+    """
+    taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
+    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
+    return _convolution(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2), transposed.bias.repeat(4), padding=1)
+
+
+class ZeroEdges(nn.Module):
+    """Sets the margin of `transposed_to_subpixels` to 0, the padding that the next convolution expects; in place."""
+
+    def forward(self, subpixels: Tensor) -> Tensor:
+        x = subpixels.unflatten(1, (2, 2, -1))  # (B, row, column, C, H, W)
+        for edge in (x[:, 0, :, :, 0], x[:, 1, :, :, -1], x[:, :, 0, ..., 0], x[:, :, 1, ..., -1]):
+            edge.zero_()
+        return subpixels
+
+
+def to_subpixels(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A 3×3 convolution as a 4×4 one of stride 2, (B, A, 2H, 2W) to subpixels (B, 4C, H, W).
+
+    Position p holds rows 2p and 2p + 1.
+    """
+    shifted = [pad(convolution.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
+    return _convolution(torch.cat(shifted), convolution.bias.repeat(4), stride=2, padding=1)
+
+
+def from_subpixels(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of `to_subpixels` that reads subpixels of `transposed_to_subpixels` after `ZeroEdges`."""
+    weight = convolution.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (C, A, input, row, input, column)
+    return _convolution(weight.permute(0, 3, 5, 1, 2, 4).flatten(1, 3), convolution.bias)
+
+
+def pixel_shuffle(subpixels: Tensor) -> Tensor:
+    """Subpixels (B, 4C, H, W), ordered row, column, channel, to pictures (B, 2H, 2W, C)."""
+    rows = subpixels.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1)).transpose(2, 3)  # (B, H, 2, W, 2, C)
     return rows.flatten(3, 4).flatten(1, 2)
 
 
 def to_bytes(x: Tensor) -> Tensor:
     """-1…1 to 0…255, uint8."""
-    return x.float().mul_(127.5).add_(128).byte()  # 0.5…255.5, cut
+    return x.float().mul_(127.5).add_(128).byte()  # 0.5…255.5, truncated
 
 
 def main_directions(weight: Tensor) -> Tensor:
-    """The four directions of z (4, 100), of length 1, along which the first layer (F, 100) moves most.
+    """The four unit directions of z (4, Z) along which the first layer, of this weight (F, Z), changes most.
 
-    Its first right singular vectors, the closed-form factorisation of Shen & Zhou 2021 (SeFa, section 3.2);
+    They are its first right singular vectors, the closed-form factorisation of Shen & Zhou 2021 (SeFa, section 3.2);
     the largest entry of each is positive.
     """
-    found = torch.linalg.svd(weight.double(), full_matrices=False).Vh[:4]
-    largest = found.gather(1, found.abs().argmax(1, keepdim=True))
-    return (found * largest.sign()).float()
+    vectors = torch.linalg.svd(weight.double(), full_matrices=False).Vh[:4]
+    largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
+    return (vectors * largest.sign()).float()

@@ -1,4 +1,4 @@
-"""Image encoder: a small network that sees pictures where the text encoder hears captions (arXiv 1605.05395)."""
+"""Image encoder: a small network that embeds pictures in the text encoder's space (arXiv 1605.05395)."""
 
 from dataclasses import dataclass
 
@@ -17,12 +17,12 @@ class ImageEncoderConfig:
 
     @property
     def size(self) -> int:
-        """Pixels of a side of the pictures that it sees."""
+        """Side of its input pictures in pixels, fixed by the number of layers."""
         return 64
 
 
 class ImageEncoder(nn.Module):
-    """Pictures (B, 3, 64, 64) in -1…1 to embeddings (B, 1024) of root mean square 1, comparable to captions' h."""
+    """Pictures (B, 3, 64, 64) in -1…1 to embeddings (B, E) of root mean square 1, comparable to captions' h."""
 
     def __init__(self, config: ImageEncoderConfig = ImageEncoderConfig()):
         super().__init__()
@@ -41,16 +41,16 @@ class ImageEncoder(nn.Module):
             down(4 * n, 8 * n), nn.BatchNorm2d(8 * n), nn.LeakyReLU(0.2),  # 4×4×8n
             Residual(8 * n, 0.2),  # 4×4×8n
             nn.AdaptiveAvgPool2d(1), nn.Flatten(),  # 8n
-            nn.Linear(8 * n, config.embedding), nn.RMSNorm(config.embedding, elementwise_affine=False),  # 1024
+            nn.Linear(8 * n, config.embedding), nn.RMSNorm(config.embedding, elementwise_affine=False),  # E
         )  # fmt: skip
-        self.calibrate = nn.Linear(1, 1)  # cosine to log-odds; fitted when all else is learnt
+        self.calibrate = nn.Linear(1, 1)  # cosine to log-odds; fitted after training
 
     def forward(self, x: Tensor) -> Tensor:
         return self.look(x)
 
-    def match(self, seen: Tensor, h: Tensor) -> Tensor:
-        """Whether embeddings of pictures and captions (B, 1024) belong together: probabilities (B,).
+    def match_probability(self, x: Tensor, h: Tensor) -> Tensor:
+        """The probability (B,) that embeddings of pictures x and captions h, both (B, E), belong together.
 
-        Against a caption of another class, at even odds.
+        The alternative is a caption of another class, and both are equally likely beforehand.
         """
-        return self.calibrate(cosine_similarity(seen, h)[:, None]).sigmoid()[:, 0]
+        return self.calibrate(cosine_similarity(x, h)[:, None]).sigmoid()[:, 0]

@@ -7,14 +7,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class ImageProjectionConfig:
-    """Sizes of the projection: of image features and of embeddings."""
+    """Sizes of the image features and of the embeddings."""
 
     features: int = 1280
     embedding: int = 1024
 
 
 class ImageProjection(nn.Sequential):
-    """Image features (B, 1280) to embeddings (B, 1024) of root mean square 1. `dropout`: of features, in training."""
+    """Image features (B, F) to embeddings (B, E) of root mean square 1. `dropout`: of features, in training."""
 
     def __init__(self, config: ImageProjectionConfig = ImageProjectionConfig(), dropout: float = 0.0):
         super().__init__(

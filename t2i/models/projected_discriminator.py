@@ -1,6 +1,6 @@
-"""Projected discriminator: heads on frozen, randomly mixed features (Sauer et al. 2021), and two on pixels.
+"""Projected discriminator: heads on frozen, randomly mixed features (Sauer et al. 2021), and two networks on pixels.
 
-Only training needs it. Where the features come from is not its business: it is given maps.
+Only training needs it. It takes feature maps and does not know which network computed them.
 """
 
 import torch
@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate
 from torch.nn.utils.parametrizations import spectral_norm
 
-MIXED = (64, 128, 256, 512)  # channels of the mixed maps; narrower than the features, heads can hardly tell pictures
-SIDES = (16, 8, 4, 2)  # of the maps of a 64×64 view
-WIDTH = 64  # channels of a head
+# Of the mixed maps: if they are narrower than the features, heads can hardly tell real from generated pictures.
+MIXED_CHANNELS = (64, 128, 256, 512)
+MAP_SIDES = (16, 8, 4, 2)  # of the maps of a 64×64 view
+HEAD_CHANNELS = 64
 
 
 class RandomMixing(nn.Module):
@@ -18,8 +19,9 @@ class RandomMixing(nn.Module):
 
     def __init__(self, channels: list[int]):
         super().__init__()
-        self.across_channels = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(channels, MIXED))
-        self.across_scales = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in zip(MIXED, MIXED[1:]))
+        self.across_channels = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in zip(channels, MIXED_CHANNELS))
+        scales = zip(MIXED_CHANNELS, MIXED_CHANNELS[1:])
+        self.across_scales = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in scales)
         for convolution in (*self.across_channels, *self.across_scales):
             nn.init.kaiming_normal_(convolution.weight, a=1.0)
             nn.init.zeros_(convolution.bias)
@@ -33,25 +35,25 @@ class RandomMixing(nn.Module):
 
 
 class Head(nn.Module):
-    """Scores one mixed map (B, C, S, S), place by place: is it a photo's, and is it the caption's?"""
+    """Scores each position of a mixed map (B, C, S, S): is the picture real, and does it match the caption?"""
 
     def __init__(self, channels: int, side: int, embedding: int):
         super().__init__()
         layers: list[nn.Module] = []
         while side > 4:
-            layers += [spectral_norm(nn.Conv2d(channels, WIDTH, 4, 2, 1)), nn.LeakyReLU(0.2)]
-            channels, side = WIDTH, side // 2
-        layers += [spectral_norm(nn.Conv2d(channels, WIDTH, 3, padding=1)), nn.LeakyReLU(0.2)]
+            layers += [spectral_norm(nn.Conv2d(channels, HEAD_CHANNELS, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            channels, side = HEAD_CHANNELS, side // 2
+        layers += [spectral_norm(nn.Conv2d(channels, HEAD_CHANNELS, 3, padding=1)), nn.LeakyReLU(0.2)]
         self.trunk = nn.Sequential(*layers)  # 4×4×64, or 2×2×64
-        self.unconditional = spectral_norm(nn.Conv2d(WIDTH, 1, 1))
-        self.project = nn.Sequential(nn.Linear(embedding, WIDTH), nn.LeakyReLU(0.2))
+        self.unconditional = spectral_norm(nn.Conv2d(HEAD_CHANNELS, 1, 1))
+        self.project = nn.Sequential(nn.Linear(embedding, HEAD_CHANNELS), nn.LeakyReLU(0.2))
         self.conditional = nn.Sequential(
-            spectral_norm(nn.Conv2d(2 * WIDTH, WIDTH, 1)), nn.LeakyReLU(0.2),
-            spectral_norm(nn.Conv2d(WIDTH, 1, 1)),
+            spectral_norm(nn.Conv2d(2 * HEAD_CHANNELS, HEAD_CHANNELS, 1)), nn.LeakyReLU(0.2),
+            spectral_norm(nn.Conv2d(HEAD_CHANNELS, 1, 1)),
         )  # fmt: skip
 
     def score(self, x: Tensor, h: Tensor | None) -> Tensor:
-        """Scores (B, places) of what `trunk` made; with embeddings h (B, 1024), whether it is theirs."""
+        """Scores (B, positions) of the output x of `trunk`; with embeddings h (B, E), of its match with them."""
         if h is None:
             return self.unconditional(x).flatten(1)
         text = self.project(h)[..., None, None].expand(-1, -1, *x.shape[2:])
@@ -65,7 +67,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         self.mixing = nn.ModuleList(RandomMixing(channels) for _ in range(views))
         self.heads = nn.ModuleList(
-            nn.ModuleList(Head(c, side, embedding) for c, side in zip(MIXED, SIDES)) for _ in range(views)
+            nn.ModuleList(Head(c, side, embedding) for c, side in zip(MIXED_CHANNELS, MAP_SIDES)) for _ in range(views)
         )
 
     def mix(self, views: list[list[Tensor]]) -> list[Tensor]:
@@ -73,23 +75,23 @@ class ProjectedDiscriminator(nn.Module):
         return [m for mixing, maps in zip(self.mixing, views) for m in mixing(maps)]
 
     def trunks(self, mixed: list[Tensor]) -> list[Tensor]:
-        """What the heads see in mixed maps: one look serves scores with and without captions."""
-        return [head.trunk(m) for head, m in zip(self._every_head(), mixed)]
+        """The trunks' outputs for mixed maps, which serve scores with and without captions."""
+        return [head.trunk(m) for head, m in zip(self._all_heads(), mixed)]
 
-    def scores(self, seen: list[Tensor], h: Tensor | None = None) -> Tensor:
-        """Scores (B, places) of what `trunks` saw: photo or drawn; with h (B, 1024), the caption's picture or not."""
-        return torch.cat([head.score(x, h) for head, x in zip(self._every_head(), seen)], 1).float()
+    def scores(self, features: list[Tensor], h: Tensor | None = None) -> Tensor:
+        """Scores (B, positions) of the trunks' outputs: real or not; with h (B, E), matching the caption or not."""
+        return torch.cat([head.score(x, h) for head, x in zip(self._all_heads(), features)], 1).float()
 
-    def _every_head(self) -> list[Head]:
+    def _all_heads(self) -> list[Head]:
         return [head for heads in self.heads for head in heads]
 
 
 class PixelDiscriminator(nn.Module):
-    """Scores pixels (B, 3, 64, 64), by networks taught from nothing: ImageNet features overlook what these see.
+    """Scores pixels (B, 3, 64, 64) by two networks trained from scratch, for artefacts that ImageNet features miss.
 
-    One sees the whole picture at 64×64. The other sees a window in full detail, less its own 3×3 mean: fine texture,
-    where features from stride 4 on let halftone dots and crossing strokes pass. Neither has spectral norm: with it
-    the second learns nothing.
+    One gets the whole picture at 64×64. The other gets a window at full resolution minus its 3×3 mean, that is, fine
+    texture: features of stride 4 and more do not notice halftone dots and crossing strokes. Neither has spectral norm:
+    with it the second learns nothing.
     """
 
     def __init__(self):
@@ -114,5 +116,5 @@ class PixelDiscriminator(nn.Module):
 
     def forward(self, whole: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         """Scores (B, 16) of the whole and (B, 256) of the window."""
-        fine = 6 * (window - avg_pool2d(window, 3, 1, 1, count_include_pad=False))  # 6: to a deviation of about 1
+        fine = 6 * (window - avg_pool2d(window, 3, 1, 1, count_include_pad=False))  # std about 1
         return self.whole(whole).flatten(1).float(), self.detail(fine).flatten(1).float()

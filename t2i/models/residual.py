@@ -5,7 +5,7 @@ from torch.nn.functional import leaky_relu
 
 
 class Residual(nn.Module):
-    """x + bottleneck(x), then leaky ReLU of this slope (0 is ReLU); shape kept."""
+    """x + bottleneck(x), then leaky ReLU of this slope (0 is ReLU); the shape stays the same."""
 
     def __init__(self, channels: int, slope: float = 0.0):
         super().__init__()

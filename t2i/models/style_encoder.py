@@ -1,4 +1,4 @@
-"""Style encoder S(x): what of a picture its caption does not say (section 4.4)."""
+"""Style encoder S(x): infers the noise z of a picture, which holds what its caption does not say (section 4.4)."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ class StyleEncoderConfig:
 
     @property
     def size(self) -> int:
-        """Pixels of a side of the pictures that it sees."""
+        """Side of its input pictures in pixels, fixed by the number of layers."""
         return 64
 
 
 class StyleEncoder(nn.Module):
-    """Pictures (B, 3, 64, 64) in -1…1 to the noise ẑ (B, 100) that would draw them."""
+    """Pictures (B, 3, 64, 64) in -1…1 to the noise ẑ (B, Z) from which the generator would draw them."""
 
     def __init__(self, config: StyleEncoderConfig = StyleEncoderConfig()):
         super().__init__()
@@ -34,7 +34,7 @@ class StyleEncoder(nn.Module):
             down(n, 2 * n), nn.BatchNorm2d(2 * n), nn.LeakyReLU(0.2),  # 16×16×2n
             down(2 * n, 4 * n), nn.BatchNorm2d(4 * n), nn.LeakyReLU(0.2),  # 8×8×4n
             down(4 * n, 8 * n), nn.BatchNorm2d(8 * n), nn.LeakyReLU(0.2),  # 4×4×8n
-            nn.Conv2d(8 * n, config.noise, 4), nn.Flatten(),  # 100
+            nn.Conv2d(8 * n, config.noise, 4), nn.Flatten(),  # Z
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
-STRIDE, FIELD = 18, 66  # one recurrent step moves 18 characters on and sees 66 of them
+STEP_STRIDE, RECEPTIVE_FIELD = 18, 66  # characters: a recurrent step starts 18 after the one before and covers 66
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class TextEncoderConfig:
     embedding: int = 1024
 
 
-def encode(captions: list[str], length: int = 201) -> Tensor:
-    """Characters to codes (B, length), uint8: 1 to 70 is a place in `ALPHABET`, 0 any other character or none."""
+def encode(captions: list[str], length: int = TextEncoderConfig.length) -> Tensor:
+    """Captions to codes (B, length), uint8: 1 to 70 are positions in `ALPHABET`, 0 any other character or padding."""
     codes = np.zeros((len(captions), length), np.uint8)
     for row, caption in zip(codes, captions):
         text = caption.lower()[:length]
@@ -29,8 +29,8 @@ def encode(captions: list[str], length: int = 201) -> Tensor:
     return torch.from_numpy(codes)
 
 
-class _Letters(nn.Module):
-    """Codes (B, L) to their characters as unit vectors, (B, 70, 1, L); code 0 is the zero vector."""
+class OneHotCharacters(nn.Module):
+    """Codes (B, L) to one-hot vectors (B, 70, 1, L); code 0 is the zero vector."""
 
     def forward(self, codes: Tensor) -> Tensor:
         x = nn.functional.one_hot(codes.long(), len(ALPHABET) + 1)[..., 1:].float()
@@ -38,20 +38,20 @@ class _Letters(nn.Module):
 
 
 class TextEncoder(nn.Module):
-    """Codes (B, L) to embeddings h (B, 1024) of root mean square 1.
+    """Codes (B, L) to embeddings h (B, E) of root mean square 1.
 
-    Hidden states are averaged over the steps that see the caption, not over the padding behind it,
-    so an embedding does not depend on the captions beside it. A caption without a known letter
-    gives the embedding of the empty one.
+    Hidden states are averaged over the steps that cover the caption, not over the padding behind it, so an embedding
+    does not depend on the other captions of its batch. A caption without a known character has the embedding of the
+    empty one.
     """
 
     def __init__(self, config: TextEncoderConfig = TextEncoderConfig()):
         super().__init__()
-        if config.length < FIELD:
-            raise ValueError(f"length must be at least {FIELD}, not {config.length}")
+        if config.length < RECEPTIVE_FIELD:
+            raise ValueError(f"length must be at least {RECEPTIVE_FIELD}, not {config.length}")
         self.config = config
         a, b, c = config.widths
-        self.letters = _Letters()
+        self.one_hot = OneHotCharacters()
         self.convolutions = nn.Sequential(  # (B, 70, 1, 201)
             nn.Conv2d(len(ALPHABET), a, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 384, 1, 66)
             nn.Conv2d(a, b, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 512, 1, 21)
@@ -61,27 +61,27 @@ class TextEncoder(nn.Module):
         self.project = nn.Linear(config.hidden, config.embedding)
         self.norm = nn.RMSNorm(config.embedding, elementwise_affine=False)
 
-    def forward(self, codes: Tensor, whole: bool = False) -> Tensor:
-        """`whole`: compute the padding too, so that no shape depends on the captions, as CUDA graphs need it."""
+    def forward(self, codes: Tensor, full_length: bool = False) -> Tensor:
+        """`full_length`: compute the padding too, so that no shape depends on the captions, as CUDA graphs require."""
         steps = count_steps(codes)
-        if not whole:
-            codes = codes[:, : STRIDE * (int(steps.max()) - 1) + FIELD]  # what lies behind is padding
-        x = self.convolutions(self.letters(codes))
+        if not full_length:
+            codes = codes[:, : STEP_STRIDE * (int(steps.max()) - 1) + RECEPTIVE_FIELD]  # the rest is padding
+        x = self.convolutions(self.one_hot(codes))
         states, _ = self.recurrent(x.squeeze(2).transpose(1, 2))  # (B, T, hidden)
-        seen = torch.arange(states.shape[1], device=codes.device) < steps[:, None]
-        mean = (states * seen[..., None]).sum(1) / steps[:, None]
+        mask = torch.arange(states.shape[1], device=codes.device) < steps[:, None]
+        mean = (states * mask[..., None]).sum(1) / steps[:, None]
         return self.norm(self.project(mean))
 
 
 def count_steps(codes: Tensor) -> Tensor:
-    """Recurrent steps (B,) that see a character of the caption: 1 to 8."""
-    place = torch.arange(1, codes.shape[1] + 1, device=codes.device)
-    last = ((codes > 0) * place).amax(1)
-    most = (codes.shape[1] - FIELD) // STRIDE + 1
-    return ((last + STRIDE - 1) // STRIDE).clamp(1, most)
+    """The number of recurrent steps (B,) that cover a character of the caption: 1 to 8 at the default length."""
+    position = torch.arange(1, codes.shape[1] + 1, device=codes.device)
+    last = ((codes > 0) * position).amax(1)
+    max_steps = (codes.shape[1] - RECEPTIVE_FIELD) // STEP_STRIDE + 1
+    return ((last + STEP_STRIDE - 1) // STEP_STRIDE).clamp(1, max_steps)
 
 
 def embed(encoder: TextEncoder, codes: Tensor, chunk: int = 32) -> Tensor:
-    """Embeddings (B, 1024) of codes (B, L), computed in chunks of like length: short captions cost less."""
+    """Embeddings (B, E) of codes (B, L), computed in chunks of similar length: short captions cost less."""
     order = count_steps(codes).argsort()
     return torch.cat([encoder(codes[part]) for part in order.split(chunk)])[order.argsort()]

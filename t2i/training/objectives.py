@@ -60,7 +60,7 @@ def gan_cls(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Te
     """GAN-CLS: D also learns right from wrong captions, Algorithm 1."""
     fake = g(z[: len(h)], h)  # line 6
     seen = d.look(x)
-    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(d(fake.detach(), h))) / 2  # line 10
+    yield _true(d.score(seen, h)) + (_false(d.score(seen, wrong)) + _false(d(fake.detach(), h))) / 2  # line 10
     yield _true(d(fake, h))  # line 12
 
 
@@ -84,7 +84,7 @@ def gan_int_cls(
     between = mix(h)
     fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
     seen = d.look(x)
-    yield _true(d.match(seen, h)) + (_false(d.match(seen, wrong)) + _false(_drawn(d, fake, halfway, h))) / 2
+    yield _true(d.score(seen, h)) + (_false(d.score(seen, wrong)) + _false(_drawn(d, fake, halfway, h))) / 2
     yield _true(d(fake, h)) + _true(d(halfway, between))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ..engine.batching import Gatherer, SharedEngine
+from ..engine.batching import BatchedEngine, DynamicBatcher
 from ..engine.engine import Engine
 from ..errors import InputError
 from ..locate import Checkpoint
@@ -60,7 +60,7 @@ class Desk:
         self.models = {spec.name: spec} | {name: other for name, other in MODELS.items() if name != spec.name}
         self._galleries: dict[str, dict] = {}
         self._cache = _Cache()
-        self._gather = Gatherer()
+        self._gather = DynamicBatcher()
         self._loading = threading.Lock()
         self._studios: dict[str, Studio] = {}
         self._readers: dict[Path, Engine] = {}  # by where their text encoder lies
@@ -85,7 +85,7 @@ class Desk:
         """
         asked = read_drawing(request, self.models)
         studio = self._studio(asked.model)
-        if not studio.sees:
+        if not studio.has_image_encoder:
             return {"matches": []}
         pictures = [Image.fromarray(pixels) for pixels in self._drawing(asked)[0]]
         return {"matches": [round(match, 4) for match in studio.match(pictures, asked.caption[:READ])]}
@@ -278,7 +278,7 @@ class Desk:
             LOG.warning("%s", error)  # it names a path, which is no stranger's business
             raise InputError(f"{self.models[model].title} is not to be had here just now.") from None
         text_engine = self._readers.setdefault(checkpoint.owner("text_encoder").folder, engine)
-        batched = SharedEngine(engine, self._gather, text_engine)
+        batched = BatchedEngine(engine, self._gather, text_engine)
         return Studio(batched, self.models[model], checkpoint.attributes, checkpoint.words)
 
 

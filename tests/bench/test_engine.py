@@ -10,7 +10,8 @@ import torch
 from t2i import store
 from t2i.__main__ import main
 from t2i.bench import engine
-from t2i.engine.engine import CAPTURE, Engine
+from t2i.engine.engine import CAPTURE_BY_DEVICE, Engine
+from t2i.engine.graphs import CapturedGraph
 from tests.generators import tiny_cbn
 
 
@@ -90,16 +91,16 @@ def test_a_graph_is_timed_alone_over_and_over(tiny_networks, monkeypatch):
 
     def capture(function, batches):
         made = [function(*inputs) for inputs in batches]
-        return [(x, lambda one=one: sizes.append(len(one)), one) for x, one in zip(batches, made)]
+        return [CapturedGraph(x, lambda one=one: sizes.append(len(one)), one) for x, one in zip(batches, made)]
 
-    monkeypatch.setitem(CAPTURE, "cpu", capture)
+    monkeypatch.setitem(CAPTURE_BY_DEVICE, "cpu", capture)
     drawing = Engine(tiny_networks, "cpu")
     draw, count = engine._drawing(drawing, torch.ones(16, 100), torch.ones(16, 1024))
-    inputs = drawing._draw.captured[1][0]
+    inputs = drawing._generate.graphs[1][0]
     assert all((x == 1).all() for x in inputs) and sizes == [16]
     draw()
     assert sizes[1:] == [16] * engine.REPLAYS and count == 16 * engine.REPLAYS
-    most = len(drawing._draw.captured[-1][2])
+    most = len(drawing._generate.graphs[-1][2])
     _, count = engine._drawing(drawing, torch.ones(most + 1, 100), torch.ones(most + 1, 1024))
     assert count == most * engine.REPLAYS  # of more than the largest takes, its own
 

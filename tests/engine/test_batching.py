@@ -1,116 +1,117 @@
-"""Many people and one engine."""
+"""Many threads and one engine."""
 
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 
-from t2i.engine.batching import MOST, Gatherer, SharedEngine
-from t2i.engine.engine import Engine
+from t2i.engine.batching import BatchedEngine, DynamicBatcher
+from t2i.engine.engine import MAX_BATCH, Engine
+from tests.generators import random_embeddings, random_noise
 
 
 @pytest.fixture
-def gather():
-    return Gatherer()
+def batcher():
+    return DynamicBatcher()
 
 
-def held(gather, calls):
-    """The answers of calls that all wait while somebody else computes, in their order."""
-    started, gate, answers = threading.Event(), threading.Event(), []
-    with ThreadPoolExecutor(len(calls) + 1) as crowd:
-        crowd.submit(gather.alone, lambda: started.set() or gate.wait())
+def run_waiting(batcher, calls) -> list[Future]:
+    """The results of calls that all wait, in this order, while something else is computed."""
+    started, gate, results = threading.Event(), threading.Event(), []
+    with ThreadPoolExecutor(len(calls) + 1) as threads:
+        threads.submit(batcher.run_alone, lambda: started.set() or gate.wait())
         started.wait()
         for number, call in enumerate(calls, 1):
-            answers.append(crowd.submit(call))
-            while len(gather._waiting) < number:
+            results.append(threads.submit(call))
+            while len(batcher._waiting) < number:
                 time.sleep(0.001)
         gate.set()
-    return answers
+    return results
 
 
-def test_what_waits_together_is_computed_together_and_everybody_gets_their_own(gather):
+def test_waiting_calls_are_computed_together_and_each_gets_its_own_rows(batcher):
     sizes = []
 
-    def double(rows, more):
-        sizes.append(len(rows))
-        return rows + more
+    def add(a, b):
+        sizes.append(len(a))
+        return a + b
 
-    people = [torch.arange(10 * i, 10 * i + i) for i in (3, 1, 5)]
-    answers = held(gather, [lambda rows=rows: gather(double, rows, rows) for rows in people])
-    for rows, answer in zip(people, answers):
-        assert torch.equal(answer.result(), 2 * rows)
+    inputs = [torch.arange(10 * i, 10 * i + i) for i in (3, 1, 5)]
+    results = run_waiting(batcher, [lambda rows=rows: batcher(add, rows, rows) for rows in inputs])
+    for rows, result in zip(inputs, results):
+        assert torch.equal(result.result(), 2 * rows)
     assert sizes == [9]
 
 
-def test_a_person_alone_is_served_at_once(gather):
+def test_a_single_call_runs_at_once(batcher):
     sizes = []
     for _ in range(3):
-        assert gather(lambda rows: sizes.append(len(rows)) or rows, ["one"]) == ["one"]
+        assert batcher(lambda rows: sizes.append(len(rows)) or rows, ["row"]) == ["row"]
     assert sizes == [1, 1, 1]
 
 
-def test_no_batch_is_longer_than_one_call_or_the_most(gather):
+def test_a_batch_is_limited_except_for_a_single_call(batcher):
     sizes = []
 
-    def same(rows):
+    def identity(rows):
         sizes.append(len(rows))
         return rows
 
-    lengths = [16] * (MOST // 16 + 1) + [MOST + 6, 1]
-    answers = held(gather, [lambda n=n: gather(same, np.full(n, n)) for n in lengths])
-    assert [len(answer.result()) for answer in answers] == lengths
-    assert sizes == [MOST, 16 + 1, MOST + 6]  # the oldest first; who fits in may pass
+    lengths = [16] * (MAX_BATCH // 16 + 1) + [MAX_BATCH + 6, 1]
+    results = run_waiting(batcher, [lambda n=n: batcher(identity, np.full(n, n)) for n in lengths])
+    assert [len(result.result()) for result in results] == lengths
+    assert sizes == [MAX_BATCH, 16 + 1, MAX_BATCH + 6]  # the oldest first, then any that there is room for
 
 
-def test_other_functions_are_computed_apart(gather):
+def test_different_functions_are_not_batched_together(batcher):
     def upper(rows):
         return [row.upper() + str(len(rows)) for row in rows]
 
     def lower(rows):
         return [row.lower() + str(len(rows)) for row in rows]
 
-    answers = held(gather, [lambda: gather(upper, ["a"]), lambda: gather(lower, ["B"]), lambda: gather(upper, ["c"])])
-    assert [answer.result() for answer in answers] == [["A2"], ["b1"], ["C2"]]
+    calls = [lambda: batcher(upper, ["a"]), lambda: batcher(lower, ["B"]), lambda: batcher(upper, ["c"])]
+    results = run_waiting(batcher, calls)
+    assert [result.result() for result in results] == [["A2"], ["b1"], ["C2"]]
 
 
-def test_one_mistake_is_not_the_others(gather):
-    def careful(rows):
+def test_an_error_reaches_only_the_call_that_caused_it(batcher):
+    def check(rows):
         if "bad" in rows:
             raise ValueError("bad")
         return rows
 
-    good, bad, other = held(gather, [lambda row=row: gather(careful, [row]) for row in ("good", "bad", "other")])
-    assert (good.result(), other.result()) == (["good"], ["other"])
+    first, bad, last = run_waiting(batcher, [lambda row=row: batcher(check, [row]) for row in ("first", "bad", "last")])
+    assert (first.result(), last.result()) == (["first"], ["last"])
     with pytest.raises(ValueError, match="bad"):
         bad.result()
-    assert gather(careful, ["again"]) == ["again"]
+    assert batcher(check, ["again"]) == ["again"]
 
 
-def test_pictures_do_not_depend_on_who_else_draws(tiny_networks, gather):
+def test_results_do_not_depend_on_the_other_callers(tiny_networks, batcher):
     engine = Engine(tiny_networks, "cpu")
-    shared = SharedEngine(engine, gather)
-    assert shared.device == engine.device and shared.directions is engine.directions
-    z = torch.randn(7, 100, generator=torch.Generator().manual_seed(1))
-    h = torch.randn(7, 1024, generator=torch.Generator().manual_seed(2))
+    batched = BatchedEngine(engine, batcher)
+    assert batched.device == engine.device and batched.directions is engine.directions
+    z, h = random_noise(7), random_embeddings(7)
     pixels = np.random.default_rng(0).integers(0, 256, (7, 64, 64, 3), np.uint8)
-    words = [f"flower {number}" for number in range(7)]
-    wanted = [engine.render(z, h), engine.embed(words), engine.invert(pixels), engine.embed_photos(pixels)]
-    wanted.append(engine.match(pixels, h))
-    engine._remembered.clear()
+    captions = [f"flower {number}" for number in range(7)]
+    expected = [engine.render(z, h), engine.embed(captions), engine.invert(pixels), engine.embed_photos(pixels)]
+    expected.append(engine.match(pixels, h))
+    engine._embedding_cache.clear()
     calls = []
     for part in (slice(0, 2), slice(2, 3), slice(3, 7)):
         calls += [
-            lambda part=part: shared.render(z[part], h[part]),
-            lambda part=part: shared.embed(words[part]),
-            lambda part=part: shared.invert(pixels[part]),
-            lambda part=part: shared.embed_photos(pixels[part]),
-            lambda part=part: shared.match(pixels[part], h[part]),
+            lambda part=part: batched.render(z[part], h[part]),
+            lambda part=part: batched.embed(captions[part]),
+            lambda part=part: batched.invert(pixels[part]),
+            lambda part=part: batched.embed_photos(pixels[part]),
+            lambda part=part: batched.match(pixels[part], h[part]),
         ]
-    found = [answer.result() for answer in held(gather, calls)]
-    assert np.abs(np.concatenate(found[::5]).astype(int) - wanted[0]).max() <= 1
-    for verb in range(1, 5):
-        near = wanted[verb].abs().max().item() * (1e-4 if engine.dtype == torch.float32 or verb == 1 else 0.02)
-        torch.testing.assert_close(torch.cat(found[verb::5]), wanted[verb], rtol=0, atol=near)
+    results = [result.result() for result in run_waiting(batcher, calls)]
+    assert np.abs(np.concatenate(results[::5]).astype(int) - expected[0]).max() <= 1
+    for i in range(1, 5):
+        tolerance = expected[i].abs().max().item() * (1e-4 if engine.dtype == torch.float32 or i == 1 else 0.02)
+        torch.testing.assert_close(torch.cat(results[i::5]), expected[i], rtol=0, atol=tolerance)

@@ -1,10 +1,17 @@
-"""Layers as other operations of the same result."""
-
 import pytest
 import torch
 from torch import nn
 
-from t2i.models.fuse import ZeroEdges, as_blocks, as_linear, fold, from_blocks, frozen, join, to_blocks
+from t2i.models.fuse import (
+    ZeroEdges,
+    fold,
+    from_subpixels,
+    frozen,
+    pixel_shuffle,
+    to_subpixels,
+    transposed_to_linear,
+    transposed_to_subpixels,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -14,30 +21,30 @@ def seeded():
         yield
 
 
-def test_blocks_joined_are_a_transposed_convolution_and_a_margin():
+def test_a_transposed_convolution_can_be_a_subpixel_convolution_with_a_margin():
     transposed, x = nn.ConvTranspose2d(5, 3, 4, 2, 1), torch.randn(2, 5, 6, 4)
-    joined = join(as_blocks(transposed)(x))
-    assert joined.shape == (2, 14, 10, 3)
-    torch.testing.assert_close(joined[:, 1:-1, 1:-1], transposed(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+    pixels = pixel_shuffle(transposed_to_subpixels(transposed)(x))
+    assert pixels.shape == (2, 14, 10, 3)
+    torch.testing.assert_close(pixels[:, 1:-1, 1:-1], transposed(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
-def test_blocks_joined_are_a_convolution():
+def test_a_convolution_can_be_a_subpixel_convolution():
     convolution, x = nn.Conv2d(5, 3, 3, padding=1), torch.randn(2, 5, 12, 8)
-    joined = join(to_blocks(convolution)(x))
-    torch.testing.assert_close(joined, convolution(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
+    pixels = pixel_shuffle(to_subpixels(convolution)(x))
+    torch.testing.assert_close(pixels, convolution(x).permute(0, 2, 3, 1), rtol=1e-5, atol=1e-5)
 
 
-def test_from_blocks_to_blocks_is_a_convolution_after_a_transposed_one():
+def test_a_convolution_can_read_the_subpixels_of_a_transposed_one():
     transposed, convolution = nn.ConvTranspose2d(5, 4, 4, 2, 1), nn.Conv2d(4, 3, 3, padding=1)
-    layers = nn.Sequential(as_blocks(transposed), ZeroEdges(), from_blocks(to_blocks(convolution)))
+    layers = transposed_to_subpixels(transposed), ZeroEdges(), from_subpixels(to_subpixels(convolution))
     x = torch.randn(2, 5, 6, 4)
-    wanted = convolution(transposed(x)).permute(0, 2, 3, 1)
-    torch.testing.assert_close(join(layers(x)), wanted, rtol=1e-5, atol=1e-5)
+    expected = convolution(transposed(x)).permute(0, 2, 3, 1)
+    torch.testing.assert_close(pixel_shuffle(nn.Sequential(*layers)(x)), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_a_transposed_convolution_over_one_place_is_a_matrix():
+def test_a_transposed_convolution_over_one_pixel_can_be_a_matrix():
     transposed, x = nn.ConvTranspose2d(5, 3, 4), torch.randn(2, 5, 1, 1)
-    torch.testing.assert_close(nn.Sequential(*as_linear(transposed))(x), transposed(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(nn.Sequential(*transposed_to_linear(transposed))(x), transposed(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("affine", [True, False])

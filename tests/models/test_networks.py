@@ -14,18 +14,18 @@ from t2i.models.text_encoder import ALPHABET, count_steps
 SMALL = TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32)
 
 
-def test_alphabet_has_the_papers_seventy_characters():
+def test_the_alphabet_has_the_seventy_characters_of_the_paper():
     assert len(ALPHABET) == 70
 
 
-def test_encoding_lowers_cuts_and_skips_unknown_characters():
+def test_encode_lowercases_truncates_and_skips_unknown_characters():
     codes = encode(["aB é!", "x" * 500, ""])
     assert codes.shape == (3, 201)
     assert codes[0, :6].tolist() == [1, 2, 70, 0, ALPHABET.index("!") + 1, 0]
     assert (codes[1] == 24).all() and (codes[2] == 0).all()
 
 
-def test_text_encoder_gives_unit_embeddings_that_ignore_their_neighbours():
+def test_embeddings_have_unit_scale_and_do_not_depend_on_their_batch():
     torch.manual_seed(0)
     network = TextEncoder(SMALL).eval()
     captions = ["a", "a red flower", "petals " * 28, "🌸", ""]
@@ -39,17 +39,17 @@ def test_text_encoder_gives_unit_embeddings_that_ignore_their_neighbours():
     assert not torch.allclose(together[0], together[1], atol=1e-3)
 
 
-def test_recurrent_steps_follow_the_length():
+def test_the_number_of_recurrent_steps_follows_the_length():
     codes = encode(["", "a", "a" * 18, "a" * 19, "a" * 201])
     assert count_steps(codes).tolist() == [1, 1, 1, 2, 8]
 
 
-def test_the_longest_caption_gives_eight_recurrent_steps():
+def test_the_longest_caption_has_eight_recurrent_steps():
     features = TextEncoder(SMALL).convolutions(torch.zeros(1, 70, 1, 201))
     assert features.shape == (1, 16, 1, 8)
 
 
-def test_generator_and_discriminator_shapes():
+def test_shapes_of_the_generator_and_the_discriminator():
     g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
     pictures = g(torch.randn(3, 100), torch.randn(3, 1024))
     assert pictures.shape == (3, 3, 64, 64) and pictures.abs().max() <= 1
@@ -60,6 +60,6 @@ def test_generator_and_discriminator_shapes():
 def test_both_networks_use_the_caption():
     torch.manual_seed(0)
     g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)).eval(), Discriminator(DiscriminatorConfig(width=4)).eval()
-    z, (one, other) = torch.randn(1, 100), torch.randn(2, 1, 1024)
-    assert not torch.equal(g(z, one), g(z, other))
-    assert not torch.equal(d(g(z, one), one), d(g(z, one), other))
+    z, (h, other_h) = torch.randn(1, 100), torch.randn(2, 1, 1024)
+    assert not torch.equal(g(z, h), g(z, other_h))
+    assert not torch.equal(d(g(z, h), h), d(g(z, h), other_h))

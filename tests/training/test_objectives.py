@@ -30,7 +30,7 @@ class Recorder:
     def look(self, x):
         return x
 
-    match = __call__
+    score = __call__
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -80,7 +80,7 @@ def test_d_weighs_wrong_and_fake_by_half():
         def __call__(self, first, h):
             return torch.zeros(len(h)) * self.weight
 
-        match = __call__
+        score = __call__
 
     rest = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
     for name in OBJECTIVES:
