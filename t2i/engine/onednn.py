@@ -24,7 +24,8 @@ class PackedLayer(nn.Module):
 
     def __init__(self, layer: nn.Module, activation: nn.Module | None, x: Tensor):
         super().__init__()
-        ops, options = torch.ops.mkldnn, ()
+        ops = torch.ops.mkldnn
+        options: tuple = ()
         if isinstance(layer, nn.Linear):
             self._run, reorder = ops._linear_pointwise, lambda w, *x: ops._reorder_linear_weight(w, x[-1][0])
         elif isinstance(layer, nn.Conv2d):
@@ -50,14 +51,14 @@ def _activation_arguments(activation: nn.Module | None) -> tuple[str, list[float
 @torch.inference_mode()
 def pack(layers: nn.Sequential, x: Tensor) -> nn.Sequential:
     """The layers with a `PackedLayer` wherever oneDNN has one; x is an example of their input."""
-    packed, layers = [], list(layers)
-    while layers:
-        layer = layers.pop(0)
+    packed, remaining = [], list(layers)
+    while remaining:
+        layer = remaining.pop(0)
         if isinstance(layer, Residual):
             layer.bottleneck = pack(layer.bottleneck, x)
         elif isinstance(layer, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            activated = bool(layers) and isinstance(layers[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
-            layer = PackedLayer(layer, layers.pop(0) if activated else None, x)
+            activated = bool(remaining) and isinstance(remaining[0], (nn.ReLU, nn.LeakyReLU, nn.Tanh))
+            layer = PackedLayer(layer, remaining.pop(0) if activated else None, x)
         packed.append(layer)
         x = layer(x)
     return nn.Sequential(*packed)

@@ -50,7 +50,8 @@ class FastCBNGenerator(nn.Module):
 
 
 def _transposed(layer: Upsample) -> nn.ConvTranspose2d:
-    transposed = nn.ConvTranspose2d(*layer.weight.shape[:2], 4, 2, 1, bias=False, device="meta")
+    in_channels, out_channels = layer.weight.shape[:2]
+    transposed = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False, device="meta")
     transposed.weight = nn.Parameter(layer.transposed_kernel(), False)
     return transposed.eval()
 
@@ -58,5 +59,5 @@ def _transposed(layer: Upsample) -> nn.ConvTranspose2d:
 def _joint_affine(norms: list[ConditionalNorm]) -> nn.Linear:
     """One layer for the factors (1 + scale) and shifts of all conditional norms."""
     weight, bias = (torch.cat([getattr(norm.affine, name) for norm in norms]) for name in ("weight", "bias"))
-    one = [torch.tensor([1.0, 0.0]).repeat_interleave(norm.norm.num_features) for norm in norms]  # 1 + scale
-    return fuse.linear(weight, bias + torch.cat(one))
+    ones = [torch.tensor([1.0, 0.0]).repeat_interleave(norm.norm.num_features) for norm in norms]  # 1 + scale
+    return fuse.linear(weight, bias + torch.cat(ones))

@@ -6,6 +6,7 @@ convolutions as matrix products over unfolded windows (slower from 16 pictures o
 """
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +15,17 @@ from torch.nn.utils import fuse_conv_bn_eval
 
 from .residual import Residual
 
+Network = TypeVar("Network", bound=nn.Module)
 
-def frozen(network: nn.Module) -> nn.Module:
+
+def frozen(network: Network) -> Network:
     """A copy for inference: in evaluation mode and without gradients."""
     return copy.deepcopy(network).eval().requires_grad_(False)
 
 
 def fold(layers: nn.Sequential) -> nn.Sequential:
     """The layers with each batch norm folded into the convolution before it; residual blocks are changed in place."""
-    folded = []
+    folded: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):
             convolution = folded.pop()
@@ -36,13 +39,14 @@ def fold(layers: nn.Sequential) -> nn.Sequential:
 
 def linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     """A linear layer with this weight (C, A) and bias (C,), without gradients."""
-    layer = nn.Linear(*weight.shape[::-1], device="meta")
+    layer = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
     layer.weight, layer.bias = (nn.Parameter(x.contiguous(), False) for x in (weight, bias))
     return layer
 
 
-def _convolution(weight: Tensor, bias: Tensor, **options: int) -> nn.Conv2d:
-    layer = nn.Conv2d(*weight.shape[1::-1], weight.shape[2:], **options, device="meta")
+def _convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0) -> nn.Conv2d:
+    out_channels, in_channels, height, width = weight.shape
+    layer = nn.Conv2d(in_channels, out_channels, (height, width), stride, padding, device="meta")
     layer.weight, layer.bias = (nn.Parameter(x.contiguous(), False) for x in (weight, bias))
     return layer
 
