@@ -1,5 +1,5 @@
-"""The error that a person can mend: its text says what was wrong and what is allowed."""
+"""The error for wrong input: its text says what is wrong and what is allowed."""
 
 
 class InputError(ValueError):
-    """Wrong input from a person; shown as one line, never as a traceback."""
+    """Wrong input from a user; shown as one line, never as a traceback."""

@@ -1,4 +1,4 @@
-"""Names to folders, and what the model in a folder is made of: its own networks, and those it shares."""
+"""From a name to a folder, and from a folder to its networks: its own, and those it shares with another model."""
 
 import os
 import re
@@ -14,13 +14,13 @@ from .registry import MODELS
 from .store import AttributeSlider
 
 HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?")
-SHARED_ROLES = ("text_encoder", "image_encoder", "image_projection")  # of one joint space, so they go together
+SHARED_ROLES = ("text_encoder", "image_encoder", "image_projection")  # they have one embedding space in common
 
 
 def resolve(name: str | Path) -> Path:
     """The folder of a model: a registered name, a local folder, or a Hub id `owner/repo`, `owner/repo@revision`.
 
-    A registered name's weights are in `weights/`, or else on the Hub at the revision that its `model.json` pins.
+    The weights of a registered model are in `weights/`, or else on the Hub at the revision that its `model.json` pins.
     `InputError` if there is no such model or it is not available.
     """
     name = str(name)
@@ -29,7 +29,7 @@ def resolve(name: str | Path) -> Path:
         if (folder / "config.json").is_file():
             return folder
         if spec.hub_id is None:
-            raise store.broken(folder / "config.json", "is missing")
+            raise store.file_error(folder / "config.json", "is missing")
         return _download(spec.hub_id, spec.revision)
     if os.path.isdir(name):
         return Path(name)
@@ -56,9 +56,9 @@ def _download(hub_id: str, revision: str | None) -> Path:
 class Checkpoint:
     """The model of a name, a folder or a Hub id: `folder`, and `config`, its configuration, read once.
 
-    In place of a text encoder's configuration there may be the name of a registered model, whose text encoder it
-    shares; of anything else it is refused, for a checkpoint may come from a stranger. The image encoder and the image
-    projection of that model come with it, unless the checkpoint has its own.
+    In place of a text encoder's configuration there may be the name of a registered model, whose text encoder is then
+    shared. A path or a Hub id is refused there, because a checkpoint may come from a stranger. The image encoder and
+    the image projection of that model are shared too, unless the checkpoint has its own.
     """
 
     def __init__(self, name: str | Path):
@@ -74,14 +74,14 @@ class Checkpoint:
         return {role: store.read_network(owner.folder, owner.config, role) for role, owner in owners.items()}
 
     def has(self, role: str) -> bool:
-        """Whether there is such a network, its own or a shared one."""
+        """Whether the model has this network, its own or a shared one."""
         return role in self.owner(role).config
 
     def owner(self, role: str) -> "Checkpoint":
         """The checkpoint that holds a network: this one, or the one it shares that network with."""
         fields = self.config.get(role)
         if isinstance(fields, str) and role != "text_encoder":
-            raise store.broken(self.folder / "config.json", f"{role} must be described, not named {fields[:40]!r}")
+            raise store.file_error(self.folder / "config.json", f"{role} must be described, not named {fields[:40]!r}")
         return self if isinstance(fields, dict) or role not in SHARED_ROLES else self._text_owner
 
     @cached_property
@@ -95,33 +95,35 @@ class Checkpoint:
         if not isinstance(name, str):
             return self
         if name not in MODELS:
-            raise store.broken(path, f"text_encoder must be described, or be one of {', '.join(MODELS)}; not {name!r}")
+            raise store.file_error(
+                path, f"text_encoder must be described, or be one of {', '.join(MODELS)}; not {name!r}"
+            )
         owner = Checkpoint(name)
         if isinstance(owner.config.get("text_encoder"), str):
-            raise store.broken(path, f"shares the text encoder of {name!r}, which has none of its own")
+            raise store.file_error(path, f"shares the text encoder of {name!r}, which has none of its own")
         hashes = [checkpoint.config.get("sha256", {}).get("text_encoder") for checkpoint in (self, owner)]
         if hashes[0] not in (None, hashes[1]):
-            raise store.broken(path, f"was trained with another text encoder than that of {name!r} here")
+            raise store.file_error(path, f"was trained with another text encoder than that of {name!r} here")
         return owner
 
     @property
     def attributes(self) -> tuple[AttributeSlider, ...]:
-        """What the first coordinates of z steer; empty where training taught them nothing."""
+        """The sliders of z's first coordinates; empty if the generator was not trained with attributes."""
         return tuple(AttributeSlider(*row) for row in self.config.get("attributes", []))
 
     @property
     def words(self) -> frozenset[str]:
-        """The words that the text encoder met often in its training; empty where they were not recorded."""
+        """The words that were frequent in the text encoder's training; empty if they were not recorded."""
         return frozenset(self.owner("text_encoder").config.get("words", "").split())
 
     def training(self, network: str) -> dict:
-        """What the configuration records about the training of a network; empty where it records nothing."""
+        """What the configuration records about the training of a network; empty if it records nothing."""
         record = self.config.get("training", {}).get(network)
         return record if isinstance(record, dict) else {}
 
 
 def shared_text_encoder(name: str) -> dict:
-    """What `config.json` says about the text encoder of a registered model that is shared, not stored again."""
+    """The fields of `config.json` that share the text encoder of a registered model."""
     checkpoint = Checkpoint(name)
     own = checkpoint.config.get("text_encoder")
     path = checkpoint.owner("text_encoder").folder / "text_encoder.safetensors"

@@ -2,65 +2,156 @@
 
 import json
 import os
+from collections import UserDict
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 
 from .errors import InputError
 
 # T2I_WEIGHTS names another folder of models, for instance on a disk that several copies of the app share.
 WEIGHTS = Path(os.environ.get("T2I_WEIGHTS") or Path(__file__).parent.parent / "weights")
-OBJECTIVES = ("gan", "gan-cls", "gan-int", "gan-int-cls")  # the paper's, sections 4.1 to 4.3
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One of the paper's training objectives (sections 4.1 to 4.3), for the trainers and the Compare tab.
+
+    In `formula`, s is the probability by D that picture and caption are real and match: s_r of a photo and its
+    caption, s_w of a photo and a wrong caption, s_f of a fake and its caption, s_i of a fake of an interpolated
+    caption, and s_f,i of both kinds of fakes. Each network maximises its own line.
+    """
+
+    name: str
+    mismatching: bool  # CLS: D also learns that photos do not match other captions
+    interpolated: bool  # INT: G is also trained on interpolated captions
+    formula: str
+    description: str  # how it differs from the others, in the words of the Compare tab
+
+
+OBJECTIVES: dict[str, Objective] = {
+    objective.name: objective
+    for objective in (
+        Objective(
+            "gan",
+            mismatching=False,
+            interpolated=False,
+            formula="D: log s_r + log(1 − s_f)\nG: log s_f",
+            description="The discriminator tells drawings from photos. "
+            "That words belong to a picture, it has to notice by itself.",
+        ),
+        Objective(
+            "gan-cls",
+            mismatching=True,
+            interpolated=False,
+            formula="D: log s_r + ½ (log(1 − s_w) + log(1 − s_f))\nG: log s_f",
+            description="It is also shown photos with wrong words, and must refuse them: so it learns what words mean.",
+        ),
+        Objective(
+            "gan-int",
+            mismatching=False,
+            interpolated=True,
+            formula="D: log s_r + log(1 − s_f,i)\nG: log s_f + log s_i",
+            description="No wrong words; but the generator also draws what lies halfway between two sentences.",
+        ),
+        Objective(
+            "gan-int-cls",
+            mismatching=True,
+            interpolated=True,
+            formula="D: log s_r + ½ (log(1 − s_w) + log(1 − s_f,i))\nG: log s_f + log s_i",
+            description="Both: wrong words for the discriminator, halfway sentences for the generator.",
+        ),
+    )
+}
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What the menus and the examples say about a model, and where the Hub has it."""
+    """What the page says about a model, and where it is on the Hub."""
 
     name: str
     title: str
-    hub_id: str | None = None  # None until it is published
+    hub_id: str | None = None  # owner/repo; None until it is published
     revision: str | None = None  # the commit on the Hub
     placeholder: str = "Describe a picture\u00a0…"
     examples: tuple[str, ...] = ()
-    subject: str = ""  # what it draws, in a word
-    gallery_captions: tuple[str, ...] = ()  # beside the examples, for the pictures that the Search tab draws
-    failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 then show
-    paper: bool = False  # drawn by the paper's own networks, for comparison
-    objective: str = ""  # of a model that the Compare tab shows: such models differ in the objective alone
+    subject: str = ""  # what it draws, in a word or two
+    gallery_captions: tuple[str, ...] = ()  # with the examples, the captions of the Search tab's own pictures
+    failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 show instead
+    paper: bool = False  # whether it is of the paper's own networks, kept for comparison
+    objective: str = ""  # for the Compare tab, whose models differ only in their objective
+
+
+# By the type of a field, what `model.json` must hold for it.
+_ALLOWED_VALUES: dict[object, tuple[str, Callable[[object], bool]]] = {
+    str: ("text", lambda value: isinstance(value, str)),
+    str | None: ("text or null", lambda value: value is None or isinstance(value, str)),
+    bool: ("true or false", lambda value: isinstance(value, bool)),
+    tuple[str, ...]: ("a list of texts", lambda value: _is_text_list(value)),
+    tuple[tuple[str, str], ...]: (
+        "a list of pairs of texts",
+        lambda value: isinstance(value, list) and all(_is_text_list(pair) and len(pair) == 2 for pair in value),
+    ),
+}
 
 
 def read_spec(folder: Path, **defaults: object) -> ModelSpec:
-    """The description in a folder's `model.json`, with defaults for what it leaves out.
+    """The description in a folder's `model.json`, with defaults for what it leaves out; its name is the folder's.
 
     `InputError` names the file and the field that is wrong.
     """
     path = folder / "model.json"
+    fields_in_file = _read_object(path) if path.is_file() else {}
+    fields_in_file.pop("order", None)
+    types = {field.name: field.type for field in fields(ModelSpec) if field.name != "name"}
+    for name, value in fields_in_file.items():
+        if name not in types:
+            raise InputError(f"{path}: has the unknown field {name[:40]!r}; known: {', '.join(types)}, order")
+        description, is_allowed = _ALLOWED_VALUES[types[name]]
+        if not is_allowed(value):
+            raise InputError(f"{path}: {name} must be {description}")
+        fields_in_file[name] = _as_tuples(value)
+    return ModelSpec(**{"name": folder.name, "title": folder.name} | defaults | fields_in_file)
+
+
+def _is_text_list(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _as_tuples(value: object) -> object:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+def _read_object(path: Path) -> dict:
     try:
-        described = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        value = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError, OSError):
         raise InputError(f"{path}: is not readable JSON") from None
-    if not isinstance(described, dict):
+    if not isinstance(value, dict):
         raise InputError(f"{path}: must be a JSON object")
-    described.pop("order", None)
-    allowed = {field.name: field.type for field in fields(ModelSpec)}
-    for name, value in described.items():
-        if name not in allowed:
-            raise InputError(f"{path}: has the unknown field {name[:40]!r}; known: {', '.join(allowed)}, order")
-        described[name] = _tuples(value)
-    try:
-        return ModelSpec(**{"name": folder.name, "title": folder.name} | defaults | described)
-    except TypeError as error:
-        raise InputError(f"{path}: {error}") from None
-
-
-def _tuples(value: object) -> object:
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+    return value
 
 
 def _read_models(weights: Path) -> dict[str, ModelSpec]:
-    """The models of a folder, in the order that they give."""
-    paths = sorted(weights.glob("*/model.json"), key=lambda path: (json.loads(path.read_text("utf-8"))["order"], path))
-    return {path.parent.name: read_spec(path.parent) for path in paths}
+    """The models of a folder by name, sorted by the `order` in their `model.json`."""
+    orders = {}
+    for path in sorted(weights.glob("*/model.json")):
+        orders[path.parent] = order = _read_object(path).get("order")
+        if type(order) is not int:
+            raise InputError(f"{path}: order must be a whole number, the model's place in the menu")
+    return {folder.name: read_spec(folder) for folder in sorted(orders, key=orders.__getitem__)}
 
 
-MODELS = _read_models(WEIGHTS)
+class _Models(UserDict[str, ModelSpec]):
+    """The models of `WEIGHTS` by name. Read at their first use, so that a malformed file does not break the import."""
+
+    def __init__(self) -> None:
+        pass  # UserDict's own would set `data`
+
+    @cached_property
+    def data(self) -> dict[str, ModelSpec]:
+        return _read_models(WEIGHTS)
+
+
+MODELS = _Models()

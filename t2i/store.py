@@ -1,4 +1,4 @@
-"""Checkpoints on the disk: how networks are written and read. Safetensors and JSON, no pickles."""
+"""Checkpoints on disk: how networks are written and read. Safetensors and JSON, no pickles."""
 
 import io
 import json
@@ -28,7 +28,7 @@ REMEDY = "restore it with git, download it again or train it again"
 
 @dataclass(frozen=True)
 class AttributeSlider:
-    """An attribute slider: what it changes, and the words at its two ends."""
+    """An attribute slider: what it changes, and the labels of its two ends."""
 
     name: str
     low: str = "−"
@@ -67,14 +67,14 @@ def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
     """Write `<role>.safetensors`, half precision, for each network, and merge `config` into `config.json`.
 
-    Each network's type and sizes and its file's SHA-256 are added to the configuration.
-    `InputError`, and nothing is written, if a weight is not finite, as after a training that diverged.
+    Each network's type and sizes and its file's SHA-256 are added to the configuration. If a weight is not finite, as
+    after a training that diverged, nothing is written and `InputError` is raised.
     """
     folder = Path(folder)
     files = {role: tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
     hashes = {role: sha256(data).hexdigest() for role, data in files.items()}
     config = _merge(folder, config | describe(networks) | {"sha256": config.get("sha256", {}) | hashes})
-    # Python writes the bytes, because a file that safetensors writes can be read by its owner alone.
+    # Python writes the bytes, because only its owner may read a file that safetensors itself writes.
     saves = {folder / f"{role}.safetensors": lambda p, data=data: p.write_bytes(data) for role, data in files.items()}
     _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
 
@@ -103,39 +103,39 @@ def read_config(folder: str | Path) -> dict:
     try:
         config = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise broken(path, "is no JSON" if isinstance(error, RecursionError) else error) from None
+        raise file_error(path, "is not JSON" if isinstance(error, RecursionError) else error) from None
     if not isinstance(config, dict):
-        raise broken(path, "is not a JSON object")
+        raise file_error(path, "is not a JSON object")
     if unknown := [name for name in config if name not in FIELDS]:
-        raise broken(path, f"has the unknown field {unknown[0][:40]!r}; known: {', '.join(FIELDS)}")
+        raise file_error(path, f"has the unknown field {unknown[0][:40]!r}; known: {', '.join(FIELDS)}")
     for name in ("training", "sha256"):
         if not isinstance(config.get(name, {}), dict):
-            raise broken(path, f"{name} must be an object")
+            raise file_error(path, f"{name} must be an object")
     words = config.get("words", "")
     if not isinstance(words, str) or len(words) > MAX_WORDS_LENGTH:
-        raise broken(path, f"words must be text of at most {MAX_WORDS_LENGTH} characters")
+        raise file_error(path, f"words must be text of at most {MAX_WORDS_LENGTH} characters")
     if not _are_attributes(config.get("attributes", [["name", "low", "high"]])):
-        raise broken(path, f"attributes must be 1 to {MAX_ATTRIBUTES} lists of a name, a low end and a high end")
+        raise file_error(path, f"attributes must be 1 to {MAX_ATTRIBUTES} lists of a name, a low end and a high end")
     return config
 
 
 def _are_attributes(value: object) -> bool:
     rows = value if isinstance(value, list) and 0 < len(value) <= MAX_ATTRIBUTES else [None]
-    return all(isinstance(row, list) and len(row) == 3 and all(map(_is_word, row)) for row in rows)
+    return all(isinstance(row, list) and len(row) == 3 and all(map(_is_label, row)) for row in rows)
 
 
-def _is_word(value: object) -> bool:
+def _is_label(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) < 40
 
 
-def read_bytes(path: Path, most: int = MAX_WEIGHTS_BYTES) -> bytes:
-    """A file's contents; `InputError` if it cannot be read or is too large."""
+def read_bytes(path: Path, max_bytes: int = MAX_WEIGHTS_BYTES) -> bytes:
+    """A file's contents; `InputError` if it cannot be read or is larger than `max_bytes`."""
     try:
-        if path.stat().st_size > most:
-            raise broken(path, f"is larger than {most:,} bytes, the most allowed")
+        if path.stat().st_size > max_bytes:
+            raise file_error(path, f"is larger than {max_bytes:,} bytes, the most allowed")
         return path.read_bytes()
     except OSError as error:
-        raise broken(path, error) from None
+        raise file_error(path, error) from None
 
 
 def read_network(folder: Path, config: dict, role: str) -> nn.Module:
@@ -147,17 +147,17 @@ def read_network(folder: Path, config: dict, role: str) -> nn.Module:
     network, path = _build(folder / "config.json", config.get(role), role), folder / f"{role}.safetensors"
     data = read_bytes(path)
     if not has_recorded_hash(config, role, data):
-        raise broken(path, "is not the file whose SHA-256 config.json records")
+        raise file_error(path, "is not the file whose SHA-256 config.json records")
     try:
         tensors = tensors_from_bytes(data)
     except (SafetensorError, ValueError) as error:
-        raise broken(path, error) from None
+        raise file_error(path, error) from None
     if mismatch := _mismatch(network.state_dict(), tensors):
-        raise broken(path, f"does not fit config.json: {mismatch}")
+        raise file_error(path, f"does not fit config.json: {mismatch}")
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     for key, tensor in tensors.items():
-        if not tensor.sum().isfinite():  # ten times as fast as asking for each number
-            raise broken(path, f"{key} holds numbers that are not finite")
+        if not tensor.sum().isfinite():  # ten times as fast as checking each number
+            raise file_error(path, f"{key} holds numbers that are not finite")
     network.load_state_dict(tensors, assign=True)
     return network.eval()
 
@@ -165,21 +165,21 @@ def read_network(folder: Path, config: dict, role: str) -> nn.Module:
 def _build(path: Path, fields: object, role: str) -> nn.Module:
     """A network without weights, from its fields in the configuration at this path."""
     if not isinstance(fields, dict):
-        raise broken(path, f"does not describe {role}")
+        raise file_error(path, f"does not describe {role}")
     types, name = NETWORKS[role], fields.get("type")
     if not isinstance(name, str) or name not in types:
-        raise broken(path, f"{role}.type must be {' or '.join(types)}, not {str(name)[:40]!r}")
+        raise file_error(path, f"{role}.type must be {' or '.join(types)}, not {str(name)[:40]!r}")
     network_class, config_class = types[name]
     fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items() if k != "type"}
     for key, value in fields.items():
         if not all(map(_is_size, value if isinstance(value, tuple) else [value])):
             allowed = f"a whole number from 1 to {MAX_NETWORK_SIZE}"
-            raise broken(path, f"{role}.{key[:40]} must be {allowed}, not {str(value)[:40]}")
+            raise file_error(path, f"{role}.{key[:40]} must be {allowed}, not {str(value)[:40]}")
     try:
         with torch.device("meta"):  # shapes alone: the weights are replaced at once
             return network_class(config_class(**fields))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise broken(path, f"{role}: {error}") from None
+        raise file_error(path, f"{role}: {error}") from None
 
 
 def _is_size(value: object) -> bool:
@@ -187,7 +187,7 @@ def _is_size(value: object) -> bool:
 
 
 def has_recorded_hash(config: dict, role: str, data: bytes) -> bool:
-    """Whether these bytes are the file that a configuration records for a network; also if it records none."""
+    """Whether these bytes have the SHA-256 that a configuration records for a network, or it records none."""
     recorded = config["sha256"].get(role) if "sha256" in config else None
     return recorded is None or recorded == sha256(data).hexdigest()
 
@@ -206,8 +206,8 @@ def _mismatch(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | 
     return None
 
 
-def broken(path: Path, reason: object) -> InputError:
-    """The error for a file that cannot be used, in one line, with what to do about it."""
+def file_error(path: Path, reason: object) -> InputError:
+    """The error for a file that cannot be used: one line that says why, and what to do about it."""
     if isinstance(reason, OSError):
         reason = "is missing" if isinstance(reason, FileNotFoundError) else reason.strerror
     return InputError(f"{path}: {str(reason).partition(chr(10))[0]}; {REMEDY}")
