@@ -135,11 +135,12 @@ def _read_object(path: Path) -> dict:
 
 def _read_models(weights: Path) -> dict[str, ModelSpec]:
     """The models of a folder by name, sorted by the `order` in their `model.json`."""
-    orders = {}
+    orders: dict[Path, int] = {}
     for path in sorted(weights.glob("*/model.json")):
-        orders[path.parent] = order = _read_object(path).get("order")
+        order = _read_object(path).get("order")
         if type(order) is not int:
             raise InputError(f"{path}: order must be a whole number, the model's place in the menu")
+        orders[path.parent] = order
     return {folder.name: read_spec(folder) for folder in sorted(orders, key=orders.__getitem__)}
 
 
@@ -150,7 +151,7 @@ class _Models(UserDict[str, ModelSpec]):
         pass  # UserDict's own would set `data`
 
     @cached_property
-    def data(self) -> dict[str, ModelSpec]:
+    def data(self) -> dict[str, ModelSpec]:  # type: ignore[override]
         return _read_models(WEIGHTS)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class AttributeSlider:
     high: str = "+"
 
 
-def write(path: Path, save: Callable[[Path], None]) -> None:
+def write(path: Path, save: Callable[[Path], object]) -> None:
     """Save under a temporary name, then rename: a stopped or failed write leaves the old file whole."""
     _write_all({path: save})
 
@@ -50,7 +51,7 @@ def write_tensors(path: Path, values: dict) -> None:
     write(path, lambda p: p.write_bytes(buffer.getbuffer()))
 
 
-def _write_all(saves: dict[Path, Callable[[Path], None]]) -> None:
+def _write_all(saves: dict[Path, Callable[[Path], object]]) -> None:
     """`write` for files that belong together: none is renamed before all are written."""
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in saves}
     try:
@@ -71,12 +72,12 @@ def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> No
     after a training that diverged, nothing is written and `InputError` is raised.
     """
     folder = Path(folder)
-    files = {role: tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
-    hashes = {role: sha256(data).hexdigest() for role, data in files.items()}
+    files = {f"{role}.safetensors": tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
+    hashes = {role: sha256(files[f"{role}.safetensors"]).hexdigest() for role in networks}
     config = _merge(folder, config | describe(networks) | {"sha256": config.get("sha256", {}) | hashes})
+    files["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
     # Python writes the bytes, because only its owner may read a file that safetensors itself writes.
-    saves = {folder / f"{role}.safetensors": lambda p, data=data: p.write_bytes(data) for role, data in files.items()}
-    _write_all(saves | {folder / "config.json": lambda p: p.write_text(json.dumps(config, indent=2) + "\n", "utf-8")})
+    _write_all({folder / name: partial(Path.write_bytes, data=data) for name, data in files.items()})
 
 
 def _to_half(role: str, network: nn.Module) -> dict[str, Tensor]:
