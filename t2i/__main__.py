@@ -267,9 +267,9 @@ def _publish(options: argparse.Namespace) -> None:
     if not locate.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
         raise InputError(f"{options.hub_id!r} is no id of the Hub: it must read owner/name")
     files = publish.space_files() if options.space else publish.model_files(options.folder)
-    print(publish.listed(files))
+    print(publish.list_files(files))
     if not options.dry_run:
-        print(publish.send(files, options.hub_id, options.space))
+        print(publish.upload(files, options.hub_id, options.space))
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:

@@ -1,114 +1,118 @@
-"""The Hugging Face Hub: checkpoints fetched from it, which never runs or unpickles anything that it sends."""
+"""Checkpoints from the Hugging Face Hub. Nothing that is downloaded is run or unpickled."""
 
 import errno
+from http import HTTPStatus
 from pathlib import Path
 
 from huggingface_hub import HfApi, errors, hf_hub_download, snapshot_download
+from huggingface_hub.hf_api import RepoFile, ResolvedRevision
 
 from . import store
 from .errors import InputError
 from .models import NETWORKS
 
-FILES = ("config.json", *(f"{name}.safetensors" for name in NETWORKS))  # all that is ever fetched
-LARGEST = 2**30  # bytes of a checkpoint
+FILES = ("config.json", *(f"{role}.safetensors" for role in NETWORKS))  # nothing else is downloaded
+MAX_CHECKPOINT_BYTES = 2**30
 
 
 def fetch(hub_id: str, revision: str | None = None) -> Path:
-    """The folder, in the client's cache, of the checkpoint in a repository at a revision: a branch, tag or commit.
+    """Download the checkpoint in a repository at a revision (a branch, tag or commit); returns its cached folder.
 
-    What is in the cache already is not fetched again, and a commit that is there needs no network at all. Every file
-    is held to the SHA-256 that the repository's `config.json` records; one that differs is fetched once more.
-    `InputError` says in a line why a checkpoint cannot be had.
+    Files in the client's cache are not downloaded again, and a cached commit needs no network at all. Every file must
+    have the SHA-256 that the repository's `config.json` records; one that differs is downloaded once more.
+    `InputError` says in one line why a checkpoint is not available.
     """
     try:
         commit = _commit(hub_id, revision)
         folder = _snapshot(hub_id, commit)
-        for name in _unrecorded(folder):
-            hf_hub_download(hub_id, f"{name}.safetensors", revision=commit, force_download=True)
+        for role in _mismatched_networks(folder):
+            hf_hub_download(hub_id, f"{role}.safetensors", revision=commit, force_download=True)
     except InputError:
         raise
-    except Exception as error:  # the Hub's client has no common base for what it raises
-        raise InputError(f"{hub_id}: {in_words(error)}") from None
-    if broken := _unrecorded(folder):
-        raise InputError(f"{hub_id}: {broken[0]}.safetensors is not the file whose SHA-256 its config.json records")
+    except Exception as error:  # the Hub's client has no common base class for its errors
+        raise InputError(f"{hub_id}: {describe_error(error)}") from None
+    if mismatched := _mismatched_networks(folder):
+        raise InputError(f"{hub_id}: {mismatched[0]}.safetensors is not the file whose SHA-256 its config.json records")
     return folder
 
 
-def _commit(hub_id: str, revision: str | None) -> str:
-    """The commit that a revision is now, or was when the Hub last told."""
+def _commit(hub_id: str, revision: str | None) -> ResolvedRevision:
+    """The commit of a revision now, or if the Hub does not answer, at the last download."""
     try:
         return HfApi().resolve_revision(hub_id, revision=revision)  # asks the cache itself when the Hub is down
     except errors.HfHubHTTPError as error:
-        if error.response.status_code != 429:
+        if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
             raise
         return HfApi().resolve_revision(hub_id, revision=revision, local_files_only=True)
 
 
-def _snapshot(hub_id: str, commit: str) -> Path:
-    """The cached files of a commit, after fetching what is not there."""
+def _snapshot(hub_id: str, commit: ResolvedRevision) -> Path:
+    """The cached folder of a commit, after downloading what is missing."""
     try:
         return Path(snapshot_download(hub_id, revision=commit, allow_patterns=list(FILES), local_files_only=True))
     except errors.LocalEntryNotFoundError:
-        listed = HfApi().get_paths_info(hub_id, list(FILES), revision=commit.resolved)
-        sizes = {file.path: file.size for file in listed}
-        if (total := sum(sizes.values())) > LARGEST:
-            raise InputError(f"{hub_id}: holds {total:,} bytes, more than the {LARGEST:,} allowed") from None
+        files = HfApi().get_paths_info(hub_id, list(FILES), revision=commit.resolved)
+        sizes = {file.path: file.size for file in files if isinstance(file, RepoFile)}
+        if (total := sum(sizes.values())) > MAX_CHECKPOINT_BYTES:
+            allowed = f"{MAX_CHECKPOINT_BYTES:,} allowed"
+            raise InputError(f"{hub_id}: holds {total:,} bytes, more than the {allowed}") from None
         if "config.json" not in sizes:
-            raise InputError(f"{hub_id}: is no checkpoint of t2i: it has no config.json") from None
+            raise InputError(f"{hub_id}: is not a checkpoint of t2i: it has no config.json") from None
         return _download(hub_id, commit)
 
 
-def _download(hub_id: str, commit: str) -> Path:
-    """All the files of a commit; twice tried, for the client itself resumes cut connections alone."""
-    for last in (False, True):
-        try:
-            return Path(snapshot_download(hub_id, revision=commit, allow_patterns=list(FILES)))
-        except OSError as error:  # the client's own errors are of this kind too
-            if last or not (_is_short(error) or getattr(error, "response", None) and error.response.is_server_error):
-                raise
+def _download(hub_id: str, commit: ResolvedRevision) -> Path:
+    """Download all files of a commit. A second attempt is needed, because the client resumes only cut connections."""
+    try:
+        return Path(snapshot_download(hub_id, revision=commit, allow_patterns=list(FILES)))
+    except OSError as error:  # the client's own errors are subclasses
+        response = getattr(error, "response", None)
+        if not _is_incomplete(error) and not (response is not None and response.is_server_error):
+            raise
+    return Path(snapshot_download(hub_id, revision=commit, allow_patterns=list(FILES)))
 
 
-def _unrecorded(folder: Path) -> list[str]:
-    """The networks here whose files are not those that `config.json` records; from a stranger, none may be left out."""
+def _mismatched_networks(folder: Path) -> list[str]:
+    """The networks whose files do not have the recorded SHA-256; `InputError` if none is recorded for a file."""
     config = store.read_config(folder)
-    found = [name for name in NETWORKS if (folder / f"{name}.safetensors").exists()]
-    if left_out := [name for name in found if name not in config.get("sha256", {})]:
-        raise InputError(f"{folder / 'config.json'}: records no SHA-256 of {left_out[0]}.safetensors")
-    return [n for n in found if not store.has_recorded_hash(config, n, (folder / f"{n}.safetensors").read_bytes())]
+    files = {role: path for role in NETWORKS if (path := folder / f"{role}.safetensors").exists()}
+    if unrecorded := [role for role in files if role not in config.get("sha256", {})]:
+        raise InputError(f"{folder / 'config.json'}: records no SHA-256 of {unrecorded[0]}.safetensors")
+    return [role for role, path in files.items() if not store.has_recorded_hash(config, role, path.read_bytes())]
 
 
-def in_words(error: Exception) -> str:
-    """Why the Hub's client failed, in a line for a person."""
-    causes = [error]
+def describe_error(error: Exception) -> str:
+    """Why the Hub's client failed, in one line for the user."""
+    causes: list[BaseException] = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
-    for kind, told in (
+    for error_class, message in (
         (errors.GatedRepoError, "is gated: ask for access on its page, then log in with `hf auth login`"),
         (errors.RevisionNotFoundError, "the Hub has no such revision of it (any more)"),
         (errors.RepositoryNotFoundError, "the Hub has no such repository, or it is private and you are not logged in"),
-        (errors.HFValidationError, "is no id of the Hub: it must read owner/name"),
+        (errors.HFValidationError, "is not a Hub id: it must be owner/name"),
     ):
-        if any(isinstance(cause, kind) for cause in causes):
-            return told
+        if any(isinstance(cause, error_class) for cause in causes):
+            return message
     for cause in causes:
         if isinstance(cause, errors.HfHubHTTPError):
-            return _answered(cause.response.status_code)
+            return _describe_status(cause.response.status_code)
         if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
             return "the disk is full"
-        if _is_short(cause):
-            return "a file came incomplete; try again"
+        if _is_incomplete(cause):
+            return "a file was incomplete; try again"
         if isinstance(cause, (PermissionError, NotADirectoryError)):
-            return f"{cause.filename}: {cause.strerror.lower()}"
-    return f"the Hub cannot be reached, and the cache does not have it ({type(causes[-1]).__name__})"
+            return f"{cause.filename}: {str(cause.strerror).lower()}"
+    return f"the Hub cannot be reached, and the model is not in the cache ({type(causes[-1]).__name__})"
 
 
-def _is_short(error: BaseException) -> bool:
+def _is_incomplete(error: BaseException) -> bool:
     return isinstance(error, OSError) and str(error).startswith("Consistency check failed")
 
 
-def _answered(status: int) -> str:
-    if status == 429:
-        return "the Hub had too many requests; try again later"
-    if status in (401, 403):
-        return "the Hub does not let you; log in with `hf auth login`, with a token that may"
+def _describe_status(status: int) -> str:
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return "the Hub got too many requests; try again later"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return "the Hub refuses access; log in with `hf auth login`, with a token that has the permission"
     return f"the Hub answered with status {status}; try again later"

@@ -1,4 +1,4 @@
-"""To the Hub: what of a checkpoint, or of this repository as a Space, is sent, and the card that goes with it."""
+"""Upload to the Hugging Face Hub: a checkpoint with its model card, or this repository as a Space."""
 
 import json
 import re
@@ -9,12 +9,12 @@ from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard
 
 from . import registry, store
 from .errors import InputError
-from .hub import in_words
+from .hub import describe_error
 from .studio import DRAWING_ROLES, PHOTO_ROLES
 
 ROOT = registry.WEIGHTS.parent
-# What the app imports and shows, and nothing of tests, trainings, evaluation and runs.
-SPACE = (
+# What the app imports and shows; no tests, training or evaluation.
+SPACE_PATTERNS = (
     "README.md",
     "LICENSE",
     "SECURITY.md",
@@ -28,14 +28,20 @@ SPACE = (
     "t2i/web/tabs/*.py",
     "t2i/web/static/*.*",
 )
-WEIGHTS = ("config.json", "*.safetensors")
-PAGE_FILES = ("config.json", "evaluation.json", "README.md")  # what the page says about a model
-MODEL = (*WEIGHTS, *(f"judge/{pattern}" for pattern in WEIGHTS), "evaluation.json", "*.png", "*.webp")
-CARD = ("license", "tags", "datasets", "pipeline_tag")  # what a card's front matter must say
-FRONT = "a block between two lines of --- that says " + ", ".join(CARD)
+CHECKPOINT_PATTERNS = ("config.json", "*.safetensors")
+PAGE_FILES = ("config.json", "evaluation.json", "README.md")  # of each model, what the page shows
+MODEL_PATTERNS = (
+    *CHECKPOINT_PATTERNS,
+    *(f"judge/{pattern}" for pattern in CHECKPOINT_PATTERNS),
+    "evaluation.json",
+    "*.png",
+    "*.webp",
+)
+REQUIRED_CARD_FIELDS = ("license", "tags", "datasets", "pipeline_tag")  # in the front matter
+FRONT_MATTER = "a block between two lines of --- with " + ", ".join(REQUIRED_CARD_FIELDS)
 
-# Where evaluation.json holds what the card's model-index tells: path, its type and its name.
-FIGURES = (
+# The metrics of a card's model-index: path in evaluation.json, type and name.
+CARD_METRICS = (
     ("retrieval.top1", "accuracy", "Zero-shot retrieval, top-1, cosine"),
     ("retrieval.ap50", "ap50", "Zero-shot retrieval, AP@50, cosine"),
     ("fidelity.pictures.kid", "kid", "KID in EfficientNet-lite0 features of 64×64 pictures"),
@@ -47,84 +53,86 @@ FIGURES = (
 
 
 def model_files(folder: str | Path) -> dict[str, Path | bytes]:
-    """What is sent of a checkpoint, by path in the repository: the card, whose figures are put in, and the files.
+    """The files of a checkpoint to upload, by their path in the repository; the card has its metrics added.
 
-    `InputError` if the weights are not those that `config.json` records, or the card lacks what it must say.
+    `InputError` if a weights file does not have the SHA-256 in `config.json`, or the card lacks a required field.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; a registered model lies in weights/")
-    for place in (folder, folder / "judge"):
-        if place.is_dir():
-            _check_weights(place)
-    found = sorted({path for pattern in MODEL for path in folder.glob(pattern)})
-    return {"README.md": card(folder)} | {path.relative_to(folder).as_posix(): path for path in found}
+        raise InputError(f"{folder}: no such folder; registered models are in weights/")
+    for checkpoint in (folder, folder / "judge"):
+        if checkpoint.is_dir():
+            _check_weights(checkpoint)
+    paths = sorted({path for pattern in MODEL_PATTERNS for path in folder.glob(pattern)})
+    return {"README.md": model_card(folder)} | {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
-    """What a Space needs of this repository, by path: the app, the models that the Hub does not have, and pictures."""
-    found = {path for pattern in SPACE for path in root.glob(pattern)}
+    """The files of a Space, by path: the app, the models that are not on the Hub, and the pictures of the README."""
+    paths = {path for pattern in SPACE_PATTERNS for path in root.glob(pattern)}
     for spec in registry.MODELS.values():
         folder = root / "weights" / spec.name
-        found.add(folder / "model.json")
+        paths.add(folder / "model.json")
         if spec.hub_id is None:
-            found |= {folder / name for name in PAGE_FILES}
-            found |= {folder / f"{role}.safetensors" for role in (*DRAWING_ROLES, *PHOTO_ROLES)}
-    found |= {root / name for name in re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", (root / "README.md").read_text("utf-8"))}
-    return {path.relative_to(root).as_posix(): path for path in sorted(found) if path.is_file()}
+            paths |= {folder / name for name in PAGE_FILES}
+            paths |= {folder / f"{role}.safetensors" for role in (*DRAWING_ROLES, *PHOTO_ROLES)}
+    readme = (root / "README.md").read_text("utf-8")
+    paths |= {root / name for name in re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", readme)}
+    return {path.relative_to(root).as_posix(): path for path in sorted(paths) if path.is_file()}
 
 
-def send(files: dict[str, Path | bytes], hub_id: str, space: bool = False) -> str:
-    """Send files in one commit to a repository, which is made if there is none; returns the commit's address."""
+def upload(files: dict[str, Path | bytes], hub_id: str, space: bool = False) -> str:
+    """Upload files in one commit to a repository, which is created if necessary; returns the commit's URL."""
     kind = {"repo_type": "space", "space_sdk": "gradio"} if space else {"repo_type": "model"}
     operations = [CommitOperationAdd(name, data) for name, data in files.items()]
     api = HfApi()
     try:
         api.create_repo(hub_id, exist_ok=True, **kind)
-        told = {"repo_type": kind["repo_type"], "commit_message": "Published by python -m t2i publish"}
-        return api.create_commit(hub_id, operations, **told).commit_url
-    except Exception as error:  # the Hub's client has no common base for what it raises
-        raise InputError(f"{hub_id}: {in_words(error)}") from None
+        message = "Published by python -m t2i publish"
+        commit = api.create_commit(hub_id, operations, commit_message=message, repo_type=kind["repo_type"])
+        return commit.commit_url
+    except Exception as error:  # the Hub's client has no common base class for its errors
+        raise InputError(f"{hub_id}: {describe_error(error)}") from None
 
 
-def listed(files: dict[str, Path | bytes]) -> str:
-    """The files and their bytes, a line each, and all together."""
+def list_files(files: dict[str, Path | bytes]) -> str:
+    """One line for each file with its size in bytes, and one for the total."""
     sizes = {name: len(data) if isinstance(data, bytes) else data.stat().st_size for name, data in files.items()}
     sizes[f"{len(sizes)} files"] = sum(sizes.values())
     return "\n".join(f"{size:>12,}  {name}" for name, size in sizes.items())
 
 
-def card(folder: Path) -> bytes:
-    """The folder's README.md, with the figures of its evaluation.json as a model-index, without links that leave it."""
+def model_card(folder: Path) -> bytes:
+    """The folder's README.md with a model-index of the metrics in evaluation.json, without links out of the folder."""
     path = folder / "README.md"
     try:
-        made = ModelCard(re.sub(r"\[([^][]*)\]\(\.\./[^)]*\)", r"\1", path.read_text("utf-8")))
+        card = ModelCard(re.sub(r"\[([^][]*)\]\(\.\./[^)]*\)", r"\1", path.read_text("utf-8")))
     except FileNotFoundError:
-        raise InputError(f"{path}: is missing: a model is published with its card, which begins with {FRONT}") from None
-    except Exception:  # of the reader of YAML
+        raise InputError(f"{path}: is missing: publishing needs a model card that begins with {FRONT_MATTER}") from None
+    except Exception:  # of the YAML parser
         raise InputError(f"{path}: its front matter cannot be read") from None
-    if missing := [name for name in CARD if not made.data.get(name)]:
-        raise InputError(f"{path}: its front matter must say {', '.join(missing)}")
-    measured = folder / "evaluation.json"
-    if measured.exists():
-        datasets = made.data.datasets
-        made.data.model_name = folder.name
-        made.data.eval_results = _results(measured, datasets if isinstance(datasets, str) else datasets[0])
-    return str(made).encode()
+    if missing := [name for name in REQUIRED_CARD_FIELDS if not card.data.get(name)]:
+        raise InputError(f"{path}: its front matter must have {', '.join(missing)}")
+    evaluation = folder / "evaluation.json"
+    if evaluation.exists():
+        datasets = card.data.datasets
+        card.data.model_name = folder.name
+        card.data.eval_results = _eval_results(evaluation, datasets if isinstance(datasets, str) else datasets[0])
+    return str(card).encode()
 
 
-def _results(measured: Path, dataset: str) -> list[EvalResult]:
-    """The figures of an evaluation.json; `InputError` if it is torn or not what `evaluate` writes."""
-    told = {"task_type": "text-to-image", "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
+def _eval_results(path: Path, dataset: str) -> list[EvalResult]:
+    """The metrics in an evaluation.json; `InputError` if it is not what `evaluate` writes."""
+    task = {"task_type": "text-to-image", "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
     results = []
     try:
-        figures = json.loads(measured.read_text("utf-8"))
-        for place, kind, name in FIGURES:
-            value = reduce(lambda of, part: of.get(part, {}), place.split("."), figures)
-            if value != {}:  # nor left out by evaluate
-                results.append(EvalResult(**told, metric_type=kind, metric_name=name, metric_value=round(value, 4)))
+        metrics = json.loads(path.read_text("utf-8"))
+        for keys, type_, name in CARD_METRICS:
+            value = reduce(lambda values, key: values.get(key, {}), keys.split("."), metrics)
+            if value != {}:  # `evaluate` leaves out what it cannot measure
+                results.append(EvalResult(**task, metric_type=type_, metric_name=name, metric_value=round(value, 4)))
     except (ValueError, RecursionError, AttributeError, TypeError):
-        raise InputError(f"{measured}: is not what `evaluate --json` writes; measure again, or remove it") from None
+        raise InputError(f"{path}: is not what `evaluate --json` writes; measure again, or remove it") from None
     return results
 
 

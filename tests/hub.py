@@ -1,4 +1,4 @@
-"""A small Hub on loopback: the part of its file protocol that the client speaks, and the faults of real networks."""
+"""A small local Hub: the part of its file protocol that the client uses, and the faults of real networks."""
 
 import base64
 import contextlib
@@ -12,22 +12,22 @@ from hashlib import sha1, sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
-LARGE = (".safetensors", ".png")  # kept as the Hub keeps large files: elsewhere, by their SHA-256
+LARGE_FILE_SUFFIXES = (".safetensors", ".png")  # such files are on another host, by their SHA-256, as on the real Hub
 
 
 @dataclass
 class Hub:
-    """Repositories by `kind/owner/name`, a dictionary of files for each commit, and what goes wrong."""
+    """Repositories by `kind/owner/name`, a dictionary of files for each commit, and the faults to come."""
 
     url: str = ""
     repos: dict[str, dict[str, dict[str, bytes]]] = field(default_factory=dict)
     refs: dict[str, dict[str, str]] = field(default_factory=dict)
-    stored: dict[str, bytes] = field(default_factory=dict)  # large files that were sent, by SHA-256
-    # What befalls the next requests whose path holds the key: a status, "cut", "short" or "wrong".
+    large_files: dict[str, bytes] = field(default_factory=dict)  # by SHA-256
+    # What happens to the next requests whose path contains the key: a status, "cut", "short" or "wrong".
     faults: dict[str, list[int | str]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     moved: dict[str, str] = field(default_factory=dict)  # owner/old to owner/new
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)  # method and path
 
     def put(self, repo: str, files: dict[str, bytes], branch: str = "main", kind: str = "models") -> str:
         """Commit files to a branch; returns the commit."""
@@ -42,9 +42,9 @@ class Hub:
         repo = f"{kind}/{repo}"
         return self.repos[repo][self.refs[repo]["main"]]
 
-    def fetched(self) -> Counter[str]:
-        """How often the contents of a file were asked for."""
-        return Counter(line.rsplit("/", 1)[1] for line in self.asked if re.match("GET .*/(resolve|cdn)/", line))
+    def download_counts(self) -> Counter[str]:
+        """How often the contents of a file were requested."""
+        return Counter(line.rsplit("/", 1)[1] for line in self.requests if re.match("GET .*/(resolve|cdn)/", line))
 
 
 @contextlib.contextmanager
@@ -73,13 +73,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # noqa: N802
         path = unquote(urlsplit(self.path).path)
-        self.hub.asked.append(f"{self.command} {path}")
+        self.hub.requests.append(f"{self.command} {path}")
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self._fault(path)
         if old := next((name for name in self.hub.moved if f"/{name}" in self.path), None):
             return self._send(307, b"", {"Location": self.path.replace(old, self.hub.moved[old])})
         if isinstance(fault, int):
-            return self._send(fault, b"{}", {"X-Error-Message": "the server has a bad day"})
+            return self._send(fault, b"{}", {"X-Error-Message": "a fault of the server"})
         for pattern, answer in ROUTES.items():
             method, pattern = pattern.split()
             if (self.command == method or (method, self.command) == ("GET", "HEAD")) and (
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, b"{}", {"X-Error-Code": code})
 
     def _commit(self, repo: str, revision: str) -> str | None:
-        """The commit that a revision means; if there is none, that is answered."""
+        """The commit of a revision; if there is none, the error is sent."""
         if repo not in self.hub.repos:
             return self._refuse(401, "RepoNotFound")
         if repo in self.hub.gated:
@@ -132,12 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def tree(self, kind, name, revision, **_) -> None:
         if commit := self._commit(f"{kind}/{name}", revision):
-            self._json([_listed(*file) for file in self.hub.repos[f"{kind}/{name}"][commit].items()])
+            self._json([_file_entry(*file) for file in self.hub.repos[f"{kind}/{name}"][commit].items()])
 
     def paths_info(self, kind, name, revision, body, **_) -> None:
         if commit := self._commit(f"{kind}/{name}", revision):
             files = self.hub.repos[f"{kind}/{name}"][commit]
-            self._json([_listed(path, files[path]) for path in parse_qs(body.decode())["paths"] if path in files])
+            self._json([_file_entry(path, files[path]) for path in parse_qs(body.decode())["paths"] if path in files])
 
     def resolve(self, name, revision, path, fault, **_) -> None:
         if not (commit := self._commit(f"models/{name}", revision)):
@@ -145,21 +145,21 @@ class _Handler(BaseHTTPRequestHandler):
         data = self.hub.repos[f"models/{name}"][commit].get(path)
         if data is None:
             return self._refuse(404, "EntryNotFound")
-        headers = {"X-Repo-Commit": commit, "ETag": f'"{_git(data)}"'}
-        if not path.endswith(LARGE):
+        headers = {"X-Repo-Commit": commit, "ETag": f'"{_git_hash(data)}"'}
+        if not path.endswith(LARGE_FILE_SUFFIXES):
             return self._body(data, headers, fault)
         digest = sha256(data).hexdigest()
-        self.hub.stored[digest] = data
-        # The large files lie on another host, which has another name of this machine here.
+        self.hub.large_files[digest] = data
+        # The large files are on another host, which is another name of this machine here.
         location = f"{self.hub.url.replace('127.0.0.1', 'localhost')}/cdn/{digest}/{path}"
         headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(data)), "Location": location}
         self._send(302, b"", headers)
 
     def cdn(self, digest, _, fault, **__) -> None:
-        self._body(self.hub.stored[digest], {"ETag": f'"{digest}"'}, fault)
+        self._body(self.hub.large_files[digest], {"ETag": f'"{digest}"'}, fault)
 
     def _body(self, data: bytes, headers: dict[str, str], fault: object) -> None:
-        """Contents, from where the client asks for them."""
+        """Send contents, from the byte at which the requested range starts."""
         start = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
         if not start:
             return self._send(200, data, headers, fault)
@@ -167,8 +167,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(206, data[start:], headers, fault)
 
     def create(self, body, **_) -> None:
-        asked = json.loads(body)
-        name, kind = f"{asked['organization']}/{asked['name']}", asked.get("type", "model") + "s"
+        request = json.loads(body)
+        name, kind = f"{request['organization']}/{request['name']}", request.get("type", "model") + "s"
         self.hub.put(name, {}, kind=kind)
         self._json({"url": f"{self.hub.url}/{'' if kind == 'models' else kind + '/'}{name}"})
 
@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
         files = [
             {
                 "path": file["path"],
-                "uploadMode": "lfs" if file["path"].endswith(LARGE) else "regular",
+                "uploadMode": "lfs" if file["path"].endswith(LARGE_FILE_SUFFIXES) else "regular",
                 "shouldIgnore": False,
             }
             for file in json.loads(body)["files"]
@@ -187,17 +187,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._json({"files": files})
 
     def batch(self, *_, body, **__) -> None:
-        def wanted(item: dict) -> dict:
-            if item["oid"] in self.hub.stored:
+        def with_upload(item: dict) -> dict:
+            if item["oid"] in self.hub.large_files:
                 return item
             return item | {"actions": {"upload": {"href": f"{self.hub.url}/upload/{item['oid']}", "header": {}}}}
 
-        self._json({"transfer": "basic", "objects": [wanted(item) for item in json.loads(body)["objects"]]})
+        self._json({"transfer": "basic", "objects": [with_upload(item) for item in json.loads(body)["objects"]]})
 
     def upload(self, digest, body, **_) -> None:
         if sha256(body).hexdigest() != digest:
             return self._send(422, b"{}")
-        self.hub.stored[digest] = body
+        self.hub.large_files[digest] = body
         self._send(200, b"")
 
     def commit(self, kind, name, _, body, **__) -> None:
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         for line in body.decode().splitlines():
             value = json.loads(line)["value"]
             if "oid" in value:
-                files[value["path"]] = self.hub.stored[value["oid"]]
+                files[value["path"]] = self.hub.large_files[value["oid"]]
             elif "content" in value:
                 files[value["path"]] = base64.b64decode(value["content"])
         commit = self.hub.put(name, files, kind=kind)
@@ -228,12 +228,12 @@ ROUTES = {
 }
 
 
-def _git(data: bytes) -> str:
+def _git_hash(data: bytes) -> str:
     return sha1(b"blob %d\0" % len(data) + data).hexdigest()
 
 
-def _listed(path: str, data: bytes) -> dict:
-    found = {"type": "file", "path": path, "size": len(data), "oid": _git(data)}
-    if path.endswith(LARGE):
-        found["lfs"] = {"oid": sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
-    return found
+def _file_entry(path: str, data: bytes) -> dict:
+    entry = {"type": "file", "path": path, "size": len(data), "oid": _git_hash(data)}
+    if path.endswith(LARGE_FILE_SUFFIXES):
+        entry["lfs"] = {"oid": sha256(data).hexdigest(), "size": len(data), "pointerSize": 130}
+    return entry

@@ -1,4 +1,4 @@
-"""Checkpoints from the Hub, over a real connection to a small one of our own, with all that goes wrong on the way."""
+"""Checkpoints from the Hub, over real connections to a small local one, with the faults of real networks."""
 
 import errno
 import json
@@ -18,15 +18,13 @@ from t2i.hub import FILES, fetch
 from t2i.locate import Checkpoint
 
 ROOT = Path(__file__).parents[1]
-LARGE = [name for name in FILES if name != "config.json"]
 
 
 @pytest.fixture
 def files(tiny_model) -> dict[str, bytes]:
-    """A checkpoint, and what nobody asked for beside it."""
-    found = {path.name: path.read_bytes() for path in tiny_model.iterdir()}
-    more = {"README.md": b"# tiny", "pytorch_model.bin": b"a pickle", "run.py": b"import os", "x.safetensors": b"?"}
-    return found | more
+    """The files of a checkpoint, and others beside them that must not be downloaded."""
+    others = {"README.md": b"# tiny", "pytorch_model.bin": b"a pickle", "run.py": b"import os", "x.safetensors": b"?"}
+    return contents(tiny_model) | others
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -35,19 +33,19 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_a_model_is_loaded_by_its_id_and_draws_as_the_local_one(hub, files, tiny_model):
     hub.put("owner/tiny", files)
-    there, here = t2i.load("owner/tiny"), t2i.load(tiny_model)
-    assert np.array_equal(there.draw_array("a red flower", [1, 2]), here.draw_array("a red flower", [1, 2]))
-    assert there.name == "owner/tiny"
+    remote, local = t2i.load("owner/tiny"), t2i.load(tiny_model)
+    assert np.array_equal(remote.draw_array("a red flower", [1, 2]), local.draw_array("a red flower", [1, 2]))
+    assert remote.name == "tiny"
 
 
-def test_only_the_configuration_and_known_networks_are_fetched_and_each_once(hub, files):
+def test_only_the_configuration_and_known_networks_are_downloaded_and_each_once(hub, files):
     hub.put("owner/tiny", files)
-    wanted = {name: files[name] for name in FILES if name in files}
-    assert contents(fetch("owner/tiny")) == wanted
-    assert hub.fetched() == dict.fromkeys(wanted, 1)
-    hub.asked.clear()
-    assert contents(fetch("owner/tiny")) == wanted
-    assert not hub.fetched()
+    expected = {name: files[name] for name in FILES if name in files}
+    assert contents(fetch("owner/tiny")) == expected
+    assert hub.download_counts() == dict.fromkeys(expected, 1)
+    hub.requests.clear()
+    assert contents(fetch("owner/tiny")) == expected
+    assert not hub.download_counts()
 
 
 def test_a_revision_is_a_branch_or_a_commit(hub, files):
@@ -58,22 +56,22 @@ def test_a_revision_is_a_branch_or_a_commit(hub, files):
     for revision, commit in ((None, first), ("main", first), ("next", second), (first, first), (second, second)):
         assert fetch("owner/tiny", revision).name == commit
     assert Checkpoint("owner/tiny@next").attributes[0].name == "Size"
-    assert hub.fetched()["generator.safetensors"] == 1  # the same file in both
+    assert hub.download_counts()["generator.safetensors"] == 1  # the same file in both
 
 
 def test_after_the_first_download_no_network_is_needed(hub, files, monkeypatch):
     commit = hub.put("owner/tiny", files)
-    wanted = contents(fetch("owner/tiny"))
-    hub.asked.clear()
-    assert contents(fetch("owner/tiny", commit)) == wanted and not hub.asked  # a commit does not change
+    expected = contents(fetch("owner/tiny"))
+    hub.requests.clear()
+    assert contents(fetch("owner/tiny", commit)) == expected and not hub.requests  # a commit does not change
     for status in (429, 500, 503):
         hub.faults["/api/"] = [status] * 9
-        assert contents(fetch("owner/tiny")) == wanted
+        assert contents(fetch("owner/tiny")) == expected
     hub.faults.clear()
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens
-    assert contents(fetch("owner/tiny")) == wanted
+    assert contents(fetch("owner/tiny")) == expected
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert contents(fetch("owner/tiny")) == wanted
+    assert contents(fetch("owner/tiny")) == expected
 
 
 @pytest.mark.parametrize(
@@ -83,28 +81,28 @@ def test_after_the_first_download_no_network_is_needed(hub, files, monkeypatch):
         ("owner/tiny@gone", "no such revision"),
         ("owner/tiny@" + "0" * 40, "no such revision"),
         ("owner/gated", "is gated: ask for access"),
-        ("owner/other", "is no checkpoint of t2i: it has no config.json"),
-        ("owner/-", "is no id of the Hub"),
+        ("owner/other", "is not a checkpoint of t2i: it has no config.json"),
+        ("owner/-", "is not a Hub id"),
     ],
 )
-def test_what_is_not_there_is_told_in_a_line(hub, files, name, words):
+def test_an_unavailable_model_is_an_input_error_of_one_line(hub, files, name, words):
     hub.put("owner/tiny", files)
     hub.put("owner/gated", files)
     hub.put("owner/other", {"model.safetensors": b"another"})
     hub.gated.add("models/owner/gated")
-    with pytest.raises(t2i.InputError, match=words) as told:
+    with pytest.raises(t2i.InputError, match=words) as error:
         locate.resolve(name)
-    assert "\n" not in str(told.value) and str(told.value).startswith(name.split("@")[0])
+    assert "\n" not in str(error.value) and str(error.value).startswith(name.split("@")[0])
 
 
-def test_without_a_network_it_says_so(hub, monkeypatch):
+def test_without_a_network_the_error_says_so(hub, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(t2i.InputError, match="the Hub cannot be reached, and the cache does not have it"):
+    with pytest.raises(t2i.InputError, match="the Hub cannot be reached, and the model is not in the cache"):
         fetch("owner/tiny")
 
 
-@pytest.mark.parametrize("status, words", [(429, "too many requests"), (500, "status 500"), (403, "does not let you")])
-def test_a_hub_that_refuses_is_told(hub, files, status, words):
+@pytest.mark.parametrize("status, words", [(429, "too many requests"), (500, "status 500"), (403, "refuses access")])
+def test_an_error_status_of_the_hub_is_an_input_error(hub, files, status, words):
     hub.put("owner/tiny", files)
     hub.faults["/api/models"] = [status] * 9
     with pytest.raises(t2i.InputError, match=words):
@@ -112,7 +110,7 @@ def test_a_hub_that_refuses_is_told(hub, files, status, words):
 
 
 @pytest.mark.parametrize("fault", ["cut", "short", "wrong", 429, 500, 503])
-def test_a_fault_on_the_way_is_made_good(hub, files, fault):
+def test_a_download_recovers_from_one_fault(hub, files, fault):
     hub.put("owner/tiny", files)
     hub.faults["/cdn/"] = [fault]
     assert contents(fetch("owner/tiny")) == {name: files[name] for name in FILES if name in files}
@@ -122,14 +120,14 @@ def test_a_cut_connection_is_resumed_where_it_broke(hub, files):
     hub.put("owner/tiny", files)
     hub.faults["generator.safetensors"] = ["cut"] * 3
     assert contents(fetch("owner/tiny"))["generator.safetensors"] == files["generator.safetensors"]
-    assert hub.fetched()["generator.safetensors"] == 4
+    assert hub.download_counts()["generator.safetensors"] == 4
 
 
 @pytest.mark.parametrize(
     "fault, words",
-    [("short", "came incomplete; try again"), ("wrong", "is not the file whose SHA-256"), (500, "status 500")],
+    [("short", "was incomplete; try again"), ("wrong", "is not the file whose SHA-256"), (500, "status 500")],
 )
-def test_a_fault_that_stays_is_told_and_leaves_nothing_broken_behind(hub, files, fault, words):
+def test_a_lasting_fault_is_an_input_error_and_leaves_nothing_broken_in_the_cache(hub, files, fault, words):
     hub.put("owner/tiny", files)
     hub.faults["generator.safetensors"] = [fault] * 99
     with pytest.raises(t2i.InputError, match=words):
@@ -139,20 +137,20 @@ def test_a_fault_that_stays_is_told_and_leaves_nothing_broken_behind(hub, files,
     assert not list(Path(constants.HF_HUB_CACHE).rglob("*.incomplete"))
 
 
-def test_a_file_damaged_in_the_cache_is_fetched_again(hub, files):
+def test_a_file_damaged_in_the_cache_is_downloaded_again(hub, files):
     commit = hub.put("owner/tiny", files)
     damaged = fetch("owner/tiny", commit) / "generator.safetensors"
     damaged.resolve().write_bytes(damaged.read_bytes()[:-8])
     assert (fetch("owner/tiny", commit) / "generator.safetensors").read_bytes() == files["generator.safetensors"]
 
 
-def test_a_new_revision_that_breaks_leaves_the_old_one_whole(hub, files):
+def test_a_new_revision_that_is_broken_leaves_the_old_one_whole(hub, files):
     old = hub.put("owner/tiny", files)
-    kept = contents(fetch("owner/tiny"))
+    cached = contents(fetch("owner/tiny"))
     hub.put("owner/tiny", {"generator.safetensors": files["generator.safetensors"][:-1]})
     with pytest.raises(t2i.InputError, match="generator.safetensors is not the file whose SHA-256"):
         fetch("owner/tiny")
-    assert contents(fetch("owner/tiny", old)) == kept
+    assert contents(fetch("owner/tiny", old)) == cached
 
 
 def test_a_repository_that_moved_is_followed(hub, files):
@@ -161,15 +159,15 @@ def test_a_repository_that_moved_is_followed(hub, files):
     assert "generator.safetensors" in contents(fetch("owner/old"))
 
 
-def test_too_much_is_refused_before_it_is_fetched(hub, files, monkeypatch):
-    monkeypatch.setattr(t2i.hub, "LARGEST", 10_000)
+def test_a_checkpoint_that_is_too_large_is_refused_before_the_download(hub, files, monkeypatch):
+    monkeypatch.setattr(t2i.hub, "MAX_CHECKPOINT_BYTES", 10_000)
     hub.put("owner/tiny", files)
     with pytest.raises(t2i.InputError, match="more than the 10,000 allowed"):
         fetch("owner/tiny")
-    assert not hub.fetched()
+    assert not hub.download_counts()
 
 
-def test_a_stranger_must_record_every_hash(hub, files):
+def test_a_checkpoint_on_the_hub_must_record_every_hash(hub, files):
     config = json.loads(files["config.json"])
     del config["sha256"]["generator"]
     hub.put("owner/tiny", files | {"config.json": json.dumps(config).encode()})
@@ -177,14 +175,14 @@ def test_a_stranger_must_record_every_hash(hub, files):
         fetch("owner/tiny")
 
 
-def test_a_full_disk_is_told(hub, files, monkeypatch):
-    def full(url, file, **_):
+def test_a_full_disk_is_an_input_error(hub, files, monkeypatch):
+    def fill_disk(url, file, **_):
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     hub.put("owner/tiny", files)
     with monkeypatch.context() as patch:
-        patch.setattr("huggingface_hub.file_download.http_get", full)
+        patch.setattr("huggingface_hub.file_download.http_get", fill_disk)
         with pytest.raises(t2i.InputError, match="owner/tiny: the disk is full"):
             fetch("owner/tiny")
     assert contents(fetch("owner/tiny"))["generator.safetensors"] == files["generator.safetensors"]
@@ -198,6 +196,6 @@ def test_the_command_line_draws_a_model_of_the_hub(hub, files, tmp_path):
     assert (tmp_path / "grid.png").is_file()
 
 
-def test_the_command_line_tells_in_a_line_what_is_not_there(hub, capsys):
+def test_the_command_line_reports_an_unavailable_model_in_one_line(hub, capsys):
     assert main(["draw", "a red flower", "--model", "owner/none"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith("t2i: owner/none: the Hub has no such repository")
