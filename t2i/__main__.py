@@ -15,7 +15,7 @@ from PIL import Image
 from . import InputError, Studio, load, locate, store
 from .device import use_cores
 from .media import export
-from .media.photo import SEEN, open_photo, prepare
+from .media.photo import ENCODER_INPUT_SIZE, open_photo, prepare
 
 MOST = 256  # pictures of a caption
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
@@ -124,7 +124,7 @@ def _draw(options: argparse.Namespace) -> None:
     seeds = range(options.seed, options.seed + options.count)
     pictures = np.stack([studio.draw_array(caption, seeds) for caption in captions])
     if len(captions) == 1:
-        pictures = export.square(pictures[0])
+        pictures = export.grid(pictures[0])
     made = {"captions": captions, "seed": options.seed, "count": options.count, "model": options.model}
     _write(options.out, export.png(export.sheet(pictures), made))
 
@@ -145,7 +145,7 @@ def _wander(options: argparse.Namespace) -> None:
 def _restyle(options: argparse.Namespace) -> None:
     _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
-    photos = [_square_of(path, max(SEEN, studio.size)) for path in options.photo]
+    photos = [_square_of(path, max(ENCODER_INPUT_SIZE, studio.size)) for path in options.photo]
     rows = [
         np.stack([export.resize(photo, studio.size), *studio.restyle_array(Image.fromarray(photo), captions)])
         for photo in photos
@@ -188,7 +188,7 @@ def _describe(options: argparse.Namespace) -> None:
         print(f"{score:.3f}  {caption}")
 
 
-def _square_of(path: Path, side: int = SEEN) -> np.ndarray:
+def _square_of(path: Path, side: int = ENCODER_INPUT_SIZE) -> np.ndarray:
     """The central square of a photo, (side, side, 3)."""
     photo = open_photo(path)
     try:

@@ -1,4 +1,4 @@
-"""The cores that the application may use."""
+"""The cores that programs use."""
 
 import os
 
@@ -22,8 +22,8 @@ from t2i import device
         ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
     ],
 )
-def test_usable_cores_obey_the_container(tmp_path, monkeypatch, files, cores):
-    monkeypatch.setattr(device, "GROUPS", tmp_path)
+def test_usable_cores_respect_the_limit_of_the_container(tmp_path, monkeypatch, files, cores):
+    monkeypatch.setattr(device, "CGROUP_ROOT", tmp_path)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: range(8), raising=False)
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -31,13 +31,13 @@ def test_usable_cores_obey_the_container(tmp_path, monkeypatch, files, cores):
     assert device.usable_cores() == cores
 
 
-def test_usable_cores_obey_the_affinity(tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "GROUPS", tmp_path)
+def test_usable_cores_respect_the_affinity_of_the_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "CGROUP_ROOT", tmp_path)
     if hasattr(os, "sched_getaffinity"):
         assert device.usable_cores() == len(os.sched_getaffinity(0))
 
 
-def test_programs_use_the_cores_unless_told_otherwise(monkeypatch):
+def test_programs_use_all_cores_unless_omp_num_threads_is_set(monkeypatch):
     monkeypatch.setattr(device, "usable_cores", lambda: 3)
     before = torch.get_num_threads()
     try:

@@ -1,23 +1,23 @@
-"""Which words a text encoder knows, which captions are strange to it, and how every tab says so."""
+"""The vocabulary of a text encoder, the unknown words of a caption, and the hint about them in every tab."""
 
 import io
 
 import pytest
 from PIL import Image
 
-from t2i.vocabulary import OFTEN, common, strange
+from t2i.vocabulary import MIN_CAPTIONS, frequent_words, unknown_words
 from tests.screen import free_port, rest, save, served
 
-STRANGE = "the stock market fell"
+UNKNOWN = "the stock market fell"
 HINT = "This model knows flowers. It has hardly met “stock”, “market”, “fell”."
-OF_ALL = "These models know flowers. They have hardly met “stock”, “market”, “fell”."
-KNOWN = frozenset("a red flower with the petals of this is on tip and".split())
+HINT_OF_ALL_MODELS = "These models know flowers. They have hardly met “stock”, “market”, “fell”."
+VOCABULARY = frozenset("a red flower with the petals of this is on tip and".split())
 
 
-def test_words_are_common_by_the_captions_they_stand_in():
-    captions = ["A Red flower; red, red!"] * (OFTEN - 1) + ["a red-hot flower"]
-    assert common(captions) == ["a", "flower", "red"]
-    assert common(captions[1:]) == [] and common([]) == []
+def test_a_word_is_frequent_if_it_is_in_ten_captions():
+    captions = ["A Red flower; red, red!"] * (MIN_CAPTIONS - 1) + ["a red-hot flower"]
+    assert frequent_words(captions) == ["a", "flower", "red"]
+    assert frequent_words(captions[1:]) == [] and frequent_words([]) == []
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ def test_words_are_common_by_the_captions_they_stand_in():
         ("花 1234", []),
     ],
 )
-def test_a_caption_is_strange_from_a_quarter_of_unknown_words_on(caption, expected):
-    assert strange(caption, KNOWN) == expected
+def test_a_caption_has_unknown_words_if_they_are_a_quarter_of_it(caption, expected):
+    assert unknown_words(caption, VOCABULARY) == expected
 
 
 @pytest.fixture(scope="module")
 def learned(tiny_networks, compared, tmp_path_factory):
-    """The address of a page whose model has recorded which words it knows."""
+    """The address of a page whose model has a recorded vocabulary."""
     folder = save(tiny_networks, tmp_path_factory.mktemp("learned") / "tiny", words="a blue bird of the")
     with served({"flowers": folder, **compared}, free_port()) as address:
         yield address
@@ -58,11 +58,11 @@ def learned(tiny_networks, compared, tmp_path_factory):
         ("draw", "#t2i-caption", HINT),
         ("blend", "#t2i-blend-2", HINT),
         ("style", ".t2i-style th textarea >> nth=1", HINT),
-        ("compare", "#t2i-compare-caption", OF_ALL),
+        ("compare", "#t2i-compare-caption", HINT_OF_ALL_MODELS),
         ("search", "#t2i-words", HINT),
     ],
 )
-def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned, tab, words, hint):
+def test_a_hint_names_unknown_words_once_the_typing_rests(new_page, learned, tab, words, hint):
     page = new_page(f"{learned}/?tab={tab}&caption=a+bird&caption=a+blue+bird")
     box = page.locator(words)
     box.wait_for()
@@ -74,15 +74,15 @@ def test_strange_words_are_told_quietly_once_the_typing_rests(new_page, learned,
     rest(page)
     note = page.locator(".note:visible:not(.hint)").first
     assert note.inner_text() == ""
-    box.fill(STRANGE)
+    box.fill(UNKNOWN)
     page.locator(".note:visible", has_text=hint).wait_for()
     assert note.get_attribute("class").split()[0] == "note" and "error" not in note.get_attribute("class")
     page.locator(".live:visible", has_text=hint).wait_for()
-    if tab == "draw":  # a judge that knows no more than the model gives no figures
+    if tab == "draw":  # the image encoder does not know these words either, so there are no matches
         page.wait_for_timeout(1000)
         assert not any(page.locator(".match").all_inner_texts()) and page.locator(".sort").is_hidden()
     top = box.bounding_box()
-    if tab == "blend":  # while the hand moves, the words stay
+    if tab == "blend":  # the hint stays while the slider moves
         page.evaluate(
             "note => { window.gone = 0; new MutationObserver(() => (window.gone += !note.textContent))"
             ".observe(note, { childList: true, characterData: true, subtree: true }) }",

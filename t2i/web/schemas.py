@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from ..media.photo import SEEN, prepare
+from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..registry import ModelSpec
 
 COUNT = 16  # pictures on the page
@@ -170,14 +170,16 @@ def _photo(value: object) -> Image.Image:
     if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
     if len(data) > PHOTO_BYTES * 4 // 3 + 4:
-        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: {SEEN} pixels are seen.")
+        needed = f"{ENCODER_INPUT_SIZE} pixels are enough"
+        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: {needed}.")
     unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
     except Exception:  # Pillow names no common base for what a hostile file raises
         raise unreadable from None
     if max(photo.size) > PHOTO_SIDE:
-        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: {SEEN} are seen.")
+        needed = f"{ENCODER_INPUT_SIZE} are enough"
+        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: {needed}.")
     try:
         return Image.fromarray(prepare(photo))  # many may come together
     except InputError:

@@ -207,7 +207,7 @@ class Desk:
             raise InputError(refused[0])
         captions = list(dict.fromkeys(one["caption"] for one in made))
         side = max(map(len, drawn))
-        pixels = export.sheet(export.square(np.stack([export.resize(one, side) for one in drawn])))
+        pixels = export.sheet(export.grid(np.stack([export.resize(one, side) for one in drawn])))
         sheet = encoding.png(pixels, {"captions": captions, "pictures": made}, "favourites")
         return sheet | {"note": encoding.left_out(refused)}
 

@@ -1,4 +1,4 @@
-"""Photos of every kind, and files that only pretend to be photos."""
+"""Photos of every kind, and files that only look like photos."""
 
 import io
 import struct
@@ -27,18 +27,18 @@ def colour(photo) -> list[int]:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (64, 64), (1, 10_000), (3000, 5)])
-def test_any_size_becomes_64(size):
+def test_a_photo_of_any_size_becomes_64_by_64(size):
     assert colour(Image.new("RGB", size, RED)) == list(RED)
 
 
-def test_the_central_square_is_seen():
+def test_the_central_square_is_used():
     photo = Image.new("RGB", (300, 100), WHITE)
     photo.paste(RED, (100, 0, 200, 100))
     assert (prepare(photo)[4:-4, 4:-4] == RED).all()
 
 
 @pytest.mark.parametrize(
-    "mode, value, wanted",
+    "mode, value, expected",
     [
         ("L", 77, [77] * 3),
         ("1", 1, [255] * 3),
@@ -52,18 +52,18 @@ def test_the_central_square_is_seen():
         ("YCbCr", (255, 128, 128), [255] * 3),
     ],
 )
-def test_any_mode_becomes_rgb(mode, value, wanted):
-    assert np.abs(np.subtract(colour(Image.new(mode, (80, 80), value)), wanted)).max() <= 1
+def test_a_photo_of_any_mode_becomes_rgb(mode, value, expected):
+    assert np.abs(np.subtract(colour(Image.new(mode, (80, 80), value)), expected)).max() <= 1
 
 
-def test_a_palette_with_a_transparent_colour_lies_on_white(tmp_path):
+def test_a_transparent_colour_of_a_palette_becomes_white(tmp_path):
     image = Image.new("P", (80, 80), 1)
     image.putpalette([0, 0, 0, *RED])
     assert colour(saved(tmp_path, image, "opaque.png")) == list(RED)
     assert colour(saved(tmp_path, image, "clear.png", transparency=1)) == list(WHITE)
 
 
-def test_files_of_many_formats(tmp_path):
+def test_files_of_many_formats_are_read(tmp_path):
     frames = [Image.new("RGB", (70, 70), RED), Image.new("RGB", (70, 70), WHITE)]
     for name in ("a.gif", "a.webp", "a.png"):
         animation = saved(tmp_path, frames[0], name, save_all=True, append_images=frames[1:])
@@ -73,7 +73,7 @@ def test_files_of_many_formats(tmp_path):
     assert np.abs(np.subtract(colour(saved(tmp_path, frames[0], "t.tiff")), RED)).max() <= 1
 
 
-def test_it_is_turned_as_the_camera_says(tmp_path):
+def test_a_photo_is_turned_as_its_exif_says(tmp_path):
     photo = Image.new("RGB", (80, 80), WHITE)
     photo.paste(RED, (0, 0, 80, 40))  # red above
     exif = Image.Exif()
@@ -100,12 +100,12 @@ def test_a_photo_of_100_megapixels_is_refused_before_it_is_decoded(tmp_path):
             prepare(open_photo(tmp_path / "bomb.png"))
 
 
-def test_what_is_no_photo_is_told(tmp_path):
+def test_a_file_that_is_not_a_photo_is_an_input_error(tmp_path):
     whole = io.BytesIO()
     Image.effect_noise((200, 200), 90).save(whole, "PNG")
     for name, data, words in (
-        ("text.jpg", b"not a picture", "is no readable picture"),
-        ("empty.png", b"", "is no readable picture"),
+        ("text.jpg", b"not a picture", "is not a readable picture"),
+        ("empty.png", b"", "is not a readable picture"),
         ("cut.png", whole.getvalue()[:5000], "is damaged"),
     ):
         (tmp_path / name).write_bytes(data)
