@@ -1,4 +1,4 @@
-"""Made data: plain squares of four colours, each with captions that name the colour."""
+"""A small data set: plain squares of four colours, each with captions that name the colour."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from PIL import Image
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (30, 60, 220), "white": (240, 240, 240)}
 
 
-def write_corpus(folder: Path, each: int = 8) -> Path:
+def write_dataset(folder: Path, each: int = 8) -> Path:
     """A folder in the imagefolder convention; the last class is the test split."""
     folder.mkdir(parents=True, exist_ok=True)
     noise, lines = np.random.default_rng(0), []
@@ -26,10 +26,10 @@ def write_corpus(folder: Path, each: int = 8) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
+def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
-def corpus(tmp_path) -> Path:
-    return write_corpus(tmp_path / "squares")
+def dataset(tmp_path) -> Path:
+    return write_dataset(tmp_path / "squares")

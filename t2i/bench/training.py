@@ -21,9 +21,9 @@ from ..data.corpus import Corpus
 from ..device import best_device, half_precision, processor, usable_cores
 from ..models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
 from ..training import paper, projected
-from ..training.feature_network import TO_INPUT, FeatureNetwork, pretrained
-from ..training.fit import keep_memory, random
-from ..training.objectives import mix
+from ..training.feature_network import INPUT_SCALE, FeatureNetwork, pretrained
+from ..training.fit import keep_freed_memory, step_generator
+from ..training.objectives import interpolate
 
 BATCH, ROUNDS, WARM_UP = 64, 12, 3
 PROJECTED_ROUNDS = 4  # a step takes seconds
@@ -53,7 +53,7 @@ def plain(
 
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
         with precision:
-            captions = torch.cat([h, mix(h)])
+            captions = torch.cat([h, interpolate(h)])
             drawn = g(z, captions)
             fakes = [d(part, h[: len(part)]) for part in drawn.detach().split(len(h))]
             false = (softplus(d(x, wrong)).mean() + softplus(torch.cat(fakes)).mean()) / 2
@@ -83,7 +83,7 @@ class PlainFeatures(nn.Module):
                 layer.static_padding = nn.ZeroPad2d(((k - 2) // 2, (k - 1) // 2) * 2)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x, maps = relu6(self.network._bn0(self.network._conv_stem(x * TO_INPUT))), []
+        x, maps = relu6(self.network._bn0(self.network._conv_stem(x * INPUT_SCALE))), []
         for block in self.network._blocks:
             y = block(x)
             if y.shape[-1] != x.shape[-1]:
@@ -94,7 +94,7 @@ class PlainFeatures(nn.Module):
 
 def run() -> dict:
     """Images a second of each step, by the median of its times."""
-    keep_memory()
+    keep_freed_memory()
     device = best_device()
     machine = {"processor": processor(), "cores": usable_cores(), "threads": torch.get_num_threads(), "device": device}
     return {
@@ -130,7 +130,7 @@ def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
     for name, make in (("plain", PlainFeatures), ("gradients as forward convolutions", lambda fast: fast)):
         trainer = projected.Trainer(config, corpus, device)
         trainer.features = make(trainer.features).to(device)
-        batch = projected.Batch.draw(corpus, config, trainer.generator.config.noise, random(0, 0))
+        batch = projected.Batch.sample(corpus, config, trainer.generator.config.noise, step_generator(0, 0))
         steps[name] = lambda trainer=trainer, batch=batch: trainer.step(batch, 0)
     return steps
 

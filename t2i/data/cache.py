@@ -1,4 +1,4 @@
-"""What takes long to make and can be made again, on the disk: decoded photos, features and embeddings."""
+"""A cache on disk for what takes long to compute: decoded photos, features and embeddings."""
 
 import os
 from collections.abc import Callable
@@ -12,31 +12,34 @@ from ..store import write_tensors
 
 
 def digest(*parts: object) -> str:
-    """SHA-256 of what these hold: networks by their weights, anything else as Python writes it."""
-    found = sha256()
+    """SHA-256 of values: of a network's weights, and of the `repr` of anything else."""
+    result = sha256()
     for part in parts:
         if isinstance(part, nn.Module):
             for weight in part.state_dict().values():
-                found.update(weight.cpu().contiguous().numpy())
+                result.update(weight.cpu().contiguous().numpy())
         else:
-            found.update(repr(part).encode())
-    return found.hexdigest()
+            result.update(repr(part).encode())
+    return result.hexdigest()
 
 
-def cache() -> Path:
-    """The folder of what takes long to make and can be made again: `$XDG_CACHE_HOME/t2i`, or `~/.cache/t2i`."""
+def cache_dir() -> Path:
+    """The folder of the cache: `$XDG_CACHE_HOME/t2i`, or `~/.cache/t2i`. It is safe to delete."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "t2i"
 
 
-def kept(name: str, source: str, make: Callable[[], Tensor]) -> Tensor:
-    """`make()`, kept in the cache by this name and the digest of its source; made anew if what is there is broken."""
-    file = cache() / f"{name}-{source[:16]}.pt"
+def cached(name: str, source: str, compute: Callable[[], Tensor]) -> Tensor:
+    """The result of `compute()`, from the cache if it has one of this name and this digest of its source.
+
+    A broken file is replaced.
+    """
+    file = cache_dir() / f"{name}-{source[:16]}.pt"
     try:
-        found = torch.load(file, weights_only=True)
-        if found["source"] == source:
-            return found["made"]
-    except Exception:  # torch names no common base for what a broken file raises
+        entry = torch.load(file, weights_only=True)
+        if entry["source"] == source:
+            return entry["made"]
+    except Exception:  # torch has no common base class for the errors of a broken file
         pass
-    made = make()
-    write_tensors(file, {"source": source, "made": made})
-    return made
+    result = compute()
+    write_tensors(file, {"source": source, "made": result})
+    return result

@@ -1,7 +1,7 @@
-"""A classifier taught from scratch on a data set's own photos: a judge of pictures that has never seen ImageNet.
+"""A classifier trained from scratch on a data set's own photos, to judge pictures without ImageNet features.
 
-A generator taught by heads on ImageNet features comes close to photos in such features without equally better
-pictures (Kynkäänniemi et al., arXiv 2203.06026), so distances are measured in the features of this one, too.
+A generator trained against ImageNet features comes close to photos in such features without equally better pictures
+(Kynkäänniemi et al., arXiv 2203.06026). Therefore `evaluate` measures distances in this classifier's features, too.
 """
 
 from dataclasses import dataclass, replace
@@ -15,128 +15,129 @@ from tqdm import tqdm
 
 from ..data import imagefolder
 from ..data.augment import recolour
-from ..data.cache import digest, kept
-from ..data.corpus import crops
+from ..data.cache import cached, digest
+from ..data.corpus import random_crops
 from ..device import best_device, half_precision
 
-SIZE = 64  # pixels along a side of what it sees
-LARGE = 72  # of the photos that crops are taken from
-HELD_OUT = 0.15  # of each class
-EPOCHS, BATCH, LR, DECAY = 30, 64, 3e-3, 0.05
-SMOOTHING = 0.1  # of the labels
+INPUT_SIZE = 64  # pixels along a side of its input
+PHOTO_SIZE = 72  # pixels along a side of the photos from which crops are taken in training
+HELD_OUT_SHARE = 0.15  # of the photos of each class
+EPOCHS, BATCH_SIZE, LR, WEIGHT_DECAY = 30, 64, 3e-3, 0.05
+LABEL_SMOOTHING = 0.1
 CHANNELS = (32, 64, 128, 256)  # at 32×32, 16×16, 8×8 and 4×4
 
 
-class Block(nn.Module):
-    """Two convolutions beside a shortcut (He et al. 2016): (B, A, S, S) to (B, C, S, S), or half of S if A is not C."""
+class ResidualBlock(nn.Module):
+    """Two convolutions and a shortcut (He et al. 2016): (B, C, S, S) to (B, D, S, S), or to half of S if C is not D."""
 
-    def __init__(self, a: int, c: int):
+    def __init__(self, c: int, d: int):
         super().__init__()
         self.convolutions = nn.Sequential(
-            nn.Conv2d(a, c, 3, 1 if a == c else 2, 1, bias=False), nn.BatchNorm2d(c), nn.ReLU(),
-            nn.Conv2d(c, c, 3, 1, 1, bias=False), nn.BatchNorm2d(c),
+            nn.Conv2d(c, d, 3, 1 if c == d else 2, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(),
+            nn.Conv2d(d, d, 3, 1, 1, bias=False), nn.BatchNorm2d(d),
         )  # fmt: skip
-        shorter = nn.AvgPool2d(2), nn.Conv2d(a, c, 1, bias=False), nn.BatchNorm2d(c)
-        self.shortcut = nn.Identity() if a == c else nn.Sequential(*shorter)
+        downsample = nn.AvgPool2d(2), nn.Conv2d(c, d, 1, bias=False), nn.BatchNorm2d(d)
+        self.shortcut = nn.Identity() if c == d else nn.Sequential(*downsample)
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(self.convolutions(x) + self.shortcut(x))
 
 
 class Classifier(nn.Module):
-    """Pictures (B, 3, 64, 64) in -1…1 to scores (B, C) of classes; `look` are the features (B, 256) before them."""
+    """Pictures (B, 3, 64, 64) in -1…1 to logits (B, C) of classes; `features` maps them to features (B, 256)."""
 
-    def __init__(self, classes: int, channels: tuple[int, int, int, int] = CHANNELS):
+    def __init__(self, num_classes: int, channels: tuple[int, int, int, int] = CHANNELS):
         super().__init__()
         a, b, c, d = channels
-        self.look = nn.Sequential(  # 64×64×3
+        self.features = nn.Sequential(  # 64×64×3
             nn.Conv2d(3, a, 4, 2, 1, bias=False), nn.BatchNorm2d(a), nn.ReLU(),  # 32×32×32
-            Block(a, a),  # 32×32×32
-            Block(a, b), Block(b, b),  # 16×16×64
-            Block(b, c), Block(c, c),  # 8×8×128
-            Block(c, d), Block(d, d),  # 4×4×256
+            ResidualBlock(a, a),  # 32×32×32
+            ResidualBlock(a, b), ResidualBlock(b, b),  # 16×16×64
+            ResidualBlock(b, c), ResidualBlock(c, c),  # 8×8×128
+            ResidualBlock(c, d), ResidualBlock(d, d),  # 4×4×256
             nn.AdaptiveAvgPool2d(1), nn.Flatten(),  # 256
         )  # fmt: skip
-        self.classify = nn.Linear(d, classes)
+        self.head = nn.Linear(d, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.look(x))
+        return self.head(self.features(x))
 
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A trained classifier, and what is known of it."""
+    """A trained classifier, and its accuracy on photos held out from its training."""
 
     network: Classifier
-    names: Tensor  # (C,) the `class_id` of each score
-    scale: float  # root mean square of the features of training photos: KID is of features divided by it
-    held_out: Tensor  # (M,) rows of the photos that it has not seen
+    class_ids: Tensor  # (C,) the `class_id` of each logit
+    feature_scale: float  # root mean square of the features of training photos, by which features are divided
+    held_out: Tensor  # (M,) rows of the photos that were held out
     accuracy: float  # on them
 
     @torch.inference_mode()
-    def see(self, images: np.ndarray, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def predict(self, images: np.ndarray, allowed: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Pictures (N, 64, 64, 3) uint8 to features (N, 256), of root mean square near 1, and `class_id`s (N,).
 
-        `among`: the `class_id`s to choose from, if not all.
+        `allowed`: the `class_id`s to choose from; all if it is None.
         """
-        device, features, classes = best_device(), [], []
+        device, features, predictions = best_device(), [], []
         network = self.network.to(device, memory_format=torch.channels_last).eval()
-        allowed = torch.ones(len(self.names), dtype=bool) if among is None else torch.isin(self.names, among)
+        mask = torch.ones(len(self.class_ids), dtype=bool) if allowed is None else torch.isin(self.class_ids, allowed)
         for start in range(0, len(images), 128):
-            part = torch.from_numpy(np.array(images[start : start + 128])).to(device)
+            batch = torch.from_numpy(np.array(images[start : start + 128])).to(device)
             with half_precision(device):
-                seen = network.look(part.permute(0, 3, 1, 2).float() / 127.5 - 1).float()
-            features.append(seen.cpu() / self.scale)
-            classes.append(self.names[allowed][network.classify(seen).cpu()[:, allowed].argmax(1)])
-        return torch.cat(features), torch.cat(classes)
+                x = network.features(batch.permute(0, 3, 1, 2).float() / 127.5 - 1).float()
+            features.append(x.cpu() / self.feature_scale)
+            predictions.append(self.class_ids[mask][network.head(x).cpu()[:, mask].argmax(1)])
+        return torch.cat(features), torch.cat(predictions)
 
 
-def trained_on(path: str, seed: int = 0) -> TrainedClassifier:
-    """The classifier of a data set, of its training and test classes together; trained once and kept in the cache."""
-    small, large = imagefolder.read(path, SIZE), imagefolder.read(path, LARGE)
-    names, classes = torch.from_numpy(small.classes).unique(return_inverse=True)
-    held_out = _held_out(classes, seed)
+def load_or_train(path: str, seed: int = 0) -> TrainedClassifier:
+    """The classifier of a data set, for its training and test classes together; trained once, then cached."""
+    small, large = imagefolder.read(path, INPUT_SIZE), imagefolder.read(path, PHOTO_SIZE)
+    class_ids, labels = torch.from_numpy(small.classes).unique(return_inverse=True)
+    held_out = _held_out(labels, seed)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = Classifier(len(names), CHANNELS)
-    recipe = (seed, EPOCHS, BATCH, LR, DECAY, SMOOTHING, LARGE, HELD_OUT, str(network), torch.__version__)
-    source = digest(small.classes.tolist(), sha256(np.ascontiguousarray(small.images)).hexdigest(), recipe)
-    known = torch.ones(len(classes), dtype=bool).index_fill(0, held_out, False).nonzero()[:, 0]
+        network = Classifier(len(class_ids), CHANNELS)
+    hyperparameters = (seed, EPOCHS, BATCH_SIZE, LR, WEIGHT_DECAY, LABEL_SMOOTHING, PHOTO_SIZE, HELD_OUT_SHARE)
+    pixels = sha256(np.ascontiguousarray(small.images)).hexdigest()
+    source = digest(small.classes.tolist(), pixels, (*hyperparameters, str(network), torch.__version__))
+    training_rows = torch.ones(len(labels), dtype=bool).index_fill(0, held_out, False).nonzero()[:, 0]
 
     def train() -> dict[str, Tensor]:
-        return _train(network, torch.from_numpy(np.array(large.images)), classes, known, seed)
+        return _train(network, torch.from_numpy(np.array(large.images)), labels, training_rows, seed)
 
-    network.load_state_dict(kept("classifier", source, train))
-    trained = TrainedClassifier(network, names, 1.0, held_out, 0.0)
-    features, _ = trained.see(small.images[known[::8]])
-    _, guesses = trained.see(small.images[held_out])
-    accuracy = (guesses == names[classes[held_out]]).float().mean().item()
-    return replace(trained, scale=features.square().mean().sqrt().item(), accuracy=accuracy)
-
-
-def _held_out(classes: Tensor, seed: int) -> Tensor:
-    """Rows (M,) of a share of each of the classes (N,), of at least one photo where there are two or more."""
-    g, found = torch.Generator().manual_seed(seed), []
-    for one in classes.unique():
-        rows = (classes == one).nonzero()[:, 0]
-        count = max(1, round(HELD_OUT * len(rows))) if len(rows) > 1 else 0
-        found.append(rows[torch.randperm(len(rows), generator=g)[:count]])
-    return torch.cat(found).sort().values
+    network.load_state_dict(cached("classifier", source, train))
+    trained = TrainedClassifier(network, class_ids, 1.0, held_out, 0.0)
+    features, _ = trained.predict(small.images[training_rows[::8]])
+    _, predictions = trained.predict(small.images[held_out])
+    accuracy = (predictions == class_ids[labels[held_out]]).float().mean().item()
+    return replace(trained, feature_scale=features.square().mean().sqrt().item(), accuracy=accuracy)
 
 
-def _train(network: Classifier, images: Tensor, classes: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
-    """Weights of a network, learnt from these rows of images (N, 72, 72, 3) and classes (N,)."""
+def _held_out(labels: Tensor, seed: int) -> Tensor:
+    """Rows (M,) of a share of each class of the labels (N,): at least one photo of a class of two or more."""
+    g, held_out = torch.Generator().manual_seed(seed), []
+    for label in labels.unique():
+        rows = (labels == label).nonzero()[:, 0]
+        count = max(1, round(HELD_OUT_SHARE * len(rows))) if len(rows) > 1 else 0
+        held_out.append(rows[torch.randperm(len(rows), generator=g)[:count]])
+    return torch.cat(held_out).sort().values
+
+
+def _train(network: Classifier, images: Tensor, labels: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
+    """Weights of a network, trained on these rows of images (N, 72, 72, 3) and labels (N,)."""
     device, g = best_device(), torch.Generator().manual_seed(seed)
     network.to(device, memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), LR, weight_decay=DECAY, fused=True)
-    steps = EPOCHS * -(-len(rows) // BATCH)
+    optimizer = torch.optim.AdamW(network.parameters(), LR, weight_decay=WEIGHT_DECAY, fused=True)
+    steps = EPOCHS * -(-len(rows) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps + 1, pct_start=0.2)
-    order = (part for _ in range(EPOCHS) for part in rows[torch.randperm(len(rows), generator=g)].split(BATCH))
-    bar = tqdm(order, desc="classifier", unit="step", total=steps)
-    for part in bar:
-        x = _recolour(crops(images, part, SIZE, g), g).to(device)
+    batches = (batch for _ in range(EPOCHS) for batch in rows[torch.randperm(len(rows), generator=g)].split(BATCH_SIZE))
+    bar = tqdm(batches, desc="classifier", unit="step", total=steps)
+    for batch in bar:
+        x = _random_recolour(random_crops(images, batch, INPUT_SIZE, g), g).to(device)
         with half_precision(device):
-            loss = cross_entropy(network(x), classes[part].to(device), label_smoothing=SMOOTHING)
+            loss = cross_entropy(network(x), labels[batch].to(device), label_smoothing=LABEL_SMOOTHING)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -145,6 +146,6 @@ def _train(network: Classifier, images: Tensor, classes: Tensor, rows: Tensor, s
     return {name: value.cpu() for name, value in network.eval().state_dict().items()}
 
 
-def _recolour(x: Tensor, g: torch.Generator) -> Tensor:
+def _random_recolour(x: Tensor, g: torch.Generator) -> Tensor:
     saturation, contrast, brightness = torch.rand(3, len(x), 1, 1, 1, generator=g) - 0.5
     return recolour(x, 1 + 0.8 * saturation, 1 + 0.6 * contrast, 0.4 * brightness)

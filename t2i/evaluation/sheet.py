@@ -16,13 +16,13 @@ WORDS = 320  # pixels for a caption
 
 def comparison(models: list[str], path: str, seed: int) -> bytes:
     """A PNG: a row for each of eight test captions; its photo, then a picture of each model."""
-    captioned = imagefolder.read(path, SIDE)
-    rows = captioned.rows("test")
+    dataset = imagefolder.read(path, SIDE)
+    rows = dataset.rows("test")
     if not len(rows):
         raise InputError(f"{path}: has no test pictures")
     rows = rows[np.linspace(0, len(rows) - 1, min(CAPTIONS, len(rows))).astype(int)]
-    captions = [captioned.captions[i][0] for i in rows]
-    columns = [captioned.images[rows], *(load(model).draw_array(captions, seed) for model in models)]
+    captions = [dataset.captions[i][0] for i in rows]
+    columns = [dataset.images[rows], *(load(model).draw_array(captions, seed) for model in models)]
     side = SIDE + MARGIN
     size = (WORDS + side * len(columns) + MARGIN, LINE + MARGIN + side * len(rows) + MARGIN)
     page = Image.new("RGB", size, "white")

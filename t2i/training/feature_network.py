@@ -1,9 +1,9 @@
 """Frozen EfficientNet-lite1 as a discriminator's feature network, with a backward pass that is fast on a CPU.
 
-The network never learns, so its backward pass needs gradients of its input alone. PyTorch's own backward pass through
-depthwise convolutions is slow on a CPU. Written as a forward convolution with a flipped kernel (zeros put in between
-for stride 2) the same gradient takes a third of the time; `bench training` measures it. The text encoder was trained
-on EfficientNet-lite0, which `evaluate` measures by, so this is lite1.
+The network never learns, so its backward pass computes the gradient of its input alone. PyTorch's own backward pass
+through depthwise convolutions is slow on a CPU. As a forward convolution with a flipped kernel (and zeros in between
+for stride 2) it takes a third of the time; `bench training` measures it. It is lite1, because the text encoder was
+trained on lite0, and `evaluate` measures with lite0.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from torch.nn.functional import conv2d, pad, relu6
 from torch.nn.utils import fuse_conv_bn_eval
 
 CHANNELS = [24, 40, 112, 320]  # of the maps, at strides 4, 8, 16 and 32
-TO_INPUT = 127.5 / 128  # the network was trained on (byte - 127) / 128
+INPUT_SCALE = 127.5 / 128  # the network was trained on (byte - 127) / 128
 
 
 class Depthwise(torch.autograd.Function):
@@ -97,7 +97,7 @@ class FrozenConv(nn.Module):
 
 
 class FrozenBlock(nn.Module):
-    """An inverted residual block, folded."""
+    """An inverted residual block, with its batch norms folded in."""
 
     def __init__(self, block: nn.Module):
         super().__init__()
@@ -114,16 +114,17 @@ class FrozenBlock(nn.Module):
 
 
 class FeatureNetwork(nn.Module):
-    """Pictures (B, 3, S, S) in -1…1 to four maps at strides 4, 8, 16 and 32, of mean 0 and deviation 1 over photos.
+    """Pictures (B, 3, S, S) in -1…1 to four maps at strides 4, 8, 16 and 32; S must be a multiple of 32.
 
-    Without standardising, the deepest map drowns the others. S must be a multiple of 32.
+    After `standardise` each channel has mean 0 and standard deviation 1 over photos; otherwise the deepest map
+    dominates the others.
     """
 
     def __init__(self, dtype: torch.dtype = torch.float32):
         super().__init__()
         network = pretrained()
         self.stem = FrozenConv(network._conv_stem, network._bn0)
-        self.stages = nn.ModuleList([nn.ModuleList()])  # a stage for each side
+        self.stages = nn.ModuleList([nn.ModuleList()])  # one for each resolution
         for block in map(FrozenBlock, network._blocks):
             if block.depthwise.stride == 2:
                 self.stages.append(nn.ModuleList())
@@ -134,16 +135,16 @@ class FeatureNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
-        x, maps = relu6(self.stem(x * TO_INPUT)), []
+        x, maps = relu6(self.stem(x * INPUT_SCALE)), []
         for stage in self.stages:
             for block in stage:
                 x = block(x)
             maps.append(x)
-        return [(m - mean) / deviation for m, (mean, deviation) in zip(maps[1:], self.scales)]
+        return [(m - mean) / std for m, (mean, std) in zip(maps[1:], self.scales)]
 
     @torch.no_grad()
     def standardise(self, photos: list[Tensor]) -> None:
-        """Scale each channel by what it is on these batches of photos (B, 3, S, S)."""
+        """Set each channel's mean and standard deviation to those on these batches of photos (B, 3, S, S)."""
         self.scales = [(torch.zeros((), device=x.device), torch.ones((), device=x.device)) for x in photos[:1]] * 4
         maps = [torch.cat(batches).float() for batches in zip(*map(self, photos))]
         dims = {"dim": (0, 2, 3), "keepdim": True}

@@ -1,21 +1,29 @@
-"""What the trainings share: precision, the folder of a run, resuming, averaged weights, what is kept for all runs."""
+"""What all trainings share: seeds, averaged weights, the state of a run, its log, and the checkpoint that it writes."""
 
 import ctypes
 import json
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
 
+from .. import store
+from ..device import hardware
 from ..errors import InputError
-from ..store import write_tensors
+from ..locate import Checkpoint, shared_text_encoder
+from ..models import TextEncoder
+from ..registry import MODELS
+
+PATHS = ("data", "text", "model", "out", "start")  # the fields of configurations that may name a path
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Let the C library keep freed memory for the next step instead of returning it to the kernel.
 
     On Linux with glibc it took a step of `train gan` (n = 32, one thread) from 1.31 to 1.19 s of processor time;
@@ -27,13 +35,13 @@ def keep_memory() -> None:
         libc.mallopt(-4, 0)  # M_MMAP_MAX
 
 
-def random(seed: int, step: int) -> torch.Generator:
-    """The randomness of one step: a function of seed and step alone, so a resumed run repeats nothing."""
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """The random generator of one step. It depends on seed and step alone, so a resumed run repeats nothing."""
     return torch.Generator().manual_seed(1_000_003 * seed + step)  # torch keeps the lower 32 bits
 
 
-class Average:
-    """Exponential moving average of a network's weights; its decay warms up from 0, so early weights fade soon."""
+class EMA:
+    """Exponential moving average of a network's weights. Its decay warms up from 0, so that early weights fade soon."""
 
     def __init__(self, network: nn.Module, decay: float):
         self.decay, self.state = decay, {k: v.detach().clone() for k, v in network.state_dict().items()}
@@ -52,82 +60,121 @@ class Average:
             value.copy_(state[name])
 
 
-class Learning:
-    """A network with its optimizer, a rate that rises and falls once in so many steps, and averaged weights.
+class Learner:
+    """A network with its optimizer, a one-cycle learning rate over `steps`, and the EMA of its weights.
 
-    Goes on from the `parts` of an earlier run, if there are any.
+    `state`: the `state_dict` of an earlier run to resume, or an empty one.
     """
 
-    def __init__(self, network: nn.Module, optimizer: Optimizer, steps: int, decay: float, parts: dict[str, dict]):
-        self.network, self.optimizer, self.average = network, optimizer, Average(network, decay)
-        warm = 0.1 if steps > 10 else 0.0  # no step of so few to warm up in, and of ten torch divides by zero
-        self.schedule = OneCycleLR(optimizer, optimizer.defaults["lr"], steps, pct_start=warm)
-        if parts:
-            network.load_state_dict(parts.get("network") or parts["model"])  # as `train text` called it once
-            optimizer.load_state_dict(parts["optimizer"])
-            self.schedule.load_state_dict(parts["schedule"])
-            self.average.load(parts["average"])
+    def __init__(self, network: nn.Module, optimizer: Optimizer, steps: int, ema_decay: float, state: dict[str, dict]):
+        self.network, self.optimizer, self.ema = network, optimizer, EMA(network, ema_decay)
+        warm_up = 0.1 if steps > 10 else 0.0  # a tenth of ten steps or fewer makes torch divide by zero
+        self.schedule = OneCycleLR(optimizer, optimizer.defaults["lr"], steps, pct_start=warm_up)
+        if state:
+            network.load_state_dict(state["network"])
+            optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.ema.load(state["ema"])
 
-    def step(self, loss: Tensor, step: int, longest: float | None = None) -> None:
-        """Follow the gradient of a loss, cut to the length `longest`."""
+    def step(self, loss: Tensor, step: int, max_norm: float | None = None) -> None:
+        """One optimizer step. `max_norm` clips the gradient."""
         self.optimizer.zero_grad()
         loss.backward()
-        if longest:
-            nn.utils.clip_grad_norm_(self.network.parameters(), longest)
+        if max_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), max_norm)
         self.optimizer.step()
         self.schedule.step()
-        self.average.update(self.network, step)
+        self.ema.update(self.network, step)
 
-    def parts(self) -> dict[str, dict]:
+    def state_dict(self) -> dict[str, dict]:
         parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
-        return {name: part.state_dict() for name, part in parts.items()} | {"average": self.average.state}
+        return {name: part.state_dict() for name, part in parts.items()} | {"ema": self.ema.state}
 
 
-class State:
-    """The file that a run goes on from, tensors and plain values only.
+class RunState:
+    """The file from which a run resumes. It holds tensors and plain values only.
 
-    `step` and `parts` are those of the earlier run, and `old` its configuration; 0 and empty where there was none.
-    `sources` holds the digest of what is learnt from, by the option that names it: its place may change, but not what
-    it holds. `InputError` names the fields, but for the `free` ones, in which the configurations differ, or the source.
+    `step`, `parts` and `saved_config` are those of the earlier run; 0 and empty if there was none.
+    `sources`: the digest of each input of the training (data, networks), by the option that names it. Its path may
+    change, but not its content. `InputError` names the source that has changed, or the fields in which the
+    configurations differ, except the `changeable` ones.
     """
 
-    def __init__(self, file: Path, config: dict, sources: dict[str, str], free: tuple[str, ...]):
+    def __init__(self, file: Path, config: dict, sources: dict[str, str], changeable: tuple[str, ...]):
         self.file, self.config, self.sources = file, config, sources
-        self.old, self.step, self.parts = {}, 0, {}
+        self.saved_config, self.step, self.parts = {}, 0, {}
         if file.exists():
-            self._read(free)
+            self._read(changeable)
 
-    def _read(self, free: tuple[str, ...]) -> None:
+    def _read(self, changeable: tuple[str, ...]) -> None:
         try:
             state = torch.load(self.file, map_location="cpu", weights_only=True)
-            self.old, self.step, self.parts = state["config"], state["step"], state["parts"]
-        except Exception as error:  # torch names no common base for what a broken file raises
+            old, old_sources = state["config"], state["sources"]
+            self.saved_config, self.step, self.parts = old, state["step"], state["parts"]
+        except Exception as error:  # torch has no common base class for the errors of a broken file
             raise InputError(f"{self.file}: cannot be read ({error}); delete it to start again") from None
-        old, new = self.old, self.config
-        differ = [k for k in sorted(old.keys() | new.keys()) if k not in free and old.get(k) != new.get(k)]
+        new = self.config
+        differ = [k for k in sorted(old.keys() | new.keys()) if k not in changeable and old.get(k) != new.get(k)]
         if differ:
-            told = "; ".join(f"{k} was {old.get(k)!r}, now {new.get(k)!r}" for k in differ)
-            place = self.file.parent
-            raise InputError(f"{place}: holds a run with another configuration ({told}); choose another --out")
-        before = state.get("sources", {})  # none of a run from before they were kept
-        if changed := [k for k, digest in self.sources.items() if before.get(k, digest) != digest]:
-            told = " and ".join(f"--{k} {new[k]}" for k in changed)
-            raise InputError(f"{told}: is not what this run began with; restore it, or start again without {self.file}")
+            changes = "; ".join(f"{k} was {old.get(k)!r}, now {new.get(k)!r}" for k in differ)
+            folder = self.file.parent
+            raise InputError(f"{folder}: holds a run with another configuration ({changes}); choose another --out")
+        if changed := [k for k, digest in self.sources.items() if old_sources.get(k) != digest]:
+            options = " and ".join(f"--{k} {new[k]}" for k in changed)
+            raise InputError(
+                f"{options}: is not what this run began with; restore it, or start again without {self.file}"
+            )
 
     def save(self, step: int, parts: dict) -> None:
-        """Write everything the run needs to go on."""
+        """Write everything that the run needs to resume."""
         state = {"config": self.config, "sources": self.sources, "step": step, "parts": parts}
-        write_tensors(self.file, state)
+        store.write_tensors(self.file, state)
 
 
-def shown(config) -> dict:
-    """The configuration as it is published: of places only the last name, for folders differ between machines."""
-    places = ("data", "text", "model", "out", "start")
-    return {k: Path(v).name if k in places else v for k, v in asdict(config).items()}
+def public_config(config) -> dict:
+    """The configuration as it is published: only the last part of a path, since folders differ between machines."""
+    return {k: Path(v).name if k in PATHS else v for k, v in asdict(config).items()}
 
 
-def log(folder: Path, **figures: float) -> None:
-    """Append one line of figures to `log.jsonl`."""
+def log_metrics(folder: Path, **metrics: float) -> None:
+    """Append one line of JSON to `log.jsonl`."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps(figures) + "\n")
+        file.write(json.dumps(metrics) + "\n")
+
+
+def run_cost(parts: dict, start: float) -> dict[str, object]:
+    """Seconds and hardware of a run that began at `start`, added to those that `parts` of its earlier state record."""
+    names = dict.fromkeys([*parts.get("hardware", "").split("; "), hardware()])
+    seconds = parts.get("seconds", 0) + round(time.perf_counter() - start)
+    return {"seconds": seconds, "hardware": "; ".join(filter(None, names))}
+
+
+def save_checkpoint(
+    out: Path, networks: dict[str, nn.Module], text_name: str, text: TextEncoder, fields: dict, run: dict
+) -> None:
+    """Write a GAN's networks with their text encoder, which is shared if `text_name` is a registered model.
+
+    `fields` go into `config.json`, and `run` into its record of the training.
+    """
+    if text_name in MODELS:
+        shared = shared_text_encoder(text_name)
+    else:
+        networks = networks | {"text_encoder": text}
+        checkpoint = Checkpoint(text_name)
+        shared = {"words": " ".join(sorted(checkpoint.words))}
+        if checkpoint.has("image_projection"):  # `evaluate` measures retrieval with it
+            networks = networks | checkpoint.read("image_projection")
+    training = {"text_encoder": Checkpoint(text_name).training("text_encoder"), "gan": run}
+    store.save(out, networks, shared | fields | {"training": training})
+
+
+@torch.inference_mode()
+def save_samples(path: Path, generator: nn.Module, h: Tensor, seeds: int = 8) -> None:
+    """Write a PNG sheet: a row for each embedding h (N, E), a column for each seed."""
+    device = next(generator.parameters()).device
+    z = torch.randn(seeds, generator.config.noise, generator=torch.Generator().manual_seed(0)).to(device)
+    rows = (generator(z, row.expand(seeds, -1)) for row in h.to(device))
+    pixels = torch.cat([torch.cat(list(row), 2) for row in rows], 1)
+    sheet = Image.fromarray((pixels * 127.5 + 128).clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy())
+    store.write(path, lambda partial: sheet.save(partial, "PNG"))

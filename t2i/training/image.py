@@ -1,7 +1,7 @@
-"""Train the image encoder: frozen features in the joint space, distilled into a network that the app can carry.
+"""Train the image encoder: distil frozen features and their projection into a small network for the app.
 
-The teacher is `train text`'s image side: EfficientNet-lite0 and its projection, on the large photo. The student sees
-64×64 pixels and learns the same embedding; both sides of the joint space then need this package alone.
+The teacher is the image side of `train text`, EfficientNet-lite0 and its projection, and gets the large photo. The
+student gets 64×64 pixels and learns the same embedding, so that the app needs no ImageNet network.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,119 +17,120 @@ from tqdm import tqdm
 from .. import store
 from ..data import imagefolder
 from ..data.cache import digest
-from ..data.corpus import SCALED_SIZE, crops
+from ..data.corpus import PHOTO_SIZE, random_crops
 from ..data.features import view_features
+from ..data.imagefolder import CaptionedImages
 from ..device import best_device, half_precision
 from ..locate import Checkpoint
 from ..metrics.retrieval import by_captions
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from ..models.text_encoder import embed
-from .fit import Learning, State, keep_memory, log, random, shown
+from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
 
 SAVE_EVERY = 5  # epochs
-CALIBRATED = 2000  # training pictures that `match` is fitted to
+CALIBRATION_PHOTOS = 2000
 
 
 @dataclass(frozen=True)
 class ImageTraining:
-    """Everything that decides a run of `train image`."""
+    """The configuration of `train image`."""
 
     data: str
     text: str  # the folder of a run of `train text`: text encoder and image projection
-    out: str  # the model's own folder will do
+    out: str  # may be the model's own folder
     epochs: int = 60
     batch: int = 64
-    rate: float = 2e-3
+    lr: float = 2e-3
     width: int = 48
-    size: int = 144  # of the photos that the teacher sees
-    decay: float = 0.99  # of the averaged weights
+    size: int = 144  # of the photos that the teacher gets, in pixels along a side
+    ema_decay: float = 0.99  # of the averaged weights, which are those that are saved
     seed: int = 0
 
 
 def train(config: ImageTraining) -> Path:
-    """Train, resuming what `config.out` holds; returns that folder, with `image_encoder.safetensors` in it."""
+    """Train, or resume the run in `config.out`; returns that folder, with `image_encoder.safetensors` in it."""
     out, device = Path(config.out), best_device()
-    keep_memory()
+    keep_freed_memory()
     text, projection = Checkpoint(config.text).read("text_encoder", "image_projection").values()
-    corpus = imagefolder.read(config.data, SCALED_SIZE)
-    rows = torch.from_numpy(corpus.training(least=2))
-    sources = {"data": corpus.digest(), "text": digest(text, projection)}
-    state = State(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
-    images = torch.from_numpy(np.array(corpus.images)).to(device)
+    dataset = imagefolder.read(config.data, PHOTO_SIZE)
+    rows = torch.from_numpy(dataset.training_rows(min_count=2))
+    sources = {"data": dataset.digest(), "text": digest(text, projection)}
+    state = RunState(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
+    images = torch.from_numpy(np.array(dataset.images)).to(device)
     with torch.inference_mode():
-        views = view_features(imagefolder.read(config.data, config.size).images).float()
-        taught = projection(views).mean(0).to(device)  # (N, 1024)
+        features = view_features(imagefolder.read(config.data, config.size).images).float()
+        targets = projection(features).mean(0).to(device)  # (N, E)
 
     torch.manual_seed(config.seed)
     network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), config.rate, weight_decay=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=1e-2, fused=True)
     per_epoch = max(1, len(rows) // config.batch)
     first, total = state.step, config.epochs * per_epoch
-    learning = Learning(network, optimizer, total, config.decay, state.parts)
+    learner = Learner(network, optimizer, total, config.ema_decay, state.parts)
 
     bar = tqdm(range(first, total), desc="image encoder", unit="step", initial=first, total=total)
     for step in bar:
-        g = random(config.seed, step)
+        g = step_generator(config.seed, step)
         picked = rows[torch.randperm(len(rows), generator=g)[: config.batch]]
         with half_precision(device):
-            seen = network(crops(images, picked, network.config.size, g))
-        loss = (1 - cosine_similarity(seen.float(), taught[picked])).mean()
-        learning.step(loss, step)
+            embeddings = network(random_crops(images, picked, network.config.size, g))
+        loss = (1 - cosine_similarity(embeddings.float(), targets[picked])).mean()
+        learner.step(loss, step)
         bar.set_postfix(loss=f"{loss.item():.3f}")
-        epoch, place = divmod(step + 1, per_epoch)
-        if place == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
-            figures = _export(config, learning.average.state, images, taught, text, corpus)
-            log(out, epoch=epoch, loss=loss.item(), **figures)
-            state.save(step + 1, learning.parts())
-            bar.write(f"epoch {epoch}: {figures}")
+        epoch, step_of_epoch = divmod(step + 1, per_epoch)
+        if step_of_epoch == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
+            metrics = _export(config, learner.ema.state, images, targets, text, dataset)
+            log_metrics(out, epoch=epoch, loss=loss.item(), **metrics)
+            state.save(step + 1, learner.state_dict())
+            bar.write(f"epoch {epoch}: {metrics}")
     return out
 
 
 @torch.inference_mode()
 def _export(
     config: ImageTraining,
-    average: dict[str, Tensor],
+    weights: dict[str, Tensor],
     images: Tensor,
-    taught: Tensor,
+    targets: Tensor,
     text: TextEncoder,
-    corpus: imagefolder.Captioned,
+    dataset: CaptionedImages,
 ) -> dict[str, float]:
-    """Write the averaged network; returns its zero-shot retrieval beside its teacher's, on the test split."""
+    """Write the network with its averaged weights; returns zero-shot retrieval on the test split, and the teacher's."""
     network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(images.device).eval()
-    network.load_state_dict(average)
-    classes, side = torch.from_numpy(corpus.classes), network.config.size
-    start = (SCALED_SIZE - side) // 2
+    network.load_state_dict(weights)
+    classes, side = torch.from_numpy(dataset.classes), network.config.size
+    start = (PHOTO_SIZE - side) // 2
 
-    def see(rows: Tensor) -> Tensor:
+    def embed_images(rows: Tensor) -> Tensor:
         x = images[rows, start : start + side, start : start + side].permute(0, 3, 1, 2)
         return torch.cat([network(part / 127.5 - 1) for part in x.split(256)]).cpu()
 
-    def hear(captions: list[str]) -> Tensor:
+    def embed_captions(captions: list[str]) -> Tensor:
         return embed(text, encode(captions, text.config.length), 128)
 
-    known = torch.from_numpy(corpus.rows("train", "val"))
-    known = known[:: max(1, len(known) // CALIBRATED)]
-    _calibrate(network, see(known), hear([corpus.captions[i][0] for i in known]), classes[known])
-    rows, figures = torch.from_numpy(corpus.rows("test")), {}
+    rows = torch.from_numpy(dataset.rows("train", "val"))
+    rows = rows[:: max(1, len(rows) // CALIBRATION_PHOTOS)]
+    _calibrate(network, embed_images(rows), embed_captions([dataset.captions[i][0] for i in rows]), classes[rows])
+    rows, metrics = torch.from_numpy(dataset.rows("test")), {}
     if len(rows):
-        seen, texts = see(rows), hear([c for i in rows for c in corpus.captions[i]])
-        counts = [len(corpus.captions[i]) for i in rows]
-        for name, embeddings in (("", seen), ("teacher_", taught[rows].cpu())):
-            found = by_captions(embeddings, classes[rows], texts, counts)
-            figures |= {f"{name}{measure}": round(value, 4) for measure, value in found.items()}
-    record = {"training": {"image_encoder": shown(config) | figures}}
+        texts = embed_captions([caption for i in rows for caption in dataset.captions[i]])
+        counts = [len(dataset.captions[i]) for i in rows]
+        for prefix, embeddings in (("", embed_images(rows)), ("teacher_", targets[rows].cpu())):
+            retrieval = by_captions(embeddings, classes[rows], texts, counts)
+            metrics |= {f"{prefix}{name}": round(value, 4) for name, value in retrieval.items()}
+    record = {"training": {"image_encoder": public_config(config) | metrics}}
     store.save(Path(config.out), {"image_encoder": network}, record)
-    return figures
+    return metrics
 
 
-def _calibrate(network: ImageEncoder, seen: Tensor, h: Tensor, classes: Tensor) -> None:
-    """Fit `match` to pictures' embeddings (N, 1024) with their captions' and with captions of another class."""
-    other = torch.arange(len(classes)).roll(len(classes) // 2)
-    wrong = classes != classes[other]
-    if not wrong.any():
+def _calibrate(network: ImageEncoder, x: Tensor, h: Tensor, classes: Tensor) -> None:
+    """Fit `match_probability` to embeddings of photos x and captions h, both (N, E): their own and of other classes."""
+    shifted = torch.arange(len(classes)).roll(len(classes) // 2)
+    mismatching = classes != classes[shifted]
+    if not mismatching.any():
         return
-    cosines = torch.cat([cosine_similarity(seen, h), cosine_similarity(seen, h[other])[wrong]])
-    right = torch.arange(len(cosines)) < len(seen)
-    fitted = LogisticRegression(class_weight="balanced", C=1e6).fit(cosines[:, None].numpy(), right.numpy())
+    cosines = torch.cat([cosine_similarity(x, h), cosine_similarity(x, h[shifted])[mismatching]])
+    matches = torch.arange(len(cosines)) < len(x)
+    fitted = LogisticRegression(class_weight="balanced", C=1e6).fit(cosines[:, None].numpy(), matches.numpy())
     network.calibrate.weight.data.fill_(fitted.coef_[0, 0])
     network.calibrate.bias.data.fill_(fitted.intercept_[0])

@@ -1,96 +1,111 @@
 """The four objectives of the paper, side by side: their difference is its contribution (sections 4.1 to 4.3).
 
 Each is a Python generator that yields the discriminator's loss, then, after D has been updated, the generator's.
-Pictures x (B, 3, 64, 64), their captions h and mismatching captions wrong (B, 1024), noise z (1.5 B, 100):
+Photos x (B, 3, 64, 64), embeddings of their captions h and of mismatching captions wrong (B, E), noise z (1.5 B, Z):
 B rows for the captions, the rest for interpolated ones. Scores are logits; G's loss is the non-saturating one.
+
+Below them are two losses that are added to G's with any objective and are not in the paper.
 """
 
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import batch_norm, softplus
 
 from ..models import DCGANGenerator, Discriminator
 
-BETA = 0.5  # share of the first caption in an interpolated one, equation (5)
+BETA = 0.5  # weight of the first caption in an interpolated one, equation (5)
 
 
-def _true(score: Tensor) -> Tensor:
-    return softplus(-score).mean()  # −log sigmoid(s)
+def bce_real(score: Tensor) -> Tensor:
+    """Binary cross-entropy with the label "real and matching": −log sigmoid(s)."""
+    return softplus(-score).mean()
 
 
-def _false(score: Tensor) -> Tensor:
-    return softplus(score).mean()  # −log(1 − sigmoid(s))
+def bce_fake(score: Tensor) -> Tensor:
+    """Binary cross-entropy with the label "fake or mismatching": −log(1 − sigmoid(s))."""
+    return softplus(score).mean()
 
 
-def mix(h: Tensor) -> Tensor:
+def interpolate(h: Tensor) -> Tensor:
     """Interpolated captions (B / 2, E) of captions h (B, E): each of the first half with one of the second."""
     first, second = h.chunk(2)
     return BETA * first[: len(second)] + (1 - BETA) * second
 
 
-def _drawn(d: Discriminator, fake: Tensor, halfway: Tensor, h: Tensor) -> Tensor:
-    """D's scores of pictures of captions h (B, E) and of `mix(h)`, (1.5 B,), for its own turn.
-
-    Two passes, for in one batch norm would mix what D is told of the two, and differently in G's turn: G then fooled
-    D in its turn while D, in its own, still saw through it, and learnt nothing.
-    """
-    return torch.cat([d(fake.detach(), h), d(halfway.detach(), h[: len(halfway)])])
-
-
-def sameness(difference: Tensor, least: float) -> Tensor:
-    """How far the differences (B,) of pictures, two of each caption, stay below the `least` of such a pair.
-
-    Added to G's loss of any objective, not in the paper: D never compares two fakes of a caption, and without this
-    G ignored z. In the spirit of mode seeking (Mao et al. 2019), but a pair that differs enough is left alone;
-    of the mean over pairs G had made just two pictures a caption.
-    """
-    return (least - difference).relu().mean()
-
-
 def gan(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
     """GAN: D learns only real from fake, equation (1)."""
     fake = g(z[: len(h)], h)
-    yield _true(d(x, h)) + _false(d(fake.detach(), h))
-    yield _true(d(fake, h))
+    yield bce_real(d(x, h)) + bce_fake(d(fake.detach(), h))
+    yield bce_real(d(fake, h))
 
 
 def gan_cls(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
-    """GAN-CLS: D also learns right from wrong captions, Algorithm 1."""
+    """GAN-CLS: D also learns matching from mismatching captions, Algorithm 1."""
     fake = g(z[: len(h)], h)  # line 6
-    seen = d.look(x)
-    yield _true(d.score(seen, h)) + (_false(d.score(seen, wrong)) + _false(d(fake.detach(), h))) / 2  # line 10
-    yield _true(d(fake, h))  # line 12
+    features = d.look(x)
+    real = bce_real(d.score(features, h))
+    yield real + (bce_fake(d.score(features, wrong)) + bce_fake(d(fake.detach(), h))) / 2  # line 10
+    yield bce_real(d(fake, h))  # line 12
 
 
 def gan_int(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> Iterator[Tensor]:
-    """GAN-INT: G also draws interpolated captions, equation (5), and D learns that those pictures are drawn, too.
+    """GAN-INT: G is also trained on interpolated captions, equation (5), and D learns that those pictures are fake.
 
-    The paper leaves open whether it does. Without, nothing held G there to pictures, and halfway it drew none. D is
-    shown them with the first of their two captions: no photo has an interpolated one, which would give them away
-    unseen, and then D has nothing to teach G.
+    The paper does not say whether D does. Without it, nothing made G draw pictures halfway between two captions. D
+    gets those fakes with the first of their two captions: no photo has an interpolated caption, so D could tell them
+    by the caption alone, and would teach G nothing.
     """
-    between = mix(h)
-    fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
-    yield _true(d(x, h)) + _false(_drawn(d, fake, halfway, h))
-    yield _true(d(fake, h)) + _true(d(halfway, between))
+    between = interpolate(h)
+    fake, fake_between = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
+    yield bce_real(d(x, h)) + bce_fake(_fake_scores(d, fake, fake_between, h))
+    yield bce_real(d(fake, h)) + bce_real(d(fake_between, between))
 
 
 def gan_int_cls(
     g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor
 ) -> Iterator[Tensor]:
     """GAN-INT-CLS: both."""
-    between = mix(h)
-    fake, halfway = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
-    seen = d.look(x)
-    yield _true(d.score(seen, h)) + (_false(d.score(seen, wrong)) + _false(_drawn(d, fake, halfway, h))) / 2
-    yield _true(d(fake, h)) + _true(d(halfway, between))
+    between = interpolate(h)
+    fake, fake_between = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
+    features = d.look(x)
+    real = bce_real(d.score(features, h))
+    yield real + (bce_fake(d.score(features, wrong)) + bce_fake(_fake_scores(d, fake, fake_between, h))) / 2
+    yield bce_real(d(fake, h)) + bce_real(d(fake_between, between))
 
 
-OBJECTIVES: dict[str, Callable[..., Iterator[Tensor]]] = {
+LOSSES: dict[str, Callable[..., Iterator[Tensor]]] = {  # by the names of `registry.OBJECTIVES`
     "gan": gan,
     "gan-cls": gan_cls,
     "gan-int": gan_int,
     "gan-int-cls": gan_int_cls,
 }
+
+
+def _fake_scores(d: Discriminator, fake: Tensor, fake_between: Tensor, h: Tensor) -> Tensor:
+    """D's scores (1.5 B,), in its own turn, of the fakes of captions h (B, E) and of those of `interpolate(h)`.
+
+    In two passes: in a single one batch norm would mix the two, and differently than in G's turn. Then G fooled D in
+    G's turn while D still recognised the fakes in its own, and D learned nothing.
+    """
+    return torch.cat([d(fake.detach(), h), d(fake_between.detach(), h[: len(fake_between)])])
+
+
+def diversity_loss(distance: Tensor, min_distance: float) -> Tensor:
+    """How far the distances (B,) of two pictures of a caption fall short of `min_distance`, on average.
+
+    D never compares two fakes of a caption, and without this loss G ignored z. It is like mode seeking (Mao et al.
+    2019), but has no gradient for a pair that differs enough, and is taken of each pair: when the mean distance had
+    to be large, G drew only two different pictures of a caption.
+    """
+    return (min_distance - distance).relu().mean()
+
+
+def mutual_information_loss(estimate: Tensor, z: Tensor, target: float) -> Tensor:
+    """How far the correlation of noise z (B, Z) with Q's estimate of it (B, Z) falls short of `target`.
+
+    InfoGAN (Chen et al. 2016) bounds the mutual information by Q's error. Here it is a correlation: if G ignores z,
+    the Q of least error predicts a constant, and that gives G no gradient towards using z.
+    """
+    return (target - (batch_norm(estimate.float(), None, None, training=True) * z).mean()).relu()

@@ -1,7 +1,7 @@
 """Train the text encoder φ against frozen image features, before any GAN (arXiv 1605.05395, section 3).
 
-The loss is a symmetric, class-aware contrastive form of structured joint embedding: the paper asks that
-caption and picture of one class score higher than any other pairing, by a hinge; here by cross-entropy.
+The loss is a symmetric, class-aware contrastive form of structured joint embedding. The paper demands with a hinge loss
+that a caption and a picture of one class score higher than any other pair; here it is cross-entropy.
 """
 
 import json
@@ -19,27 +19,27 @@ from ..device import best_device, half_precision
 from ..metrics.retrieval import by_captions
 from ..models import ImageProjection, TextEncoder, encode
 from ..models.text_encoder import embed
-from ..vocabulary import common
-from .fit import Learning, State, keep_memory, log, random, shown
+from ..vocabulary import frequent_words
+from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
 
 
 @dataclass(frozen=True)
 class TextTraining:
-    """Everything that decides a run of `train text`."""
+    """The configuration of `train text`."""
 
     data: str
     out: str
     epochs: int = 30
     batch: int = 128
-    rate: float = 1e-3
+    lr: float = 1e-3
     dropout: float = 0.2  # of image features
-    decay: float = 0.99  # of the averaged weights
-    size: int = 144
+    ema_decay: float = 0.99  # of the averaged weights, which are those that are saved
+    size: int = 144  # of the photos, in pixels along a side
     seed: int = 0
 
 
 class JointEmbedding(nn.Module):
-    """Text encoder, image projection and the scale of their cosine: what `train text` optimises."""
+    """What `train text` optimises: text encoder, image projection and the scale of their cosine."""
 
     def __init__(self, dropout: float):
         super().__init__()
@@ -54,79 +54,76 @@ class JointEmbedding(nn.Module):
 
 
 def contrastive_loss(scores: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy of scores (B, B), captions by pictures, both ways; every pair of one class (B,) is right."""
+    """Cross-entropy of scores (B, B), captions by pictures, both ways; every pair of one class (B,) matches."""
     same = (classes[:, None] == classes).float()
-    wanted = same / same.sum(1, keepdim=True)
+    target = same / same.sum(1, keepdim=True)
     cross_entropy = nn.functional.cross_entropy
-    return (cross_entropy(scores, wanted) + cross_entropy(scores.T, wanted)) / 2
+    return (cross_entropy(scores, target) + cross_entropy(scores.T, target)) / 2
 
 
 def train(config: TextTraining) -> Path:
-    """Train, resuming what `config.out` holds; returns that folder, with `text_encoder.safetensors` in it."""
-    out = Path(config.out)
-    device = best_device()
-    keep_memory()
-    corpus = imagefolder.read(config.data, config.size)
-    rows = torch.from_numpy(corpus.training(least=2))
-    state = State(out / "state.pt", asdict(config), {"data": corpus.digest()}, ("data", "out"))
-    views = view_features(corpus.images).to(device)
-    codes = [encode(list(captions)) for captions in corpus.captions]
-    classes = torch.from_numpy(corpus.classes)
+    """Train, or resume the run in `config.out`; returns that folder, with `text_encoder.safetensors` in it."""
+    out, device = Path(config.out), best_device()
+    keep_freed_memory()
+    dataset = imagefolder.read(config.data, config.size)
+    rows = torch.from_numpy(dataset.training_rows(min_count=2))
+    state = RunState(out / "state.pt", asdict(config), {"data": dataset.digest()}, ("data", "out"))
+    features = view_features(dataset.images).to(device)
+    codes = [encode(list(captions)) for captions in dataset.captions]
+    classes = torch.from_numpy(dataset.classes)
 
     torch.manual_seed(config.seed)
     model = JointEmbedding(config.dropout).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), config.rate, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=1e-2)
     per_epoch = max(1, len(rows) // config.batch)
     first, total = state.step, config.epochs * per_epoch
-    learning = Learning(model, optimizer, total, config.decay, state.parts)
+    learner = Learner(model, optimizer, total, config.ema_decay, state.parts)
 
     bar = tqdm(range(first, total), desc="text encoder", unit="step", initial=first, total=total)
     for step in bar:
-        epoch, place = divmod(step, per_epoch)
-        order = rows[torch.randperm(len(rows), generator=random(config.seed, epoch))]
-        picked = order[place * config.batch : (place + 1) * config.batch]
-        g = random(config.seed, step)
+        epoch, step_of_epoch = divmod(step, per_epoch)
+        order = rows[torch.randperm(len(rows), generator=step_generator(config.seed, epoch))]
+        picked = order[step_of_epoch * config.batch :][: config.batch]
+        g = step_generator(config.seed, step)
         caption = torch.stack([codes[i][torch.randint(len(codes[i]), (), generator=g)] for i in picked])
-        view = torch.randint(len(views), (len(picked),), generator=g)
-        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # dropout draws from the global generator
+        view = torch.randint(len(features), (len(picked),), generator=g)
+        torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # dropout uses the global generator
         with half_precision(device):
-            scores = model(caption.to(device), views[view, picked].float())
+            scores = model(caption.to(device), features[view, picked].float())
         loss = contrastive_loss(scores.float(), classes[picked].to(device))
-        learning.step(loss, step, longest=1.0)
+        learner.step(loss, step, max_norm=1.0)
         bar.set_postfix(loss=f"{loss.item():.3f}")
-        if place == per_epoch - 1:
-            state.save(step + 1, learning.parts())
-            figures = _measure(config, learning.average.state, codes, corpus, views, device)
-            log(out, epoch=epoch + 1, loss=loss.item(), **figures)
-            bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | figures))
-    _export(config, learning.average.state, common(caption for i in rows for caption in corpus.captions[i]))
+        if step_of_epoch == per_epoch - 1:
+            state.save(step + 1, learner.state_dict())
+            metrics = _measure(learner.ema.state, codes, dataset, features, device)
+            log_metrics(out, epoch=epoch + 1, loss=loss.item(), **metrics)
+            bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | metrics))
+    _export(config, learner.ema.state, frequent_words(caption for i in rows for caption in dataset.captions[i]))
     return out
 
 
 @torch.inference_mode()
-def _measure(config, average, codes, corpus, views, device) -> dict[str, float]:
-    """Zero-shot retrieval on the test split, as it is and centred; pictures are seen through the mean of the views."""
-    rows = corpus.rows("test")
+def _measure(weights, codes, dataset, features, device) -> dict[str, float]:
+    """Zero-shot retrieval on the test split, plain and centred, with the mean of the views' embeddings of a picture."""
+    rows = dataset.rows("test")
     if len(rows) == 0:
         return {}
     model = JointEmbedding(0.0).to(device).eval()
-    model.load_state_dict(average)
-    images = model.image(views.float()).mean(0).cpu()
+    model.load_state_dict(weights)
+    images = model.image(features.float()).mean(0).cpu()
     texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128).cpu()
-    known = corpus.rows("train", "val")
-    sample = torch.cat([codes[i][:1] for i in known[:: max(1, len(known) // 2000)]]).to(device)
-    classes, others = torch.from_numpy(corpus.classes[rows]), embed(model.text, sample, 128).cpu()
-    return by_captions(images[rows], classes, texts, [len(codes[i]) for i in rows], (images[known], others))
+    training = dataset.rows("train", "val")
+    some_codes = torch.cat([codes[i][:1] for i in training[:: max(1, len(training) // 2000)]]).to(device)
+    training_texts, classes = embed(model.text, some_codes, 128).cpu(), torch.from_numpy(dataset.classes[rows])
+    counts = [len(codes[i]) for i in rows]
+    return by_captions(images[rows], classes, texts, counts, (images[training], training_texts))
 
 
-def _export(config: TextTraining, average: dict[str, Tensor], words: list[str]) -> None:
+def _export(config: TextTraining, weights: dict[str, Tensor], words: list[str]) -> None:
     model = JointEmbedding(0.0)
-    model.load_state_dict(average)
+    model.load_state_dict(weights)
     store.save(
         Path(config.out),
         {"text_encoder": model.text, "image_projection": model.image},
-        {
-            "words": " ".join(words),
-            "training": {"text_encoder": shown(config)},
-        },
+        {"words": " ".join(words), "training": {"text_encoder": public_config(config)}},
     )

@@ -1,4 +1,4 @@
-"""Widen a trained network, the function kept (Net2WiderNet: Chen, Goodfellow & Shlens 2016, section 2.2)."""
+"""Widen a trained network without changing its function (Net2WiderNet: Chen, Goodfellow & Shlens 2016, section 2.2)."""
 
 from dataclasses import replace
 
@@ -6,34 +6,35 @@ import torch
 from torch import Tensor, nn
 
 
-def fits(narrow: nn.Module, wide: nn.Module) -> bool:
-    """Whether `widen` can: the configurations differ in width alone, and by no more than twice."""
-    few, many = narrow.config.width, wide.config.width
-    return replace(narrow.config, width=many) == wide.config and few <= many <= 2 * few
+def can_widen(narrow: nn.Module, wide: nn.Module) -> bool:
+    """Whether `widen` works: the configurations differ in width alone, and at most by a factor of two."""
+    before, after = narrow.config.width, wide.config.width
+    return replace(narrow.config, width=after) == wide.config and before <= after <= 2 * before
 
 
 @torch.no_grad()
 def widen(narrow: nn.Module, wide: nn.Module, seed: int) -> nn.Module:
-    """Give `wide` the function of `narrow`, the same network with up to twice as many channels between its layers.
+    """Give `wide` the function of `narrow`, the same network with at most half as many channels; returns `wide`.
 
-    The first channels are there twice, and a weight that read one reads its share of both. Shares are random and sum
-    to 1, so that the two learn apart.
+    The first channels are duplicated, and each weight that reads one is divided between its two copies, in random
+    shares that sum to 1, so that the copies learn differently.
     """
     g = torch.Generator().manual_seed(seed)
-    for layer, own in zip(narrow.modules(), wide.modules()):
-        for part, weight in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
-            new = getattr(own, part)
-            reads = 0 if isinstance(layer, nn.ConvTranspose2d) else 1  # the axis of the channels that are read
-            for axis, (few, many) in enumerate(zip(weight.shape, new.shape)):
-                weight = _twice(weight, axis, many - few, g if axis == reads and weight.dim() > 1 else None)
-            new.copy_(weight)
+    for layer, wide_layer in zip(narrow.modules(), wide.modules()):
+        for name, weight in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+            wide_weight = getattr(wide_layer, name)
+            input_axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
+            for axis, (before, after) in enumerate(zip(weight.shape, wide_weight.shape)):
+                divided = axis == input_axis and weight.dim() > 1
+                weight = _duplicate(weight, axis, after - before, g if divided else None)
+            wide_weight.copy_(weight)
     return wide
 
 
-def _twice(weight: Tensor, axis: int, count: int, shares: torch.Generator | None) -> Tensor:
-    """The first `count` along an axis twice, ahead of the others; with `shares`, so that the two sum to the one."""
+def _duplicate(weight: Tensor, axis: int, count: int, g: torch.Generator | None) -> Tensor:
+    """Repeat the first `count` along an axis, ahead of the rest; with `g`, divide them between the two copies."""
     first, rest = weight.split([count, weight.shape[axis] - count], axis)
-    if shares is None:
+    if g is None:
         return torch.cat([first, first, rest], axis)
-    share = 2 * torch.rand(first.shape, generator=shares) - 0.5
+    share = 2 * torch.rand(first.shape, generator=g) - 0.5
     return torch.cat([first * share, first * (1 - share), rest], axis)

@@ -51,5 +51,5 @@ def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
     trainer.step(x, h, wrong, z, epoch=0)
     step(x, h, wrong, z)
     pairs = zip(trainer.discriminator.parameters(), networks[1].parameters())
-    moves = torch.cat([(ours - plain).flatten() for ours, plain in pairs]) / config.rate  # Adam's first step is ±1
+    moves = torch.cat([(ours - plain).flatten() for ours, plain in pairs]) / config.lr  # Adam's first step is ±1
     assert (moves.abs() < 0.01).float().mean() > 0.99

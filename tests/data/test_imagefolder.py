@@ -11,90 +11,90 @@ from t2i.data import imagefolder
 from t2i.errors import InputError
 
 
-def edit(corpus, line: int, **changes):
+def edit(dataset, line: int, **changes):
     """Change fields of one line of metadata.jsonl; None removes a field."""
-    file = corpus / "metadata.jsonl"
+    file = dataset / "metadata.jsonl"
     lines = file.read_text().splitlines()
     record = json.loads(lines[line - 1]) | changes
     lines[line - 1] = json.dumps({k: v for k, v in record.items() if v is not None})
     file.write_text("\n".join(lines))
 
 
-def test_reads_pictures_captions_classes_and_splits(corpus):
-    found = imagefolder.read(corpus, 12)
-    assert found.images.shape == (32, 12, 12, 3) and found.images.dtype == np.uint8
-    assert found.captions[0] == ("a red square", "this is red, all of it")
-    assert len(found.rows("train")) == 24 and len(found.rows("test")) == 8
-    assert np.abs(found.images[0].mean((0, 1)) - (220, 30, 30)).max() < 15
+def test_pictures_captions_classes_and_splits_are_read(dataset):
+    squares = imagefolder.read(dataset, 12)
+    assert squares.images.shape == (32, 12, 12, 3) and squares.images.dtype == np.uint8
+    assert squares.captions[0] == ("a red square", "this is red, all of it")
+    assert len(squares.rows("train")) == 24 and len(squares.rows("test")) == 8
+    assert np.abs(squares.images[0].mean((0, 1)) - (220, 30, 30)).max() < 15
 
 
-def test_the_digest_is_of_what_is_picked_by_and_not_of_the_place_or_the_size(corpus, tmp_path):
-    first = imagefolder.read(corpus, 12).digest()
-    assert imagefolder.read(shutil.copytree(corpus, tmp_path / "moved"), 16).digest() == first
+def test_the_digest_depends_on_captions_classes_and_splits_but_not_on_path_or_size(dataset, tmp_path):
+    first = imagefolder.read(dataset, 12).digest()
+    assert imagefolder.read(shutil.copytree(dataset, tmp_path / "moved"), 16).digest() == first
     for change in ({"captions": ["another"]}, {"class_id": 9}, {"split": "val"}):
-        edit(corpus, 1, **change)
-        before, first = first, imagefolder.read(corpus, 12).digest()
+        edit(dataset, 1, **change)
+        before, first = first, imagefolder.read(dataset, 12).digest()
         assert first != before
 
 
-def test_too_few_training_pictures_are_told(corpus):
-    found = imagefolder.read(corpus, 12)
-    assert len(found.training(least=24)) == 24
+def test_too_few_training_pictures_raise_an_error(dataset):
+    squares = imagefolder.read(dataset, 12)
+    assert len(squares.training_rows(min_count=24)) == 24
     with pytest.raises(InputError, match="squares: has 24 training pictures, and 25 are the fewest"):
-        found.training(least=25)
+        squares.training_rows(min_count=25)
 
 
-def test_a_zip_reads_like_its_folder(corpus, tmp_path):
-    archive = shutil.make_archive(str(tmp_path / "squares"), "zip", corpus)
-    one, other = imagefolder.read(corpus, 12), imagefolder.read(archive, 12)
+def test_a_zip_reads_like_its_folder(dataset, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "squares"), "zip", dataset)
+    one, other = imagefolder.read(dataset, 12), imagefolder.read(archive, 12)
     assert np.array_equal(one.images, other.images) and one.captions == other.captions
 
 
-def test_decodes_once(corpus, monkeypatch):
-    first = imagefolder.read(corpus, 12).images
+def test_pictures_are_decoded_once(dataset, monkeypatch):
+    first = imagefolder.read(dataset, 12).images
     monkeypatch.setattr(imagefolder, "_decode", lambda *_: pytest.fail("decoded again"))
-    assert np.array_equal(imagefolder.read(corpus, 12).images, first)
+    assert np.array_equal(imagefolder.read(dataset, 12).images, first)
 
 
-def test_a_changed_picture_is_decoded_again(corpus):
-    before = np.array(imagefolder.read(corpus, 12).images[0])
-    Image.new("RGB", (30, 30), "black").save(corpus / "red-0.png")
-    assert not np.array_equal(imagefolder.read(corpus, 12).images[0], before)
+def test_a_changed_picture_is_decoded_again(dataset):
+    before = np.array(imagefolder.read(dataset, 12).images[0])
+    Image.new("RGB", (30, 30), "black").save(dataset / "red-0.png")
+    assert not np.array_equal(imagefolder.read(dataset, 12).images[0], before)
 
 
-def test_without_classes_every_picture_is_its_own(corpus):
+def test_without_classes_every_picture_is_a_class_of_its_own(dataset):
     for line in range(1, 33):
-        edit(corpus, line, class_id=None, class_name=None)
-    assert len(set(imagefolder.read(corpus, 12).classes)) == 32
+        edit(dataset, line, class_id=None, class_name=None)
+    assert len(set(imagefolder.read(dataset, 12).classes)) == 32
 
 
-def test_one_without_a_class_is_in_nobody_elses(corpus):
-    edit(corpus, 2, class_id=None)
-    edit(corpus, 3, class_id=1)
-    one, *others = imagefolder.read(corpus, 12).classes[[1, 0, *range(2, 32)]]
-    assert one not in others
+def test_a_picture_without_a_class_shares_no_other_class(dataset):
+    edit(dataset, 2, class_id=None)
+    edit(dataset, 3, class_id=1)
+    alone, *rest = imagefolder.read(dataset, 12).classes[[1, 0, *range(2, 32)]]
+    assert alone not in rest
 
 
-def test_turns_pictures_by_their_exif_orientation(corpus):
+def test_pictures_are_turned_by_their_exif_orientation(dataset):
     pixels = np.zeros((24, 24, 3), dtype=np.uint8)
     pixels[:12] = 255
     exif = Image.Exif()
     exif[0x0112] = 3  # half a turn
-    Image.fromarray(pixels).save(corpus / "red-0.png", exif=exif)
-    picture = imagefolder.read(corpus, 24).images[0]
+    Image.fromarray(pixels).save(dataset / "red-0.png", exif=exif)
+    picture = imagefolder.read(dataset, 24).images[0]
     assert picture[:10].max() < 50 and picture[14:].min() > 200
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "1"])
-def test_reads_pictures_of_other_modes(corpus, mode):
+def test_pictures_of_other_modes_are_read(dataset, mode):
     name = "red-0.tif" if mode == "CMYK" else "red-0.png"
-    Image.new("RGB", (24, 24), "white").convert(mode).save(corpus / name)
-    edit(corpus, 1, file_name=name)
-    assert imagefolder.read(corpus, 12).images[0].min() > 250
+    Image.new("RGB", (24, 24), "white").convert(mode).save(dataset / name)
+    edit(dataset, 1, file_name=name)
+    assert imagefolder.read(dataset, 12).images[0].min() > 250
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"captions": []}, "needs captions"),
         ({"captions": None}, "needs captions"),
@@ -116,74 +116,74 @@ def test_reads_pictures_of_other_modes(corpus, mode):
         ({"file_name": "red\ud800.png"}, "is missing"),
     ],
 )
-def test_a_bad_line_is_named(corpus, changes, told):
-    Image.new("RGB", (8, 8)).save(corpus.parent / "outside.png")
-    edit(corpus, 3, **changes)
+def test_an_error_names_the_bad_line(dataset, changes, message):
+    Image.new("RGB", (8, 8)).save(dataset.parent / "outside.png")
+    edit(dataset, 3, **changes)
     with pytest.raises(InputError, match="line 3: ") as error:
-        imagefolder.read(corpus, 12)
-    assert told in str(error.value)
+        imagefolder.read(dataset, 12)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n broken"])
-def test_a_broken_picture_is_named_and_nothing_is_cached(corpus, tmp_path, content):
-    (corpus / "red-2.png").write_bytes(content)
+def test_an_error_names_the_broken_picture_and_nothing_is_cached(dataset, tmp_path, content):
+    (dataset / "red-2.png").write_bytes(content)
     with pytest.raises(InputError, match="line 3: red-2.png: "):
-        imagefolder.read(corpus, 12)
+        imagefolder.read(dataset, 12)
     assert not [file for file in tmp_path.rglob("*") if ".npy" in file.name]
 
 
 @pytest.mark.parametrize("line", ["{oops", "[" * 100_000, '{"class_id": ' + "9" * 5_000 + "}"])
-def test_a_line_that_is_no_json_is_named(corpus, line):
-    with open(corpus / "metadata.jsonl", "a") as file:
+def test_an_error_names_the_line_that_is_not_json(dataset, line):
+    with open(dataset / "metadata.jsonl", "a") as file:
         file.write(f"{line}\n")
     with pytest.raises(InputError, match="line 33: is not JSON"):
-        imagefolder.read(corpus, 12)
+        imagefolder.read(dataset, 12)
 
 
-@pytest.mark.parametrize("way", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-@pytest.mark.parametrize("spoilt", ["metadata.jsonl", "red-2.png"])
-def test_what_is_damaged_in_a_zip_is_named(corpus, tmp_path, way, spoilt):
-    packed = tmp_path / "corpus.zip"
-    with zipfile.ZipFile(packed, "w", way) as archive:
-        for file in sorted(corpus.iterdir()):
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("damaged", ["metadata.jsonl", "red-2.png"])
+def test_an_error_names_the_damaged_file_of_a_zip(dataset, tmp_path, compression, damaged):
+    packed = tmp_path / "squares.zip"
+    with zipfile.ZipFile(packed, "w", compression) as archive:
+        for file in sorted(dataset.iterdir()):
             archive.write(file, file.name)
-        place = archive.getinfo(spoilt)
+        entry = archive.getinfo(damaged)
     content = bytearray(packed.read_bytes())
-    start = place.header_offset + 30 + len(spoilt)
-    content[start + 10 : start + place.compress_size - 10] = b"?" * (place.compress_size - 20)
+    start = entry.header_offset + 30 + len(damaged)
+    content[start + 10 : start + entry.compress_size - 10] = b"?" * (entry.compress_size - 20)
     packed.write_bytes(content)
-    with pytest.raises(InputError, match=f"{spoilt} is damaged in the zip, or locked"):
+    with pytest.raises(InputError, match=f"{damaged} is damaged in the zip, or locked"):
         imagefolder.read(packed, 12)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4000)])
-def test_pictures_of_odd_sizes_are_read(corpus, size):
-    Image.new("RGB", size, "white").save(corpus / "red-0.png")
-    assert imagefolder.read(corpus, 12).images[0].min() > 250
+def test_pictures_of_odd_sizes_are_read(dataset, size):
+    Image.new("RGB", size, "white").save(dataset / "red-0.png")
+    assert imagefolder.read(dataset, 12).images[0].min() > 250
 
 
-def test_of_an_animation_the_first_frame_is_read(corpus):
+def test_the_first_frame_of_an_animation_is_read(dataset):
     frames = [Image.new("RGB", (24, 24), colour) for colour in ("white", "black")]
-    frames[0].save(corpus / "red-0.webp", save_all=True, append_images=frames[1:])
-    edit(corpus, 1, file_name="red-0.webp")
-    assert imagefolder.read(corpus, 12).images[0].min() > 250
+    frames[0].save(dataset / "red-0.webp", save_all=True, append_images=frames[1:])
+    edit(dataset, 1, file_name="red-0.webp")
+    assert imagefolder.read(dataset, 12).images[0].min() > 250
 
 
 @pytest.mark.parametrize("side", [8_000, 10_000, 60_000])
-def test_a_picture_of_100_megapixels_is_refused_before_it_is_decoded(corpus, side):
-    Image.new("1", (side, 1)).save(corpus / "red-2.png")
-    content = bytearray((corpus / "red-2.png").read_bytes())
+def test_a_picture_of_100_megapixels_is_refused_before_it_is_decoded(dataset, side):
+    Image.new("1", (side, 1)).save(dataset / "red-2.png")
+    content = bytearray((dataset / "red-2.png").read_bytes())
     content[20:24] = side.to_bytes(4, "big")  # its height, and the checksum of its header
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
-    (corpus / "red-2.png").write_bytes(content)
+    (dataset / "red-2.png").write_bytes(content)
     with pytest.raises(InputError, match="line 3: red-2.png: .*million"):
-        imagefolder.read(corpus, 12)
+        imagefolder.read(dataset, 12)
 
 
-def test_boxes_and_parts_are_kept(corpus):
-    edit(corpus, 1, box=[0, 0.1, 1, 0.9], parts={"beak": [0.5, 0.25]})
-    read = imagefolder.read(corpus, 12)
-    assert read.boxes[:2] == ((0, 0.1, 1, 0.9), None) and read.parts[:2] == ({"beak": [0.5, 0.25]}, None)
+def test_boxes_and_parts_are_read(dataset):
+    edit(dataset, 1, box=[0, 0.1, 1, 0.9], parts={"beak": [0.5, 0.25]})
+    squares = imagefolder.read(dataset, 12)
+    assert squares.boxes[:2] == ((0, 0.1, 1, 0.9), None) and squares.parts[:2] == ({"beak": [0.5, 0.25]}, None)
 
 
 def write_coco(folder, **changes):
@@ -193,30 +193,30 @@ def write_coco(folder, **changes):
         (folder / part).mkdir()
         for number in numbers:
             Image.new("RGB", (20 + number, 30), (10 * number, 0, 0)).save(folder / part / f"COCO_{number}.jpg")
-        told = {
+        content = {
             "info": {},
             "images": [{"id": n, "file_name": f"COCO_{n}.jpg", "license": 1} for n in numbers],
             "annotations": [
                 {"id": 10 * n + i, "image_id": n, "caption": f"A {n},\nsaid {i}. "} for i in range(5) for n in numbers
             ],
         }
-        (folder / "annotations" / f"captions_{part}.json").write_text(json.dumps(told | changes))
+        (folder / "annotations" / f"captions_{part}.json").write_text(json.dumps(content | changes))
     return folder
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_reads_ms_coco(tmp_path, zipped):
+def test_ms_coco_is_read(tmp_path, zipped):
     path = write_coco(tmp_path / "coco")
     if zipped:
         path = shutil.make_archive(str(path), "zip", path)
-    read = imagefolder.read(path, 12)
-    assert read.splits.tolist() == ["train", "train", "test"] and read.images.shape == (3, 12, 12, 3)
-    assert [len(c) for c in read.captions] == [5, 5, 5] and read.captions[1][0] == "A 9, said 0."
-    assert len(set(read.classes)) == 3 and abs(int(read.images[1, 6, 6, 0]) - 90) < 4
+    coco = imagefolder.read(path, 12)
+    assert coco.splits.tolist() == ["train", "train", "test"] and coco.images.shape == (3, 12, 12, 3)
+    assert [len(c) for c in coco.captions] == [5, 5, 5] and coco.captions[1][0] == "A 9, said 0."
+    assert len(set(coco.classes)) == 3 and abs(int(coco.images[1, 6, 6, 0]) - 90) < 4
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"annotations": []}, "captions_train2014.json, image 7: has no caption"),
         ({"annotations": [{"image_id": 7}]}, "captions_train2014.json: is not what"),
@@ -225,8 +225,8 @@ def test_reads_ms_coco(tmp_path, zipped):
         ({"images": [{"id": 7, "file_name": "../../up.jpg"}]}, "captions_train2014.json"),
     ],
 )
-def test_what_is_wrong_with_ms_coco_is_told(tmp_path, changes, told):
-    with pytest.raises(InputError, match=told):
+def test_malformed_annotations_of_ms_coco_raise_an_error(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
         imagefolder.read(write_coco(tmp_path / "coco", **changes), 12)
 
 
@@ -239,14 +239,14 @@ def test_ms_coco_without_its_test_pictures_is_all_for_training(tmp_path, zipped)
     assert imagefolder.read(path, 12).splits.tolist() == ["train", "train"]
 
 
-def test_two_years_of_ms_coco_are_refused(tmp_path):
+def test_two_years_of_ms_coco_raise_an_error(tmp_path):
     folder = write_coco(tmp_path / "coco")
     (folder / "val2017").mkdir()
     with pytest.raises(InputError, match="the years share pictures"):
         imagefolder.read(folder, 12)
 
 
-def test_a_missing_picture_of_ms_coco_is_named(tmp_path):
+def test_an_error_names_the_missing_picture_of_ms_coco(tmp_path):
     folder = write_coco(tmp_path / "coco")
     (folder / "train2014" / "COCO_9.jpg").unlink()
     with pytest.raises(InputError, match="image 9: train2014/COCO_9.jpg is missing"):
@@ -254,13 +254,13 @@ def test_a_missing_picture_of_ms_coco_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_captions_in_another_encoding_are_told(corpus, encoding):
-    (corpus / "metadata.jsonl").write_bytes('{"captions": ["café"]}'.encode(encoding))
+def test_captions_in_another_encoding_raise_an_error(dataset, encoding):
+    (dataset / "metadata.jsonl").write_bytes('{"captions": ["café"]}'.encode(encoding))
     with pytest.raises(InputError, match="not UTF-8"):
-        imagefolder.read(corpus, 12)
+        imagefolder.read(dataset, 12)
 
 
-def test_missing_places_are_told(tmp_path):
+def test_missing_or_empty_data_sets_raise_an_error(tmp_path):
     with pytest.raises(InputError, match="no such zip or folder"):
         imagefolder.read(tmp_path / "nowhere.zip", 12)
     with pytest.raises(InputError, match="no metadata.jsonl"):

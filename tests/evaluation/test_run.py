@@ -45,7 +45,7 @@ def small_features(monkeypatch):
     def stand_in(images, view=None):
         x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
         found = torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
-        return torch.nn.functional.pad(found, (0, features.WIDTH - found.shape[1]))
+        return torch.nn.functional.pad(found, (0, features.NUM_FEATURES - found.shape[1]))
 
     monkeypatch.setattr(features, "features", stand_in)
     monkeypatch.setattr(run, "VARIED", 4)

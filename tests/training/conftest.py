@@ -1,5 +1,5 @@
 """The fixtures of data sets."""
 
-from tests.datasets import corpus, own_cache
+from tests.datasets import dataset, empty_cache
 
-__all__ = ["corpus", "own_cache"]
+__all__ = ["dataset", "empty_cache"]

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from t2i.training.attributes import STYLES, attribute_loss, attribute_spread, measures
+from t2i.training.attributes import ATTRIBUTES, attribute_loss, attribute_scale, measure_attributes
 
 
 def scene(across=32, down=32, radius=10, background=(0.0, 0.0, 0.0), colour=(1.0, -1.0, 1.0)):
@@ -22,26 +22,26 @@ def scene(across=32, down=32, radius=10, background=(0.0, 0.0, 0.0), colour=(1.0
     ],
 )
 def test_each_measure_grows_with_its_name(name, low, high):
-    place = [style[0] for style in STYLES].index(name)
-    one, other = measures(scene(**low))[0], measures(scene(**high))[0]
-    assert other[place] > one[place] + 0.05
+    i = [attribute[0] for attribute in ATTRIBUTES].index(name)
+    before, after = (measure_attributes(scene(**ends))[0] for ends in (low, high))
+    assert after[i] > before[i] + 0.05
     if name in ("Across", "Height"):
-        assert torch.allclose(one[:place], other[:place], atol=0.02), "the place alone has changed"
+        assert torch.allclose(before[:i], after[:i], atol=0.02), "only the place has changed"
 
 
 def test_measures_are_bounded_and_pass_gradients_on():
     for picture in (torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64), scene()):
         picture.requires_grad_()
-        found = measures(picture)
-        assert found.shape == (1, len(STYLES)) and found.isfinite().all() and found.abs().max() <= 2
-        found.sum().backward()
+        measures = measure_attributes(picture)
+        assert measures.shape == (1, len(ATTRIBUTES)) and measures.isfinite().all() and measures.abs().max() <= 2
+        measures.sum().backward()
         assert picture.grad.isfinite().all()
 
 
-def test_pictures_that_do_as_they_are_told_cost_nothing():
+def test_the_loss_is_0_for_pictures_that_differ_as_their_noise():
     pictures = torch.cat([scene(background=(v, v, v)) for v in (0.1, -0.1)])
-    found = measures(pictures)
-    scale = attribute_spread(pictures[:1], pictures[1:])
-    obedient = torch.zeros(2, 100)
-    obedient[:, : len(STYLES)] = found / scale
-    assert attribute_loss(pictures, obedient, scale) < 1e-6 < 0.1 < attribute_loss(pictures, -obedient, scale)
+    measures = measure_attributes(pictures)
+    scale = attribute_scale(pictures[:1], pictures[1:])
+    z = torch.zeros(2, 100)
+    z[:, : len(ATTRIBUTES)] = measures / scale
+    assert attribute_loss(pictures, z, scale) < 1e-6 < 0.1 < attribute_loss(pictures, -z, scale)

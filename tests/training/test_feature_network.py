@@ -8,13 +8,13 @@ def photos(count=4):
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def test_bfloat16_maps_are_close():
-    exact, coarse = FeatureNetwork()(photos()), FeatureNetwork(torch.bfloat16)(photos())
-    for one, other in zip(exact, coarse):
-        assert torch.cosine_similarity(one.flatten(1), other.float().flatten(1)).min() > 0.99
+def test_bfloat16_changes_the_maps_little():
+    maps, half_maps = FeatureNetwork()(photos()), FeatureNetwork(torch.bfloat16)(photos())
+    for expected, actual in zip(maps, half_maps):
+        assert torch.cosine_similarity(expected.flatten(1), actual.float().flatten(1)).min() > 0.99
 
 
-def test_maps_are_standardised_by_photos_and_the_network_is_frozen():
+def test_maps_are_standardised_on_photos_and_the_network_is_frozen():
     network = FeatureNetwork()
     network.standardise([photos()[:2], photos()[2:]])
     maps = network(photos())

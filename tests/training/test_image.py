@@ -16,12 +16,12 @@ from t2i.training.image import ImageTraining
 
 
 @pytest.fixture
-def config(corpus, tmp_path, monkeypatch):
-    """A teacher with a random projection of the mean colours."""
+def config(dataset, tmp_path, monkeypatch):
+    """The teacher is a random projection of the mean colours."""
 
     def colours(images, view=None):
-        found = torch.from_numpy(images.astype("float32")).mean((1, 2)) / 255
-        return torch.nn.functional.pad(found, (0, features.WIDTH - 3))
+        means = torch.from_numpy(images.astype("float32")).mean((1, 2)) / 255
+        return torch.nn.functional.pad(means, (0, features.NUM_FEATURES - 3))
 
     monkeypatch.setattr(features, "features", colours)
     torch.manual_seed(1)
@@ -29,53 +29,54 @@ def config(corpus, tmp_path, monkeypatch):
     networks = {"text_encoder": text, "image_projection": ImageProjection()}
     store.save(tmp_path / "text", networks, {"text_encoder": asdict(text.config)})
     return ImageTraining(
-        str(corpus), str(tmp_path / "text"), str(tmp_path / "out"), epochs=2, batch=8, width=8, size=24
+        str(dataset), str(tmp_path / "text"), str(tmp_path / "out"), epochs=2, batch=8, width=8, size=24
     )
 
 
-def test_it_learns_what_the_teacher_sees(config):
+def test_it_learns_the_embeddings_of_the_teacher(config):
     out = image.train(replace(config, epochs=20))
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.3 * log[0]["loss"]
     assert log[-1].keys() >= {"top1", "ap50", "teacher_top1", "teacher_ap50"}
     network = Checkpoint(out).read("image_encoder")["image_encoder"]
-    seen = network(torch.zeros(3, 3, 64, 64))
-    assert seen.shape == (3, 1024) and torch.allclose(seen.square().mean(1), torch.ones(3), atol=1e-3)
+    x = network(torch.zeros(3, 3, 64, 64))
+    assert x.shape == (3, 1024) and torch.allclose(x.square().mean(1), torch.ones(3), atol=1e-3)
     assert json.loads((out / "config.json").read_text())["training"]["image_encoder"]["epochs"] == 20
 
 
 def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     monkeypatch.setattr(image, "SAVE_EVERY", 1)
-    whole = image.train(config)
-    broken, calls, crops = replace(config, out=str(tmp_path / "broken")), [], image.crops
+    uninterrupted = image.train(config)
+    interrupted, calls, random_crops = replace(config, out=str(tmp_path / "interrupted")), [], image.random_crops
 
     def failing(*args):
         calls.append(1)
         if len(calls) == 5:  # in the second epoch, of three steps each
             raise KeyboardInterrupt
-        return crops(*args)
+        return random_crops(*args)
 
-    monkeypatch.setattr(image, "crops", failing)
+    monkeypatch.setattr(image, "random_crops", failing)
     with pytest.raises(KeyboardInterrupt):
-        image.train(broken)
-    monkeypatch.setattr(image, "crops", crops)
-    one, other = (load_file(f / "image_encoder.safetensors") for f in (whole, image.train(broken)))
-    assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+        image.train(interrupted)
+    monkeypatch.setattr(image, "random_crops", random_crops)
+    folders = (uninterrupted, image.train(interrupted))
+    expected, actual = (load_file(folder / "image_encoder.safetensors") for folder in folders)
+    assert expected.keys() == actual.keys() and all(torch.equal(expected[k], actual[k]) for k in expected)
 
 
-def test_exactly_ten_steps_will_do(config):
+def test_exactly_ten_steps_work(config):
     out = image.train(replace(config, epochs=10, batch=24))
     assert [json.loads(line)["epoch"] for line in (out / "log.jsonl").read_text().splitlines()] == [5, 10]
 
 
-def test_another_teacher_is_told(config):
+def test_another_teacher_raises_an_error(config):
     image.train(config)
     store.save(config.text, {"image_projection": ImageProjection()}, {})
     with pytest.raises(InputError, match="--text .*text: is not what this run began with; .*image-state.pt"):
         image.train(config)
 
 
-def test_a_folder_without_a_projection_is_told(config):
+def test_a_broken_projection_raises_an_error(config):
     path = f"{config.text}/image_projection.safetensors"
     store.write(Path(path), lambda p: p.write_bytes(b"broken"))
     with pytest.raises(InputError, match="image_projection.safetensors"):

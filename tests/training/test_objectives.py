@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from t2i import registry
 from t2i.models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
-from t2i.training.objectives import BETA, OBJECTIVES, sameness
+from t2i.registry import OBJECTIVES
+from t2i.training.objectives import BETA, LOSSES, diversity_loss, mutual_information_loss
 
 
 @pytest.fixture
@@ -13,18 +13,18 @@ def batch():
     return g, d, torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
 
 
-def test_every_objective_has_a_registered_model():
-    assert tuple(OBJECTIVES) == registry.OBJECTIVES
+def test_the_table_describes_each_objective():
+    assert tuple(LOSSES) == tuple(OBJECTIVES)
 
 
 class Recorder:
-    """Stands for G or D and notes the captions that it is given."""
+    """A stand-in for G or D that records the captions it gets."""
 
     def __init__(self):
-        self.seen, self.weight = [], torch.ones((), requires_grad=True)
+        self.captions, self.weight = [], torch.ones((), requires_grad=True)
 
     def __call__(self, first, h):
-        self.seen.append(h)
+        self.captions.append(h)
         return self.weight * (first.mean() + h.mean(1))
 
     def look(self, x):
@@ -36,45 +36,46 @@ class Recorder:
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_each_yields_a_loss_for_d_then_one_for_g(batch, name):
     g, d, *rest = batch
-    turns = OBJECTIVES[name](g, d, *rest)
-    loss = next(turns)
+    losses = LOSSES[name](g, d, *rest)
+    loss = next(losses)
     loss.backward()
     assert all(p.grad is None for p in g.parameters()), "D's loss must not reach G"
     assert all(p.grad is not None for p in d.parameters())
-    next(turns).backward()
+    next(losses).backward()
     assert all(p.grad is not None for p in g.parameters())
-    assert next(turns, None) is None
+    assert next(losses, None) is None
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_only_cls_shows_d_wrong_captions_and_only_int_mixes_them(name):
-    g, d = Recorder(), Recorder()
+def test_the_table_says_which_captions_each_objective_uses(name):
+    g, d, objective = Recorder(), Recorder(), OBJECTIVES[name]
     x, h, wrong, z = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
-    next(OBJECTIVES[name](g, d, x, h, wrong, z))
-    assert any(torch.equal(seen, wrong) for seen in d.seen) == name.endswith("cls")
-    mixed = torch.cat([h, BETA * h[:2] + (1 - BETA) * h[2:]])
-    assert torch.equal(g.seen[0], mixed if "int" in name else h)
-    own = [h, h[:2]] if "int" in name else [h]
-    told = d.seen[-len(own) :]
-    assert all(map(torch.equal, told, own)), "D learns of every drawn picture, by people's captions"
+    next(LOSSES[name](g, d, x, h, wrong, z))
+    assert any(torch.equal(captions, wrong) for captions in d.captions) == objective.mismatching
+    with_interpolated = torch.cat([h, BETA * h[:2] + (1 - BETA) * h[2:]])
+    assert torch.equal(g.captions[0], with_interpolated if objective.interpolated else h)
+    expected = [h, h[:2]] if objective.interpolated else [h]
+    fakes = d.captions[-len(expected) :]
+    assert all(map(torch.equal, fakes, expected)), "D gets each fake with a caption of a photo"
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_d_is_asked_of_the_same_batches_in_both_turns(name):
-    """Batch norm ties a score to its batch: what D learns in its turn must hold in G's."""
+def test_d_scores_the_same_batches_in_both_turns(name):
+    """Batch norm makes a score depend on its batch: what D learns in its turn must hold in G's."""
     g, d = Recorder(), Recorder()
     x, h, wrong, z = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
-    turns = OBJECTIVES[name](g, d, x, h, wrong, z)
-    next(turns)
-    own = len(d.seen)
-    next(turns)
-    drawn = d.seen[own:]
-    assert [len(seen) for seen in drawn] == [len(seen) for seen in d.seen[own - len(drawn) : own]]
-    assert torch.equal(drawn[0], h)
+    losses = LOSSES[name](g, d, x, h, wrong, z)
+    next(losses)
+    count = len(d.captions)
+    next(losses)
+    in_g_turn = d.captions[count:]
+    in_d_turn = d.captions[count - len(in_g_turn) : count]
+    assert list(map(len, in_g_turn)) == list(map(len, in_d_turn))
+    assert torch.equal(in_g_turn[0], h)
 
 
-def test_d_weighs_wrong_and_fake_by_half():
-    """Algorithm 1, line 10: with all scores 0 each term is log 2, the two false ones at half weight."""
+def test_mismatching_and_fake_have_half_the_weight_each():
+    """Algorithm 1, line 10: with all scores 0 each term is log 2, and these two have half the weight."""
 
     class Zero(Recorder):
         def __call__(self, first, h):
@@ -84,10 +85,17 @@ def test_d_weighs_wrong_and_fake_by_half():
 
     rest = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
     for name in OBJECTIVES:
-        assert next(OBJECTIVES[name](Zero(), Zero(), *rest)).item() == pytest.approx(2 * 0.693147, abs=1e-5)
+        assert next(LOSSES[name](Zero(), Zero(), *rest)).item() == pytest.approx(2 * 0.693147, abs=1e-5)
 
 
-def test_sameness_is_what_is_missing_of_the_least_difference():
-    assert sameness(torch.tensor([0.0, 0.0]), 0.3).item() == pytest.approx(0.3)
-    assert sameness(torch.tensor([0.3, 9.0]), 0.3) == 0
-    assert sameness(torch.tensor([0.1, 9.0]), 0.3).item() == pytest.approx(0.1)  # of each pair, not of their mean
+def test_the_diversity_loss_is_what_each_pair_lacks_of_the_least_distance():
+    assert diversity_loss(torch.tensor([0.0, 0.0]), 0.3).item() == pytest.approx(0.3)
+    assert diversity_loss(torch.tensor([0.3, 9.0]), 0.3) == 0
+    assert diversity_loss(torch.tensor([0.1, 9.0]), 0.3).item() == pytest.approx(0.1)  # not of the mean distance
+
+
+def test_the_mutual_information_loss_is_what_the_correlation_lacks_of_its_target():
+    z = torch.randn(1000, 100, generator=torch.Generator().manual_seed(0))
+    assert mutual_information_loss(3 * z + 1, z, 0.7) == 0
+    assert mutual_information_loss(z.roll(1, 0), z, 0.7).item() == pytest.approx(0.7, abs=0.01)
+    assert mutual_information_loss(torch.zeros_like(z), z, 0.7).item() == pytest.approx(0.7)

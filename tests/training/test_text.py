@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from t2i.data import features
+from t2i.data import features, imagefolder
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
 from t2i.models.text_encoder import embed
@@ -16,28 +16,28 @@ from tests.datasets import COLOURS
 
 @pytest.fixture(autouse=True)
 def quick_features(monkeypatch):
-    """Pooled pixels in place of EfficientNet, which has a test of its own."""
+    """Pooled pixels instead of EfficientNet, which has its own test."""
 
     def pooled(images, view=None):
         x = torch.from_numpy(images.copy()).float().div(255).mean((1, 2))  # (N, 3)
-        return x.repeat(1, features.WIDTH // 3 + 1)[:, : features.WIDTH]
+        return x.repeat(1, features.NUM_FEATURES // 3 + 1)[:, : features.NUM_FEATURES]
 
     monkeypatch.setattr(features, "features", pooled)
 
 
 @pytest.fixture
-def config(corpus, tmp_path, monkeypatch):
-    """A short run with a narrow encoder; its embedding is as wide as ever, for the image projection's sake."""
+def config(dataset, tmp_path, monkeypatch):
+    """A short run with a narrow encoder; its embedding has the usual size, which the image projection needs."""
     narrow = TextEncoderConfig(widths=(16, 16, 16), hidden=16)
     monkeypatch.setattr(text, "TextEncoder", lambda: TextEncoder(narrow))
-    return TextTraining(str(corpus), str(tmp_path / "out"), epochs=2, batch=8, size=24)
+    return TextTraining(str(dataset), str(tmp_path / "out"), epochs=2, batch=8, size=24)
 
 
 def test_it_writes_a_checkpoint_and_measures_retrieval(config):
     out = text.train(config)
     written = json.loads((out / "config.json").read_text())
     assert written["training"]["text_encoder"]["epochs"] == 2
-    assert written["words"] == "a all blue green is it of red square this"  # white is for testing
+    assert written["words"] == "a all blue green is it of red square this"  # white is the test split
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2] and all(0 <= line["top1"] <= 1 for line in lines)
     assert (out / "text_encoder.safetensors").exists() and (out / "image_projection.safetensors").exists()
@@ -48,7 +48,7 @@ def test_the_loss_on_a_fixed_batch_falls():
     model = JointEmbedding(0.0)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     codes = text.encode([f"a {colour} square" for colour in COLOURS])
-    pictures, classes = torch.randn(4, features.WIDTH), torch.arange(4)
+    pictures, classes = torch.randn(4, features.NUM_FEATURES), torch.arange(4)
     losses = []
     for _ in range(24):
         loss = contrastive_loss(model(codes, pictures), classes)
@@ -59,51 +59,45 @@ def test_the_loss_on_a_fixed_batch_falls():
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("written", ["now", "once"])
-def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch, written):
-    whole = text.train(config)
-    broken = replace(config, out=str(tmp_path / "broken"))
+def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
+    uninterrupted = text.train(config)
+    interrupted = replace(config, out=str(tmp_path / "interrupted"))
 
     def failing(*args, **kwargs):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(text, "log", failing)  # after the first epoch was saved
+        patch.setattr(text, "log_metrics", failing)  # after the first epoch was saved
         with pytest.raises(KeyboardInterrupt):
-            text.train(broken)
-    if written == "once":
-        state = torch.load(tmp_path / "broken" / "state.pt", weights_only=True)
-        state["parts"]["model"] = state["parts"].pop("network")
-        del state["sources"]
-        torch.save(state, tmp_path / "broken" / "state.pt")
-    resumed = text.train(broken)
-    one, other = (load_file(folder / "text_encoder.safetensors") for folder in (whole, resumed))
-    assert all(torch.equal(one[k], other[k]) for k in one)
+            text.train(interrupted)
+    folders = (uninterrupted, text.train(interrupted))
+    expected, actual = (load_file(folder / "text_encoder.safetensors") for folder in folders)
+    assert all(torch.equal(expected[k], actual[k]) for k in expected)
 
 
-def test_a_data_set_without_training_pictures_is_told(config, corpus):
-    lines = (corpus / "metadata.jsonl").read_text()
-    (corpus / "metadata.jsonl").write_text(lines.replace('"train"', '"test"'))
+def test_a_data_set_without_training_pictures_raises_an_error(config, dataset):
+    lines = (dataset / "metadata.jsonl").read_text()
+    (dataset / "metadata.jsonl").write_text(lines.replace('"train"', '"test"'))
     with pytest.raises(InputError, match="squares: has 0 training pictures, and 2 are the fewest"):
         text.train(config)
 
 
-def test_a_run_whose_data_have_grown_is_told(config, corpus):
+def test_a_data_set_that_has_grown_raises_an_error(config, dataset):
     out = text.train(config)
-    lines = (corpus / "metadata.jsonl").read_text().splitlines()
-    (corpus / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
+    lines = (dataset / "metadata.jsonl").read_text().splitlines()
+    (dataset / "metadata.jsonl").write_text("\n".join([*lines, lines[0]]))
     with pytest.raises(InputError, match="--data .*squares: is not what this run began with; .*state.pt"):
         text.train(config)
     (out / "state.pt").unlink()
     text.train(config)
 
 
-def test_captions_of_one_class_are_all_right():
+def test_all_captions_of_a_class_match_its_pictures():
     scores = torch.tensor([[9.0, 9.0, -9.0], [9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
-    apart = torch.tensor([[9.0, -9.0, -9.0], [-9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
+    diagonal = torch.tensor([[9.0, -9.0, -9.0], [-9.0, 9.0, -9.0], [-9.0, -9.0, 9.0]])
     same, distinct = torch.tensor([1, 1, 2]), torch.tensor([1, 2, 3])
-    assert contrastive_loss(scores, same) < contrastive_loss(apart, same)
-    assert contrastive_loss(apart, distinct) < contrastive_loss(scores, distinct)
+    assert contrastive_loss(scores, same) < contrastive_loss(diagonal, same)
+    assert contrastive_loss(diagonal, distinct) < contrastive_loss(scores, distinct)
 
 
 def test_embedding_in_chunks_changes_nothing():
@@ -114,24 +108,21 @@ def test_embedding_in_chunks_changes_nothing():
         assert torch.allclose(embed(encoder, codes, chunk=2), encoder(codes), atol=1e-5)
 
 
-def test_image_features_tell_pictures_apart(corpus):
+def test_features_of_one_colour_are_similar(dataset):
     """The real EfficientNet-lite0: pictures of one colour are nearer to each other than to another colour's."""
-    from t2i.data import imagefolder
-
-    images = imagefolder.read(corpus, 24).images[[0, 1, 8, 9]]
-    network = features.Features()
+    images = imagefolder.read(dataset, 24).images[[0, 1, 8, 9]]
+    network = features.EfficientNetFeatures()
     with torch.inference_mode():
-        found = network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1)
-    assert found.shape == (4, 1280)
-    near = torch.nn.functional.cosine_similarity
-    assert near(found[0], found[1], 0) > near(found[0], found[2], 0)
+        x = network(torch.from_numpy(images.copy()).permute(0, 3, 1, 2).float() / 127.5 - 1)
+    assert x.shape == (4, 1280)
+    assert torch.cosine_similarity(x[0], x[1], 0) > torch.cosine_similarity(x[0], x[2], 0)
 
 
-def test_photos_are_looked_at_once_for_all_trainings_and_evaluations(config, tmp_path, monkeypatch):
-    look, looked = features.features, []
-    monkeypatch.setattr(features, "features", lambda images, view: looked.append(view) or look(images, view))
+def test_features_are_computed_once_for_all_runs(config, tmp_path, monkeypatch):
+    compute, computed = features.features, []
+    monkeypatch.setattr(features, "features", lambda images, view: computed.append(view) or compute(images, view))
     text.train(config)
     text.train(replace(config, out=str(tmp_path / "other"), seed=1))
-    assert looked == list(text.VIEWS)
+    assert computed == list(features.VIEWS)
     text.train(replace(config, out=str(tmp_path / "larger"), size=32))
-    assert len(looked) == 4
+    assert len(computed) == 4

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from t2i.models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
-from t2i.training.widen import fits, widen
+from t2i.training.widen import can_widen, widen
 
 
 @pytest.fixture
@@ -12,44 +12,46 @@ def batch():
     return {DCGANGenerator: (z, h), Discriminator: (2 * x - 1, h)}
 
 
-def networks(made, described, *widths):
+def networks(network, config, *widths):
     torch.manual_seed(0)
-    return [made(described(embedding=32, projected=16, width=width)) for width in widths]
+    return [network(config(embedding=32, projected=16, width=width)) for width in widths]
 
 
 @pytest.mark.parametrize(
-    "made, described", [(DCGANGenerator, DCGANGeneratorConfig), (Discriminator, DiscriminatorConfig)]
+    "network, config", [(DCGANGenerator, DCGANGeneratorConfig), (Discriminator, DiscriminatorConfig)]
 )
 @pytest.mark.parametrize("width", [4, 6, 8])
-def test_a_wider_network_does_the_same(batch, made, described, width):
-    narrow, wide = networks(made, described, 4, width)
+def test_a_wider_network_has_the_same_function(batch, network, config, width):
+    narrow, wide = networks(network, config, 4, width)
     with torch.inference_mode():
-        narrow(*batch[made])  # batch norm's statistics are no longer those of a new one
+        narrow(*batch[network])  # so that batch norm's statistics are not those of a new network
         widen(narrow, wide, 0)
         for training in (False, True):
             narrow.train(training), wide.train(training)
-            torch.testing.assert_close(wide(*batch[made]), narrow(*batch[made]), atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(wide(*batch[network]), narrow(*batch[network]), atol=1e-5, rtol=1e-4)
 
 
-def test_twins_learn_apart(batch):
+def test_copies_of_a_channel_learn_differently(batch):
     narrow, wide = networks(DCGANGenerator, DCGANGeneratorConfig, 4, 8)
     widen(narrow, wide, 0)(*batch[DCGANGenerator])[:, 0].square().mean().backward()
-    one, twin = wide.draw[3].weight.grad[:, :32].chunk(2, 1)  # what channels and their twins write
-    assert (one - twin).norm() > 0.3 * one.norm()
+    first, second = wide.draw[3].weight.grad[:, :32].chunk(2, 1)
+    assert (first - second).norm() > 0.3 * first.norm()
 
 
 def test_a_seed_gives_the_same_weights():
     [narrow] = networks(DCGANGenerator, DCGANGeneratorConfig, 4)
-    one, same, other = (widen(narrow, *networks(DCGANGenerator, DCGANGeneratorConfig, 8), seed) for seed in (0, 0, 1))
-    assert torch.equal(one.draw[3].weight, same.draw[3].weight)
-    assert not torch.equal(one.draw[3].weight, other.draw[3].weight)
+    first, again, second = (
+        widen(narrow, *networks(DCGANGenerator, DCGANGeneratorConfig, 8), seed) for seed in (0, 0, 1)
+    )
+    assert torch.equal(first.draw[3].weight, again.draw[3].weight)
+    assert not torch.equal(first.draw[3].weight, second.draw[3].weight)
 
 
-@pytest.mark.parametrize("width, can", [(3, False), (4, True), (5, True), (8, True), (9, False)])
-def test_width_may_double_at_most(width, can):
-    assert fits(*networks(DCGANGenerator, DCGANGeneratorConfig, 4, width)) is can
+@pytest.mark.parametrize("width, expected", [(3, False), (4, True), (5, True), (8, True), (9, False)])
+def test_width_may_double_at_most(width, expected):
+    assert can_widen(*networks(DCGANGenerator, DCGANGeneratorConfig, 4, width)) is expected
 
 
-def test_nothing_but_width_may_differ():
+def test_only_the_width_may_differ():
     [narrow] = networks(DCGANGenerator, DCGANGeneratorConfig, 4)
-    assert not fits(narrow, DCGANGenerator(DCGANGeneratorConfig(embedding=16, projected=16, width=8)))
+    assert not can_widen(narrow, DCGANGenerator(DCGANGeneratorConfig(embedding=16, projected=16, width=8)))

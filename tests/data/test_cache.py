@@ -1,0 +1,24 @@
+import pytest
+import torch
+
+from t2i.data.cache import cache_dir, cached
+
+
+def test_a_result_is_computed_once_for_each_source():
+    computed = []
+
+    def result(source):
+        return cached("result", source, lambda: computed.append(source) or torch.full((2,), len(computed)))
+
+    assert result("first").tolist() == result("first").tolist() == [1, 1]
+    assert result("second").tolist() == [2, 2]
+    assert computed == ["first", "second"]
+
+
+@pytest.mark.parametrize("content", [b"", b"half a"])
+def test_a_broken_file_is_replaced(content):
+    cached("result", "source", lambda: torch.ones(2))
+    [file] = cache_dir().iterdir()
+    file.write_bytes(content)
+    for _ in range(2):
+        assert cached("result", "source", lambda: torch.zeros(2)).tolist() == [0, 0]
