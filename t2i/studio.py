@@ -1,4 +1,4 @@
-"""What a person asks for: pictures of captions, ways between them, and a photo's style under other words."""
+"""A loaded model: pictures of captions, interpolations, the styles of photos, and search among photos."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -21,13 +21,13 @@ from .models.text_encoder import ALPHABET
 from .registry import MODELS, ModelSpec, read_spec
 from .store import AttributeSlider
 
-DRAWING_ROLES = ("text_encoder", "generator")  # of a checkpoint, the networks that draw
-PHOTO_ROLES = ("style_encoder", "image_encoder")  # and those that see photos, if the model has them
-UNNAMED_ATTRIBUTES = tuple(AttributeSlider(f"Style {i}") for i in range(1, 5))  # of directions that nobody chose
-MOST_STEPS = 256  # pictures of a way
-REMEMBERED = 4096  # seeds: while a person types or drags, they stay
-ROW = 4  # seeds in a row of their plane
-STEP = 3.0  # how far style 1 moves z: three standard deviations of z along the direction
+DRAWING_ROLES = ("text_encoder", "generator")  # the networks that draw
+PHOTO_ROLES = ("style_encoder", "image_encoder")  # the networks that encode photos; a model may lack them
+UNNAMED_ATTRIBUTES = tuple(AttributeSlider(f"Style {i}") for i in range(1, 5))  # of the generator's own directions
+MAX_STEPS = 256  # pictures of an interpolation
+NOISE_CACHE_SIZE = 4096  # seeds; they stay the same while a visitor types or drags
+SEEDS_PER_ROW = 4  # of the plane of seeds
+ATTRIBUTE_STEP = 3.0  # how far an attribute of 1 moves z: three standard deviations along the direction
 
 
 def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
@@ -38,59 +38,61 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
 
 
 def load_engine(checkpoint: Checkpoint, device: str | None = None) -> Engine:
-    """The engine of a model, with the encoders of photos that it has."""
+    """The engine of a model, with those photo encoders that the model has."""
     roles = [*DRAWING_ROLES, *filter(checkpoint.has, PHOTO_ROLES)]
     return Engine(checkpoint.read(*roles), device, len(checkpoint.attributes))
 
 
 def find_spec(name: str | Path, checkpoint: Checkpoint) -> ModelSpec:
-    """What menus say about a model: of a registered one its own description, of another the one in its folder.
+    """The description of a model: from the registry, or from `model.json` in the folder of an unregistered model.
 
-    What that leaves out is taken from the model whose text encoder it shares.
+    Fields that this file leaves out come from the registered model whose text encoder is shared. Without a title, the
+    title is the name: the last part of the folder or the Hub id.
     """
     if spec := MODELS.get(str(name)):
         return spec
-    path = Path(str(name).partition("@")[0])
-    short = path.resolve().name if path.is_dir() else path.name
+    path = Path(name)
+    short_name = path.resolve().name if path.is_dir() else str(name).partition("@")[0].rpartition("/")[2]
     base = MODELS.get(str(checkpoint.config.get("text_encoder")), ModelSpec("", ""))
     fields = ("placeholder", "examples", "subject", "gallery_captions")
-    shared = {field: getattr(base, field) for field in fields}
-    return read_spec(checkpoint.folder, **shared | {"name": short, "title": short})
+    defaults = {field: getattr(base, field) for field in fields}
+    return read_spec(checkpoint.folder, **defaults | {"name": short_name, "title": short_name})
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:
     """The noise z (N, 100), float32, of seeds 0 to 2⁶³ − 1, the same in any batch and on any device.
 
-    Torch seeds its generator with the lower 32 bits: seeds that agree in those have the same noise.
+    Torch uses only the lower 32 bits of a seed: seeds with the same lower bits have the same noise.
     """
-    return torch.stack([_noise(seed) for seed in _whole(seeds)])
+    return torch.stack([_noise_of_seed(seed) for seed in _checked_seeds(seeds)])
 
 
-@lru_cache(REMEMBERED)
-def _noise(seed: int) -> Tensor:
+@lru_cache(NOISE_CACHE_SIZE)
+def _noise_of_seed(seed: int) -> Tensor:
     return torch.randn(DCGANGeneratorConfig.noise, generator=torch.Generator().manual_seed(seed))
 
 
-def between(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
-    """The noise z (N, 100) of points on the plane of seeds, which lie there in rows of four.
+def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
+    """The noise z (N, 100) of points on the plane of seeds, where the seeds are in rows of four.
 
-    `at`: a point [across, down] from each seed, both from 0 to 1: 1 across is seed + 1, 1 down is seed + 4. Between
-    seeds the noise of the four around a point is mixed, and scaled by the length of its weights: so it stays noise of
-    standard deviation 1, about 10 long, which is all that G ever saw.
+    `at`: an offset [across, down] from each seed, both from 0 to 1: 1 across is seed + 1, 1 down is seed + 4. Between
+    seeds, the noise is a weighted sum of that of the four seeds around the point, divided by the norm of the weights.
+    Its standard deviation remains 1 and its norm about 10, as in the generator's training.
     """
     if len(at) != len(seeds) or not all(len(point) == 2 and all(0 <= x <= 1 for x in point) for point in at):
         raise InputError("at must be a point [across, down] from 0 to 1 for each seed")
     across, down = torch.tensor(at, dtype=torch.float32).unbind(1)
     weights = torch.stack([(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down])
-    corners = torch.stack([noise(seed + step for seed in seeds) for step in (0, 1, ROW, ROW + 1)])  # (4, N, 100)
+    steps = (0, 1, SEEDS_PER_ROW, SEEDS_PER_ROW + 1)
+    corners = torch.stack([noise(seed + step for seed in seeds) for step in steps])  # (4, N, 100)
     return (normalize(weights, dim=0)[..., None] * corners).sum(0)
 
 
 class Studio:
-    """A loaded model: `spec` and `name` say which, `attributes` its sliders.
+    """A loaded model: its description `spec` and `name`, and its `attributes`, the sliders.
 
-    `size`: pixels of a side of what it draws; what it sees, photos and drawn pictures alike, is reduced to 64×64.
-    `has_image_encoder`: whether it has an image encoder, which `index`, `describe` and `match` need.
+    `size`: pixels a side of the pictures that it draws. Photos, and drawn pictures that are used as photos, are reduced
+    to 64×64. `has_image_encoder`: whether the model has an image encoder, which `index`, `describe` and `match` need.
     """
 
     def __init__(
@@ -108,50 +110,49 @@ class Studio:
         self,
         captions: str | Sequence[str],
         seeds: int | Iterable[int] = 0,
-        style: Sequence[float] = (),
+        attributes: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
         like: Sequence[float] | Tensor = (),
     ) -> list[Image.Image]:
-        """Draw captions: a picture a seed, or a picture a caption, or one for each pair if both are as many.
+        """Draw one caption with each seed, each caption with one seed, or if there are as many of both, each pair.
 
-        `style`: numbers from -1 to 1, one for each of `styles` or fewer; 0 leaves the pictures as they are.
-        `at`: how far on from each seed, as `between` says; nothing for the seeds' own pictures.
-        `like`: a photo's noise (100,), as `style` reads it: the pictures are in its style, the seeds add what it leaves
-        open.
-        Captions are lower-cased and read up to 201 characters. Pictures are S×S, S being `size`. `InputError` if one
-        cannot be drawn.
+        `attributes`: numbers from -1 to 1, one for each slider of `self.attributes` or fewer; 0 changes nothing.
+        `at`: an offset from each seed on the plane of seeds (see `interpolate_noise`); none for the seeds themselves.
+        `like`: the style (100,) of a photo, from `style`: the pictures have this style, and the seeds vary the rest.
+        Captions are lower-cased and cut at 201 characters. Pictures are S×S, S being `size`. `InputError` if a caption
+        or a number is not valid.
         """
-        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, style, at, like)]
+        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, attributes, at, like)]
 
     def draw_array(
         self,
         captions: str | Sequence[str],
         seeds: int | Iterable[int] = 0,
-        style: Sequence[float] = (),
+        attributes: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
         like: Sequence[float] | Tensor = (),
     ) -> np.ndarray:
-        """The same as pixels (N, S, S, 3), uint8."""
+        """As `draw`, but pixels (N, S, S, 3), uint8."""
         h = self._embed(captions)
-        z = between(_whole(seeds), at) if len(at) else noise(seeds)
-        z = (_around(like, z) if len(like) else z) + self._move(style)
+        z = interpolate_noise(_checked_seeds(seeds), at) if len(at) else noise(seeds)
+        z = (_vary_style(like, z) if len(like) else z) + self._attribute_offset(attributes)
         if len(h) != len(z) and 1 not in (len(h), len(z)):
             raise InputError(f"{len(h)} captions and {len(z)} seeds: give one of either, or as many of both")
         count = max(len(h), len(z))
         return self.engine.render(z.expand(count, -1), h.expand(count, -1))
 
     def blend(self, caption_a: str, caption_b: str, steps: int = 17, seed: int = 0) -> list[Image.Image]:
-        """The way from one caption to another with the noise of one seed, both ends included (section 4.3, Figure 8).
+        """Interpolate from one caption to another with the noise of one seed, ends included (section 4.3, Figure 8).
 
         `steps`: 2 to 256 pictures.
         """
-        weights = [[1 - share, share] for share in _shares(steps)]
+        weights = [[1 - t, t] for t in _fractions(steps)]
         return [Image.fromarray(pixels) for pixels in self.mix_array([caption_a, caption_b], weights, seed)]
 
     def mix_array(self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
-        """Pixels (N, S, S, 3) between captions: a row of `weights` (N, C), summing to 1, mixes their embeddings.
+        """Pixels (N, S, S, 3), uint8, of mixed captions: a row of `weights` (N, C), summing to 1, mixes the embeddings.
 
-        Sums of embeddings lie where captions would, section 4.3; the noise is that of one seed.
+        Such interpolated embeddings are near the data manifold (section 4.3). The noise is that of one seed.
         """
         if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
             raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
@@ -159,69 +160,73 @@ class Studio:
         return self.engine.render(noise(seed).expand(len(h), -1), h)
 
     def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:
-        """The way from one seed to another under one caption, both ends included (Figure 8).
+        """Interpolate from one seed to another with one caption, both ends included (Figure 8).
 
-        The noise moves on the sphere: noise of 100 dimensions has a length of about 10, and the straight way passes
-        through shorter ones, which G never saw. `steps`: 2 to 256 pictures.
+        The interpolation is spherical: noise of 100 dimensions has a norm of about 10, and linear interpolation would
+        pass through smaller norms, which the generator has not been trained with. `steps`: 2 to 256 pictures.
         """
-        z = _slerp(*noise([seed_a, seed_b]), torch.tensor(_shares(steps)))
+        z_a, z_b = noise([seed_a, seed_b])
+        z = _slerp(z_a, z_b, torch.tensor(_fractions(steps)))
         return [Image.fromarray(pixels) for pixels in self.engine.render(z, self._embed([caption]).expand(len(z), -1))]
 
     def style(self, photo: Image.Image) -> Tensor:
-        """The style of a photo: the noise (100,) that S reads in its central square (section 4.4).
+        """The style of a photo: the z (100,) that the style encoder S predicts for its central square (section 4.4).
 
-        It is the mean of the noise that such a picture may have: short where the generator hardly answers to noise.
+        It is the mean of the noise of such pictures: its norm is small if the noise has little effect on the picture.
         `InputError` if the model has no style encoder, or the photo cannot be read (see `photo.prepare`).
         """
         return self.engine.invert(prepare(photo)[None])[0]
 
     def restyle(self, photo: Image.Image, captions: str | Sequence[str]) -> list[Image.Image]:
-        """Captions in the style of a photo, G(S(photo), φ(t)): what the words say, as the photo has it (Figure 6)."""
+        """Draw captions in the style of a photo, G(S(photo), φ(t)) (section 4.4, Figure 6)."""
         return [Image.fromarray(pixels) for pixels in self.restyle_array(photo, captions)]
 
     def restyle_array(self, photo: Image.Image, captions: str | Sequence[str]) -> np.ndarray:
-        """The same as pixels (N, S, S, 3), uint8."""
+        """As `restyle`, but pixels (N, S, S, 3), uint8."""
         h = self._embed(captions)
         return self.engine.render(self.style(photo).expand(len(h), -1), h)
 
     def index(self, photos: Sequence[Image.Image]) -> Tensor:
-        """Photos as directions (N, 1024) in the joint space, for `search`: their central squares, seen at 64×64.
+        """Embeddings (N, 1024) of photos, unit vectors, for `search`; their central squares are reduced to 64×64.
 
         `InputError` if the model has no image encoder, or a photo cannot be read.
         """
-        return normalize(self.engine.embed_photos(_squares(photos)))
+        return normalize(self.engine.embed_photos(_central_squares(photos)))
 
-    def embed(self, captions: str | Sequence[str]) -> Tensor:
-        """Captions as directions (N, 1024) in the joint space: products with an index's are cosines."""
+    def embed_captions(self, captions: str | Sequence[str]) -> Tensor:
+        """Embeddings (N, 1024) of captions, unit vectors: their dot products with those of `index` are cosines.
+
+        The generator needs another scale, a root mean square of 1, which `engine.embed` returns.
+        """
         return normalize(self._embed(captions))
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
-        """The best photos of an index (N, 1024) for a caption: their places in it, and cosines from -1 to 1."""
+        """The photos of an `index` (N, 1024) that match a caption best: rows of the index, and cosines from -1 to 1."""
         if count < 1:
             raise InputError(f"count must be from 1, not {count}")
-        scores = index @ self.embed([caption])[0]
+        scores = index @ self.embed_captions([caption])[0]
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))
 
     def describe(self, photo: Image.Image, captions: str | Sequence[str]) -> list[tuple[str, float]]:
-        """Captions by how well they fit a photo, the best first, with cosines from -1 to 1."""
-        captions = _listed(captions)
-        scores = self.embed(captions) @ self.index([photo])[0]
+        """Captions sorted by how well they match a photo, the best first, with cosines from -1 to 1."""
+        captions = _as_list(captions)
+        scores = self.embed_captions(captions) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
 
     def match(self, photos: Sequence[Image.Image], captions: str | Sequence[str]) -> list[float]:
-        """How probably photos, or pictures drawn, and captions belong together, from 0 to 1, as `fit` has it.
+        """The probability that a photo, or a drawn picture, and a caption match, from 0 to 1, by `calibration`.
 
         One of either, or as many of both. `InputError` if the model has no image encoder or a photo cannot be read.
         """
         h = self._embed(captions)
         if len(h) != len(photos) and 1 not in (len(h), len(photos)):
             raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
-        return self.engine.match(_squares(photos), h).tolist()
+        return self.engine.match(_central_squares(photos), h).tolist()
 
     @property
     def parameters(self) -> int:
-        """How many numbers the networks that draw have learnt."""
+        """The number of parameters of the networks that draw."""
         return self.engine.parameters
 
     @property
@@ -231,26 +236,27 @@ class Studio:
 
     @property
     def size(self) -> int:
-        """Pixels of a side of a picture."""
+        """Pixels a side of a drawn picture."""
         return self.engine.size
 
     @property
-    def fit(self) -> tuple[float, float]:
-        """A match by its cosine: the slope and offset of its log-odds, as `train image` fitted them to photos.
+    def calibration(self) -> tuple[float, float]:
+        """Slope and offset of the log-odds of `match` as a function of the cosine, fitted to photos by `train image`.
 
-        Odds of the caption being the photo's own rather than one of another class, both as likely beforehand.
+        The odds are that the caption is the photo's own rather than one of another class, with equal prior odds.
         """
         return self.engine.calibration
 
-    def strange(self, caption: str) -> list[str]:
-        """The words of a caption that the text encoder hardly met, if they are a quarter of it or more; else none.
+    def unknown_words(self, caption: str) -> list[str]:
+        """The words of a caption that were rare in the text encoder's training, if they are a quarter of it or more.
 
-        Also none if the model's words were not recorded (`train text` records them).
+        Else none; also none if the vocabulary was not recorded (`train text` records it).
         """
-        return vocabulary.strange(caption[: self.engine.caption_length], self._words) if self._words else []
+        return vocabulary.unknown_words(caption[: self.engine.caption_length], self._words) if self._words else []
 
     def _embed(self, captions: str | Sequence[str]) -> Tensor:
-        captions = _listed(captions)
+        """Embeddings h (N, 1024) of captions, of root mean square 1, as the generator needs them."""
+        captions = _as_list(captions)
         if not captions:
             raise InputError("give at least one caption")
         for caption in captions:
@@ -261,58 +267,59 @@ class Studio:
         if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self.engine.caption_length]):  # the last is the space
             raise InputError("Type a caption with at least one letter, digit or sign the model knows.")
 
-    def _move(self, style: Sequence[float]) -> Tensor:
-        """What these style numbers add to z, (100,)."""
+    def _attribute_offset(self, values: Sequence[float]) -> Tensor:
+        """What these positions of the attribute sliders add to z, (100,)."""
         directions = self.engine.directions
-        if len(style) > len(directions) or not all(-1 <= value <= 1 for value in style):
-            raise InputError(f"style must be up to {len(directions)} numbers from -1 to 1, not {list(style)}")
-        return STEP * torch.tensor([float(value) for value in style]) @ directions[: len(style)]
+        if len(values) > len(directions) or not all(-1 <= value <= 1 for value in values):
+            raise InputError(f"attributes must be up to {len(directions)} numbers from -1 to 1, not {list(values)}")
+        return ATTRIBUTE_STEP * torch.tensor([float(value) for value in values]) @ directions[: len(values)]
 
 
-def _listed(captions: str | Sequence[str]) -> list[str]:
+def _as_list(captions: str | Sequence[str]) -> list[str]:
     return [captions] if isinstance(captions, str) else list(captions)
 
 
-def _around(like: Sequence[float] | Tensor, z: Tensor) -> Tensor:
-    """Noise (N, 100) around that of a photo (100,): it, and so much of z (N, 100) as makes the deviation 1 again.
+def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:
+    """The style of a photo (100,) plus so much of the noise z (N, 100) that the standard deviation is 1 again.
 
-    S reads a mean, which is the shorter the less the picture tells; the rest is as good as drawn by chance.
+    S predicts a mean: the less the photo determines the noise, the smaller its norm. Random noise replaces the rest.
     """
-    like = torch.as_tensor(like, dtype=torch.float32)
-    if like.shape != z.shape[1:] or not like.isfinite().all():
-        raise InputError(f"like must be {z.shape[1]} finite numbers, as style(photo) reads them")
-    return like + (1 - like.square().mean()).clamp(min=0).sqrt() * z
+    mean = torch.as_tensor(style, dtype=torch.float32)
+    if mean.shape != z.shape[1:] or not mean.isfinite().all():
+        raise InputError(f"like must be {z.shape[1]} finite numbers, as style(photo) returns them")
+    return mean + (1 - mean.square().mean()).clamp(min=0).sqrt() * z
 
 
-def _squares(photos: Sequence[Image.Image]) -> np.ndarray:
-    """What the networks see of photos and drawn pictures, (N, 64, 64, 3)."""
+def _central_squares(photos: Sequence[Image.Image]) -> np.ndarray:
+    """Photos or drawn pictures as input of the photo encoders, (N, 64, 64, 3), uint8."""
     if not photos:
         raise InputError("give at least one photo")
     return np.stack([prepare(photo) for photo in photos])
 
 
-def _shares(steps: int) -> list[float]:
-    if not 2 <= steps <= MOST_STEPS:
-        raise InputError(f"steps must be from 2 to {MOST_STEPS}, not {steps}")
+def _fractions(steps: int) -> list[float]:
+    """Evenly spaced numbers from 0 to 1, both included."""
+    if not 2 <= steps <= MAX_STEPS:
+        raise InputError(f"steps must be from 2 to {MAX_STEPS}, not {steps}")
     return [step / (steps - 1) for step in range(steps)]
 
 
-def _slerp(a: Tensor, b: Tensor, shares: Tensor) -> Tensor:
-    """Noise (N, 100) on the arc from a to b (100,), at these shares (N,) of the way."""
+def _slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+    """Spherical interpolation (N, 100) from a to b (100,), at fractions t (N,) from 0 to 1."""
     angle = torch.acos(torch.cosine_similarity(a, b, dim=0).clamp(-1, 1))
     if angle < 1e-3:  # the same seed twice
-        return torch.lerp(a, b, shares[:, None])
-    shares = shares[:, None]
-    return (((1 - shares) * angle).sin() * a + (shares * angle).sin() * b) / angle.sin()
+        return torch.lerp(a, b, t[:, None])
+    t = t[:, None]
+    return (((1 - t) * angle).sin() * a + (t * angle).sin() * b) / angle.sin()
 
 
-def _whole(seeds: int | Iterable[int]) -> list[int]:
+def _checked_seeds(seeds: int | Iterable[int]) -> list[int]:
     try:
-        found = [operator.index(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
+        numbers = [operator.index(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
     except TypeError:
         raise InputError(f"a seed must be a whole number, not {seeds!r}") from None
-    if not found:
+    if not numbers:
         raise InputError("give at least one seed")
-    if bad := [seed for seed in found if not 0 <= seed < 2**63]:
-        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {bad[0]}")
-    return found
+    if invalid := [seed for seed in numbers if not 0 <= seed < 2**63]:
+        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {invalid[0]}")
+    return numbers

@@ -1,4 +1,4 @@
-"""What a person asks for, and what they are told if it cannot be."""
+"""The public verbs of a Studio, and their errors."""
 
 import copy
 import json
@@ -15,7 +15,8 @@ import t2i
 from t2i import locate, registry, vocabulary
 from t2i.engine import Engine
 from t2i.locate import Checkpoint
-from t2i.studio import STEP, _around, between
+from t2i.store import AttributeSlider
+from t2i.studio import ATTRIBUTE_STEP, _vary_style, interpolate_noise
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -31,15 +32,15 @@ def near(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def far(a: np.ndarray, b: np.ndarray) -> bool:
-    """Clearly another picture."""
+    """Clearly different pictures."""
     return np.abs(a.astype(int) - b.astype(int)).mean() > 2
 
 
 def test_a_folder_is_loaded_and_described(tiny_model, tiny_networks):
     studio = t2i.load(tiny_model, device="cpu")
-    assert studio.name == str(tiny_model) and studio.spec.title == "tiny" and studio.spec.placeholder
-    used = [tiny_networks["text_encoder"], tiny_networks["generator"]]
-    assert studio.parameters == sum(p.numel() for n in used for p in n.parameters())
+    assert studio.name == studio.spec.title == "tiny" and studio.spec.placeholder
+    drawing = [tiny_networks["text_encoder"], tiny_networks["generator"]]
+    assert studio.parameters == sum(p.numel() for n in drawing for p in n.parameters())
 
 
 def test_a_registered_name_is_loaded_and_described(tiny_model, use_models):
@@ -72,40 +73,39 @@ def test_pictures_are_pil_images_of_the_pixels(studio):
     ],
 )
 def test_captions_and_seeds_pair_up(studio, captions, seeds, pairs):
-    found = studio.draw_array(captions, seeds)
-    assert found.shape == (len(pairs), 64, 64, 3) and found.dtype == np.uint8
-    for pixels, (caption, seed) in zip(found, pairs):
+    pictures = studio.draw_array(captions, seeds)
+    assert pictures.shape == (len(pairs), 64, 64, 3) and pictures.dtype == np.uint8
+    for pixels, (caption, seed) in zip(pictures, pairs):
         assert near(pixels, studio.draw_array(caption, seed)[0])
 
 
-def test_caption_seed_and_style_each_matter(studio):
+def test_caption_seed_and_attributes_each_change_the_picture(studio):
     pictures = studio.draw_array([RED, BLUE], [5, 5])
     assert far(pictures[0], pictures[1])
     assert far(pictures[0], studio.draw_array(RED, 6)[0])
-    for place in range(4):
-        style = [0.0] * place + [1.0]
-        assert far(pictures[0], studio.draw_array(RED, 5, style)[0])
+    for slider in range(4):
+        assert far(pictures[0], studio.draw_array(RED, 5, attributes=[0.0] * slider + [1.0])[0])
     assert np.array_equal(studio.draw_array(RED, 5, [0, 0, 0, 0]), studio.draw_array(RED, 5))
 
 
-def test_named_styles_move_the_coordinates_that_were_taught(tiny_model, tiny_networks):
+def test_the_attributes_of_a_checkpoint_move_the_first_coordinates_of_the_noise(tiny_model, tiny_networks):
     described = json.loads((tiny_model / "config.json").read_text())
     described["attributes"] = [["Size", "small", "large"], ["Height", "low", "high"]]
     (tiny_model / "config.json").write_text(json.dumps(described))
     named = t2i.load(str(tiny_model))
-    assert [(s.name, s.low, s.high) for s in named.styles] == [("Size", "small", "large"), ("Height", "low", "high")]
+    assert named.attributes == (AttributeSlider("Size", "small", "large"), AttributeSlider("Height", "low", "high"))
     z = t2i.noise(5)
-    z[0, 1] += STEP
+    z[0, 1] += ATTRIBUTE_STEP
     h = named.engine.embed([RED])
-    assert np.array_equal(named.draw_array(RED, 5, [0, 1]), named.engine.render(z, h))
-    with pytest.raises(t2i.InputError, match="up to 2 numbers"):
+    assert np.array_equal(named.draw_array(RED, 5, attributes=[0, 1]), named.engine.render(z, h))
+    with pytest.raises(t2i.InputError, match="attributes must be up to 2 numbers"):
         named.draw(RED, 5, [0, 0, 1])
 
 
 @pytest.mark.parametrize(
     "attributes", [[], "Size", [["Size"]], [["a", "b", 3]], [["a", "", "c"]], [["a", "b", "c"]] * 9]
 )
-def test_styles_that_are_none_are_told(tiny_model, attributes):
+def test_malformed_attributes_of_a_checkpoint_are_an_input_error(tiny_model, attributes):
     described = json.loads((tiny_model / "config.json").read_text()) | {"attributes": attributes}
     (tiny_model / "config.json").write_text(json.dumps(described))
     with pytest.raises(t2i.InputError, match="config.json: attributes must be 1 to 8 lists"):
@@ -123,60 +123,60 @@ def test_captions_are_lower_cased_and_cut_at_201_characters(studio):
 
 
 @pytest.mark.parametrize("caption", ["", " \n\t ", "花", "é", " " * 201 + "a red flower", "\ud800"])
-def test_a_caption_without_a_known_character_is_told_in_words(studio, caption):
+def test_a_caption_without_a_known_character_is_an_input_error(studio, caption):
     with pytest.raises(t2i.InputError, match="^Type a caption with at least one letter, digit or sign"):
         studio.draw([RED, caption])
 
 
 @pytest.mark.parametrize("captions, seeds", [([RED, BLUE], [1, 2, 3]), ([RED] * 3, [1, 2])])
-def test_lengths_that_do_not_pair_are_told(studio, captions, seeds):
+def test_lengths_that_do_not_pair_are_an_input_error(studio, captions, seeds):
     with pytest.raises(t2i.InputError, match=f"{len(captions)} captions"):
         studio.draw(captions, seeds)
 
 
 def test_a_blend_goes_from_one_caption_to_the_other(studio):
-    way = np.stack([np.asarray(picture) for picture in studio.blend(RED, BLUE, steps=5, seed=7)])
-    assert near(way[[0, -1]], studio.draw_array([RED, BLUE], 7))
-    assert all((one != other).any() for one, other in zip(way, way[1:]))
-    to_start, to_end = (np.abs(way.astype(int) - way[i]).mean((1, 2, 3)) for i in (0, -1))
+    pictures = np.stack([np.asarray(picture) for picture in studio.blend(RED, BLUE, steps=5, seed=7)])
+    assert near(pictures[[0, -1]], studio.draw_array([RED, BLUE], 7))
+    assert all((a != b).any() for a, b in zip(pictures, pictures[1:]))
+    to_start, to_end = (np.abs(pictures.astype(int) - pictures[i]).mean((1, 2, 3)) for i in (0, -1))
     assert (np.diff(to_start) > 0).all() and (np.diff(to_end) < 0).all()
 
 
-def test_a_walk_goes_from_one_seed_to_the_other_on_the_sphere(studio, monkeypatch):
-    seen = []
-    monkeypatch.setattr(studio.engine, "render", lambda z, h, real=studio.engine.render: seen.append(z) or real(z, h))
-    way = np.stack([np.asarray(picture) for picture in studio.wander(RED, 3, 4, steps=9)])
-    assert near(way[[0, -1]], studio.draw_array(RED, [3, 4]))
-    assert all((one != other).any() for one, other in zip(way, way[1:]))
+def test_wander_goes_from_one_seed_to_the_other_on_the_sphere(studio, monkeypatch):
+    rendered, render = [], studio.engine.render
+    monkeypatch.setattr(studio.engine, "render", lambda z, h: rendered.append(z) or render(z, h))
+    pictures = np.stack([np.asarray(picture) for picture in studio.wander(RED, 3, 4, steps=9)])
+    assert near(pictures[[0, -1]], studio.draw_array(RED, [3, 4]))
+    assert all((a != b).any() for a, b in zip(pictures, pictures[1:]))
     ends = t2i.noise([3, 4]).norm(dim=1)
-    assert seen[0].norm(dim=1).min() > 0.97 * ends.min()  # the straight way would pass at 0.7
+    assert rendered[0].norm(dim=1).min() > 0.97 * ends.min()  # linear interpolation would reach 0.7
     assert len({picture.tobytes() for picture in studio.wander(RED, 3, 3, steps=3)}) == 1
 
 
-def test_the_plane_of_seeds_holds_the_seeds_and_keeps_the_length_of_noise(studio):
+def test_the_plane_of_seeds_contains_the_seeds_and_keeps_the_norm_of_the_noise(studio):
     corners = studio.draw_array(RED, [20] * 4, at=[(0, 0), (1, 0), (0, 1), (1, 1)])
     assert near(corners, studio.draw_array(RED, [20, 21, 24, 25]))
-    way = studio.draw_array(RED, [20] * 9, at=[(0, step / 8) for step in range(9)])
-    assert all((one != other).any() for one, other in zip(way, way[1:])) and far(way[0], way[4])
-    z = between(range(200), [(0.5, 0.5)] * 200)
+    pictures = studio.draw_array(RED, [20] * 9, at=[(0, step / 8) for step in range(9)])
+    assert all((a != b).any() for a, b in zip(pictures, pictures[1:])) and far(pictures[0], pictures[4])
+    z = interpolate_noise(range(200), [(0.5, 0.5)] * 200)
     assert z.shape == (200, 100) and abs(z.std() - 1) < 0.02  # the plain mean of four would have 0.5
     assert 9.5 < z.norm(dim=1).mean() < 10.5
 
 
 @pytest.mark.parametrize("at", [[(0, 0)] * 2, [(0,)], [(0, 1.1)], [(-0.1, 0)], [(float("nan"), 0)]])
-def test_a_point_off_the_plane_is_told(studio, at):
+def test_an_offset_outside_0_to_1_is_an_input_error(studio, at):
     with pytest.raises(t2i.InputError, match="at must be a point"):
         studio.draw(RED, 3, at=at)
 
 
 @pytest.mark.parametrize("steps", [-1, 0, 1, 257])
-def test_a_way_of_too_few_or_too_many_steps_is_told(studio, steps):
-    for way in (lambda: studio.blend(RED, BLUE, steps), lambda: studio.wander(RED, 1, 2, steps)):
+def test_too_few_or_too_many_steps_are_an_input_error(studio, steps):
+    for verb in (lambda: studio.blend(RED, BLUE, steps), lambda: studio.wander(RED, 1, 2, steps)):
         with pytest.raises(t2i.InputError, match="steps must be from 2 to 256"):
-            way()
+            verb()
 
 
-def test_a_photo_is_restyled_by_the_noise_read_from_it(studio):
+def test_captions_are_drawn_in_the_style_of_a_photo(studio):
     photo = Image.effect_noise((90, 70), 80).convert("RGB")
     style = studio.style(photo)
     assert style.shape == (100,) and torch.equal(style, studio.style(photo))
@@ -187,23 +187,23 @@ def test_a_photo_is_restyled_by_the_noise_read_from_it(studio):
     assert studio.restyle(Image.new("RGB", (64, 64)), RED)[0].tobytes() != pictures[0].tobytes()
 
 
-def test_seeds_add_to_a_photos_style_what_it_leaves_open(studio):
+def test_seeds_vary_what_the_style_of_a_photo_does_not_determine(studio):
     style = studio.style(Image.effect_noise((90, 70), 80).convert("RGB"))
-    style = style * 6 / style.norm()  # as long as real photos' are
-    z = _around(style, t2i.noise(range(200)))
+    style = style * 6 / style.norm()  # the norm of real photos' styles
+    z = _vary_style(style, t2i.noise(range(200)))
     assert torch.allclose(z.mean(0), style, atol=0.3) and z.std(0).mean() == pytest.approx(0.8, abs=0.02)
     assert z.square().mean() == pytest.approx(1, abs=0.03)
     pictures = studio.draw_array(RED, [5, 6], [1], like=style)
-    moved = studio.engine.render(z[5:7] + studio._move([1]), studio.engine.embed([RED, RED]))
+    moved = studio.engine.render(z[5:7] + studio._attribute_offset([1]), studio.engine.embed([RED, RED]))
     assert near(pictures, moved) and far(pictures[0], pictures[1])
     assert near(studio.draw_array(RED, [5, 6], [1], like=style.tolist()), pictures)
     assert near(studio.draw_array(RED, [6], at=[(0, 0)], like=style), studio.draw_array(RED, 6, like=style))
-    long = torch.full((100,), 1.5)  # says more than noise can: nothing is added
-    assert near(*studio.draw_array(RED, [5, 6], like=long))
+    large = torch.full((100,), 1.5)  # its norm exceeds that of noise: nothing is added
+    assert near(*studio.draw_array(RED, [5, 6], like=large))
 
 
 @pytest.mark.parametrize("like", [[0.0] * 99, [[0.0] * 100], [float("nan")] * 100, [1e39] * 100])
-def test_a_style_that_is_none_is_told(studio, like):
+def test_a_malformed_style_of_a_photo_is_an_input_error(studio, like):
     with pytest.raises(t2i.InputError, match="like must be 100 finite numbers"):
         studio.draw(RED, like=like)
 
@@ -223,89 +223,100 @@ def test_photos_are_found_by_a_caption_and_described_by_captions(studio):
     photos = [Image.new("RGB", (80, 60), colour) for colour in ("red", "green", "blue", "white")]
     index = studio.index(photos)
     assert index.shape == (4, 1024) and torch.allclose(index.norm(dim=1), torch.ones(4), atol=1e-4)
-    found = studio.search(RED, index)
-    assert sorted(place for place, _ in found) == [0, 1, 2, 3] and all(-1 <= score <= 1 for _, score in found)
-    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
-    assert studio.search(RED, index, count=2) == found[:2]
-    told = dict(studio.describe(photos[found[0][0]], [BLUE, RED]))
-    assert told[RED] == pytest.approx(found[0][1], abs=1e-4) and list(told.values()) == sorted(told.values())[::-1]
-    for nothing in (
+    results = studio.search(RED, index)
+    assert sorted(row for row, _ in results) == [0, 1, 2, 3] and all(-1 <= score <= 1 for _, score in results)
+    assert [score for _, score in results] == sorted((score for _, score in results), reverse=True)
+    assert studio.search(RED, index, count=2) == results[:2]
+    best, score = results[0]
+    scores = dict(studio.describe(photos[best], [BLUE, RED]))
+    assert scores[RED] == pytest.approx(score, abs=1e-4) and list(scores.values()) == sorted(scores.values())[::-1]
+    for verb in (
         lambda: studio.index([]),
         lambda: studio.describe(photos[0], []),
         lambda: studio.search("🌸", index),
     ):
         with pytest.raises(t2i.InputError):
-            nothing()
+            verb()
 
 
-def test_a_match_is_the_fitted_probability_of_a_pair(tiny_networks):
+def test_embeddings_of_captions_are_unit_vectors_in_the_studio_and_of_root_mean_square_1_in_the_engine(studio):
+    unit, h = studio.embed_captions([RED, BLUE]), studio.engine.embed([RED, BLUE])
+    assert torch.allclose(unit.norm(dim=1), torch.ones(2), atol=1e-5)
+    assert torch.allclose(h.square().mean(1), torch.ones(2), atol=1e-4)
+    assert torch.allclose(unit, h / h.shape[1] ** 0.5, atol=1e-5)
+    assert torch.equal(studio.embed_captions(RED), studio.embed_captions([RED]))
+
+
+def test_a_match_is_the_calibrated_probability_of_a_pair(tiny_networks):
     networks = tiny_networks | {"image_encoder": copy.deepcopy(tiny_networks["image_encoder"])}
     calibrate = networks["image_encoder"].calibrate
     torch.nn.init.constant_(calibrate.weight, 5.0)
     torch.nn.init.constant_(calibrate.bias, -0.5)
     studio = t2i.Studio(Engine(networks, "cpu"), registry.MODELS["flowers"])
     photos = [Image.new("RGB", (80, 60), "red"), *studio.draw(BLUE, 3)]
-    found = studio.match(photos, [RED, BLUE])
+    assert studio.calibration == (5.0, -0.5)
+    matches = studio.match(photos, [RED, BLUE])
     cosines = [dict(studio.describe(photo, [caption]))[caption] for photo, caption in zip(photos, [RED, BLUE])]
-    assert found == pytest.approx([1 / (1 + math.exp(0.5 - 5 * cosine)) for cosine in cosines], abs=1e-4)
-    assert studio.describe(photos[0], RED) == studio.describe(photos[0], [RED])  # not letter by letter
-    assert studio.match(photos, RED)[0] == pytest.approx(found[0], abs=1e-5)
+    assert matches == pytest.approx([1 / (1 + math.exp(0.5 - 5 * cosine)) for cosine in cosines], abs=1e-4)
+    assert studio.describe(photos[0], RED) == studio.describe(photos[0], [RED])  # one caption, not letters
+    assert studio.match(photos, RED)[0] == pytest.approx(matches[0], abs=1e-5)
     for photos, captions in (([], RED), (photos, []), (photos, ""), (photos, [RED] * 3)):
         with pytest.raises(t2i.InputError):
             studio.match(photos, captions)
 
 
-def test_a_model_without_an_image_encoder_says_that_it_cannot_see(tiny_networks):
-    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
-    studio = t2i.Studio(Engine(blind, "cpu"), registry.MODELS["flowers"])
+def test_a_model_without_an_image_encoder_cannot_match(tiny_networks):
+    networks = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    studio = t2i.Studio(Engine(networks, "cpu"), registry.MODELS["flowers"])
     assert not studio.has_image_encoder
     assert t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"]).has_image_encoder
     with pytest.raises(t2i.InputError, match="no image encoder"):
         studio.match(studio.draw(RED), RED)
 
 
-def test_words_hardly_met_are_named_where_they_were_recorded(tiny_model):
-    assert t2i.load(tiny_model).strange("the stock market fell") == []
+def test_unknown_words_are_found_if_the_vocabulary_was_recorded(tiny_model):
+    assert t2i.load(tiny_model).unknown_words("the stock market fell") == []
     described = json.loads((tiny_model / "config.json").read_text()) | {"words": "a red flower the"}
     (tiny_model / "config.json").write_text(json.dumps(described))
     studio = t2i.load(tiny_model)
-    assert studio.strange(RED) == [] and studio.strange("the stock market fell") == ["stock", "market", "fell"]
-    assert studio.strange(RED.ljust(201) + "stock market") == []  # not read
+    assert studio.unknown_words(RED) == []
+    assert studio.unknown_words("the stock market fell") == ["stock", "market", "fell"]
+    assert studio.unknown_words(RED.ljust(201) + "stock market") == []  # cut off
     (tiny_model / "config.json").write_text(json.dumps(described | {"words": ["a"]}))
     with pytest.raises(t2i.InputError, match="config.json: words must be text"):
         t2i.load(tiny_model)
 
 
-def test_no_registered_model_finds_its_own_captions_strange():
-    here = filter(locate.is_available, registry.MODELS)
-    known = {name: met for name in here if (met := Checkpoint(name).words)}
-    assert "flowers" in known
-    for name in known:
+def test_a_registered_model_knows_the_words_of_its_own_captions():
+    available = filter(locate.is_available, registry.MODELS)
+    vocabularies = {name: words for name in available if (words := Checkpoint(name).words)}
+    assert "flowers" in vocabularies
+    for name, words in vocabularies.items():
         spec = registry.MODELS[name]
-        captions = [*spec.examples, *spec.more]
-        assert not [caption for caption in captions if vocabulary.strange(caption, known[name])]
+        captions = [*spec.examples, *spec.gallery_captions]
+        assert not [caption for caption in captions if vocabulary.unknown_words(caption, words)]
 
 
 @pytest.mark.parametrize("captions", [[], ""])
-def test_no_caption_at_all_is_told(studio, captions):
+def test_no_caption_at_all_is_an_input_error(studio, captions):
     for verb in (studio.draw, lambda c: studio.restyle(Image.new("RGB", (64, 64)), c)):
         with pytest.raises(t2i.InputError, match="caption"):
             verb(captions)
 
 
 @pytest.mark.parametrize("seeds", [-1, [3, -1], 2**63, 1.0, "7", None, [None], [[1]], float("nan"), []])
-def test_bad_seeds_are_told(studio, seeds):
+def test_invalid_seeds_are_an_input_error(studio, seeds):
     with pytest.raises(t2i.InputError, match="seed"):
         studio.draw(RED, seeds)
 
 
-@pytest.mark.parametrize("style", [[0] * 5, [1.01], [0, -1.01], [float("nan")], [float("inf")]])
-def test_bad_styles_are_told(studio, style):
-    with pytest.raises(t2i.InputError, match="style"):
-        studio.draw(RED, 0, style)
+@pytest.mark.parametrize("attributes", [[0] * 5, [1.01], [0, -1.01], [float("nan")], [float("inf")]])
+def test_invalid_attributes_are_an_input_error(studio, attributes):
+    with pytest.raises(t2i.InputError, match="attributes must be up to 4 numbers"):
+        studio.draw(RED, 0, attributes)
 
 
-def test_noise_is_one_generator_a_seed(studio):
+def test_each_seed_has_its_own_noise(studio):
     z = t2i.noise([3, 2**63 - 1, 3])
     assert z.shape == (3, 100) and z.dtype == torch.float32
     assert torch.equal(z[0], z[2]) and torch.equal(z[1], t2i.noise(2**63 - 1)[0])
@@ -314,7 +325,7 @@ def test_noise_is_one_generator_a_seed(studio):
     assert abs(many.mean()) < 0.02 and abs(many.std() - 1) < 0.02
 
 
-def test_drawing_leaves_the_global_randomness_alone(studio):
+def test_drawing_does_not_use_the_global_random_state(studio):
     before = torch.random.get_rng_state()
     studio.draw(RED, 3)
     assert torch.equal(torch.random.get_rng_state(), before)

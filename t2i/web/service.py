@@ -162,13 +162,13 @@ class Desk:
         """
         model, photos = read_model(request, self.models), read_photos(request)
         studio = self._studio(model)
-        return encoding.directions(studio.index(photos)) | {"fit": studio.fit}
+        return encoding.directions(studio.index(photos)) | {"fit": studio.calibration}
 
     def hear(self, request: object) -> dict:
         """Captions as directions; `request`: {"captions": as for `describe`, "model": str}."""
         model = read_model(request, self.models)
         captions = read_ranked(request, self.models[model])
-        heard = encoding.directions(self._studio(model).embed(cut(captions)))
+        heard = encoding.directions(self._studio(model).embed_captions(cut(captions)))
         return heard | {"captions": captions} | self._remarks([model], *captions)
 
     def gallery(self, request: object) -> dict:
@@ -253,7 +253,7 @@ class Desk:
     def _remarks(self, models: list[str], *captions: str) -> dict[str, str]:
         """What to say of captions beside their pictures: a note on their length, and a hint where they are strange."""
         studios = [self._studio(model) for model in models]
-        found = [dict.fromkeys(word for caption in captions for word in one.strange(caption)) for one in studios]
+        found = [dict.fromkeys(word for caption in captions for word in one.unknown_words(caption)) for one in studios]
         strange = [word for word in found[0] if all(word in words for words in found)]
         return {"note": encoding.note(*captions), "hint": encoding.hint(strange, [one.spec.subject for one in studios])}
 
@@ -337,7 +337,7 @@ def _gallery(studio: Studio) -> dict:
     pixels = studio.draw_array(captions, [*DRAWN] * (len(captions) // len(DRAWN)))
     drawn = encoding.pictures(pixels, "JPEG", whole=0) | {"captions": captions}
     directions = encoding.directions(studio.index([Image.fromarray(one) for one in pixels]))
-    return drawn | directions | {"fit": studio.fit}
+    return drawn | directions | {"fit": studio.calibration}
 
 
 def _corners(count: int, across: float, down: float) -> list[float]:
