@@ -17,21 +17,21 @@ from .device import use_cores
 from .media import export
 from .media.photo import ENCODER_INPUT_SIZE, open_photo, prepare
 
-MOST = 256  # pictures of a caption
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # looked for in folders
-LARGEST = 2**31 - 1  # number of a training, a seed or a size
-# Of an option, else 1: four pictures are two pairs of captions to interpolate, and a bottleneck is a quarter of 2 n.
-LEAST = {"seed": 0, "batch": 4, "width": 2}
-BENCHES = ("engine", "crowd", "screen", "training")
+MAX_PICTURES_PER_CAPTION = 256
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # searched for in folders
+MAX_INTEGER = 2**31 - 1  # of a training option, a seed or a size
+# By option, else 1: four pictures are two pairs of captions to interpolate, and a bottleneck is a quarter of 2 n.
+MIN_INTEGERS = {"seed": 0, "batch": 4, "width": 2}
+BENCHMARKS = ("engine", "crowd", "screen", "training")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise InputError(f"{message} ({self.prog} --help tells more)")
+        raise InputError(f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for a mistake of the user (told in one line), 130 for Ctrl-C."""
+    """Run one command; the exit code is 0, 2 for a mistake of the user (printed in one line), 130 for Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         options = _parser(arguments).parse_args(arguments)
@@ -41,32 +41,32 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as error:
         message, code = str(error), 2
     except OSError as error:
-        path = error.filename2 or error.filename  # of a rename, the second is the one asked for
+        path = error.filename2 or error.filename  # of a rename, the second is the one that the user named
         message, code = f"{path}: {error.strerror}" if path else str(error), 2
     except KeyboardInterrupt:
-        message, code = "stopped; a training goes on from its last saved epoch when started again", 130
-    print("t2i:", " ".join(message.split()), file=sys.stderr)  # here the progress bar has ended its line
+        message, code = "stopped; a training resumes from its last saved epoch when it is started again", 130
+    print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
     return code
 
 
 def _parser(arguments: list[str]) -> _Parser:
     parser = _Parser(prog="python -m t2i", description="Generative Adversarial Text to Image Synthesis")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    draw = _add(commands, _draw, "draw", "draw captions into a PNG sheet, a row each", out="grid.png")
+    draw = _add(commands, _draw, "draw", "draw captions into a PNG sheet, one row for each", out="grid.png")
     draw.add_argument("captions", nargs="+", metavar="CAPTION")
     draw.add_argument("--seed", type=int, default=0, help="of the first picture (default: %(default)s)")
-    draw.add_argument("--count", type=int, default=16, help="pictures of a caption (default: %(default)s)")
-    blend = _add(commands, _blend, "blend", "go from one caption to another (GAN-INT)", out="blend.gif", film=True)
+    draw.add_argument("--count", type=int, default=16, help="pictures of each caption (default: %(default)s)")
+    blend = _add(commands, _blend, "blend", "interpolate between two captions (GAN-INT)", out="blend.gif", film=True)
     blend.add_argument("captions", nargs=2, metavar="CAPTION")
     blend.add_argument("--seed", type=int, default=0, help="of every picture (default: %(default)s)")
-    wander = _add(commands, _wander, "wander", "go from one seed to another", out="wander.gif", film=True)
+    wander = _add(commands, _wander, "wander", "interpolate between two seeds", out="wander.gif", film=True)
     wander.add_argument("caption", metavar="CAPTION")
-    wander.add_argument("--seed", type=int, default=0, help="where it begins (default: %(default)s)")
-    wander.add_argument("--to", type=int, default=1, help="the seed where it ends (default: %(default)s)")
-    restyle = _add(commands, _restyle, "restyle", "paint captions in the styles of photos", out="styles.png")
+    wander.add_argument("--seed", type=int, default=0, help="of the first picture (default: %(default)s)")
+    wander.add_argument("--to", type=int, default=1, help="seed of the last picture (default: %(default)s)")
+    restyle = _add(commands, _restyle, "restyle", "draw captions in the styles of photos", out="styles.png")
     restyle.add_argument("captions", nargs="+", metavar="CAPTION")
-    restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="a row each")
-    search = commands.add_parser("search", help="find the photos that fit a caption")
+    restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="one row for each")
+    search = commands.add_parser("search", help="find the photos that match a caption")
     search.add_argument("caption", metavar="CAPTION")
     search.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="pictures, and folders of pictures")
     search.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
@@ -82,76 +82,76 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("--data", help="a zip or folder with a test split")
     evaluate.add_argument("--judge", default="", help="a text encoder of another seed (default: the model's `judge`)")
     evaluate.add_argument("--seed", type=_number(int, 0), default=0, help="(default: %(default)s)")
-    evaluate.add_argument("--json", type=Path, help="write the figures here (one model)")
-    evaluate.add_argument("--sheet", type=Path, help="instead of measuring, draw eight captions by the models: a PNG")
+    evaluate.add_argument("--json", type=Path, help="write the measurements to this file (one model)")
+    evaluate.add_argument("--sheet", type=Path, help="do not measure, but draw eight captions with the models: a PNG")
     evaluate.add_argument("--table", action="store_true", help="write the tables of weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
     bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
-    told = "the engine, a crowd that types, the page in a browser, or a step of training (default: %(default)s)"
-    bench.add_argument("what", nargs="?", default=BENCHES[0], choices=BENCHES, help=told)
+    benchmarks = "the engine, many visitors who type, the page in a browser, or a training step (default: %(default)s)"
+    bench.add_argument("what", nargs="?", default=BENCHMARKS[0], choices=BENCHMARKS, help=benchmarks)
     bench.add_argument("--model", help="a name, a folder or a Hub id (default: flowers); not for training")
-    bench.add_argument("--json", type=Path, help="write the figures here")
+    bench.add_argument("--json", type=Path, help="write the measurements to this file")
     bench.set_defaults(run=_bench)
-    publish = commands.add_parser("publish", help="send a model's folder, or this repository as a Space, to the Hub")
-    publish.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="of the model")
+    publish = commands.add_parser("publish", help="upload a model, or this repository as a Space, to the Hub")
+    publish.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="the folder of the model")
     publish.add_argument("hub_id", metavar="OWNER/NAME")
-    publish.add_argument("--space", action="store_true", help="what the page needs, instead of a model")
-    publish.add_argument("--dry-run", action="store_true", help="list the files and their bytes, and stop")
+    publish.add_argument("--space", action="store_true", help="upload the files of the page instead of a model")
+    publish.add_argument("--dry-run", action="store_true", help="list the files and their sizes, and stop")
     publish.set_defaults(run=_publish)
     train = commands.add_parser("train", help="train a network: text, then gan, image and style")
-    if arguments[:1] == ["train"]:  # the training's packages are wanted for nothing else
+    if arguments[:1] == ["train"]:  # no other command needs the packages of the training
         _add_trainings(train)
     return parser
 
 
-def _add(commands, run: Callable, name: str, told: str, out: str, film: bool = False) -> argparse.ArgumentParser:
-    """A command that makes a picture, with the options that all of them have."""
-    parser = commands.add_parser(name, help=told)
+def _add(commands, run: Callable, name: str, help_: str, out: str, film: bool = False) -> argparse.ArgumentParser:
+    """A command that writes a picture or a film, with the options that all of them have."""
+    parser = commands.add_parser(name, help=help_)
     parser.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     if film:
-        parser.add_argument("--steps", type=int, default=17, help="pictures of the way (default: %(default)s)")
-    kinds = "the film, by its ending a .gif, .webp or .mp4 of at least 256×256, or a .png sheet" if film else "the PNG"
-    parser.add_argument("--out", type=Path, default=Path(out), help=f"{kinds} (default: %(default)s)")
+        parser.add_argument("--steps", type=int, default=17, help="number of pictures (default: %(default)s)")
+    formats = "a .gif, .webp or .mp4 film of at least 256×256, or a .png sheet" if film else "the PNG"
+    parser.add_argument("--out", type=Path, default=Path(out), help=f"{formats} (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser
 
 
 def _draw(options: argparse.Namespace) -> None:
-    if not 1 <= options.count <= MOST:
-        raise InputError(f"--count must be from 1 to {MOST}, not {options.count}")
+    if not 1 <= options.count <= MAX_PICTURES_PER_CAPTION:
+        raise InputError(f"--count must be from 1 to {MAX_PICTURES_PER_CAPTION}, not {options.count}")
     _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
     seeds = range(options.seed, options.seed + options.count)
     pictures = np.stack([studio.draw_array(caption, seeds) for caption in captions])
     if len(captions) == 1:
         pictures = export.grid(pictures[0])
-    made = {"captions": captions, "seed": options.seed, "count": options.count, "model": options.model}
-    _write(options.out, export.png(export.sheet(pictures), made))
+    metadata = {"captions": captions, "seed": options.seed, "count": options.count, "model": options.model}
+    _write(options.out, export.png(export.sheet(pictures), metadata))
 
 
 def _blend(options: argparse.Namespace) -> None:
     studio, captions = _studio(options), _clean(options.captions)
-    made = {"captions": captions, "seed": options.seed, "steps": options.steps, "model": options.model}
-    _write_film(options.out, studio.blend(*captions, options.steps, options.seed), made)
+    metadata = {"captions": captions, "seed": options.seed, "steps": options.steps, "model": options.model}
+    _write_film(options.out, studio.blend(*captions, options.steps, options.seed), metadata)
 
 
 def _wander(options: argparse.Namespace) -> None:
     studio, [caption] = _studio(options), _clean([options.caption])
     ends = {"seed": options.seed, "to": options.to}
-    made = {"captions": [caption], **ends, "steps": options.steps, "model": options.model}
-    _write_film(options.out, studio.wander(caption, *ends.values(), options.steps), made)
+    metadata = {"captions": [caption], **ends, "steps": options.steps, "model": options.model}
+    _write_film(options.out, studio.wander(caption, *ends.values(), options.steps), metadata)
 
 
 def _restyle(options: argparse.Namespace) -> None:
     _check_png("--out", options.out)
     studio, captions = _studio(options), _clean(options.captions)
-    photos = [_square_of(path, max(ENCODER_INPUT_SIZE, studio.size)) for path in options.photo]
+    photos = [_central_square(path, max(ENCODER_INPUT_SIZE, studio.size)) for path in options.photo]
     rows = [
         np.stack([export.resize(photo, studio.size), *studio.restyle_array(Image.fromarray(photo), captions)])
         for photo in photos
     ]
-    made = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
-    _write(options.out, export.png(export.sheet(np.stack(rows)), made))
+    metadata = {"captions": captions, "photos": [path.name for path in options.photo], "model": options.model}
+    _write(options.out, export.png(export.sheet(np.stack(rows)), metadata))
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -159,46 +159,46 @@ def _search(options: argparse.Namespace) -> None:
         raise InputError(f"--count must be from 1, not {options.count}")
     paths = []
     for path in options.photos:
-        paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES) if path.is_dir() else [path]
+        paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
     if not paths:
-        raise InputError(f"{options.photos[0]}: holds no pictures ({', '.join(PICTURES)})")
+        raise InputError(f"{options.photos[0]}: contains no pictures ({', '.join(PICTURE_SUFFIXES)})")
     [caption], studio = _clean([options.caption]), load(options.model)
-    seen = dict(_seen(paths, named=set(options.photos)))
-    if not seen:
+    photos = dict(_readable_photos(paths, required=set(options.photos)))
+    if not photos:
         raise InputError("none of these pictures can be read")
-    paths = list(seen)
-    for place, score in studio.search(caption, studio.index(list(seen.values())), options.count):
-        print(f"{score:.3f}  {paths[place]}")
+    paths = list(photos)
+    for row, score in studio.search(caption, studio.index(list(photos.values())), options.count):
+        print(f"{score:.3f}  {paths[row]}")
 
 
-def _seen(paths: list[Path], named: set[Path]) -> Iterator[tuple[Path, Image.Image]]:
-    """What the networks see of each; of those not named one by one, the unreadable are told and left out."""
+def _readable_photos(paths: list[Path], required: set[Path]) -> Iterator[tuple[Path, Image.Image]]:
+    """The central square of each photo; those that cannot be read are skipped with a message, unless required."""
     for path in paths:
         try:
-            yield path, Image.fromarray(_square_of(path))
+            yield path, Image.fromarray(_central_square(path))
         except InputError as error:
-            if path in named:
+            if path in required:
                 raise
-            print(f"left out: {error}", file=sys.stderr)
+            print(f"skipped: {error}", file=sys.stderr)
 
 
 def _describe(options: argparse.Namespace) -> None:
-    photo = Image.fromarray(_square_of(options.photo))
+    photo = Image.fromarray(_central_square(options.photo))
     for caption, score in load(options.model).describe(photo, _clean(options.captions)):
         print(f"{score:.3f}  {caption}")
 
 
-def _square_of(path: Path, side: int = ENCODER_INPUT_SIZE) -> np.ndarray:
-    """The central square of a photo, (side, side, 3)."""
+def _central_square(path: Path, size: int = ENCODER_INPUT_SIZE) -> np.ndarray:
+    """The central square of a photo, (size, size, 3), uint8."""
     photo = open_photo(path)
     try:
-        return prepare(photo, side)
+        return prepare(photo, size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def _studio(options: argparse.Namespace) -> Studio:
-    """The model, once it is clear that there is a file to write to."""
+    """Load the model, after checking that --out names a file."""
     if not options.out.name:
         raise InputError("--out must name a file")
     return load(options.model)
@@ -210,12 +210,12 @@ def _check_png(option: str, path: Path) -> None:
 
 
 def _clean(captions: list[str]) -> list[str]:
-    """Without the lone surrogates that stand for undecodable bytes of a command line."""
+    """Replace the lone surrogates that stand for undecodable bytes of a command line."""
     return [caption.encode("utf-8", "replace").decode() for caption in captions]
 
 
-def _write_film(path: Path, pictures: list[Image.Image], made: dict) -> None:
-    _write(path, export.film(np.stack([np.asarray(picture) for picture in pictures]), path.suffix.lower(), made))
+def _write_film(path: Path, pictures: list[Image.Image], metadata: dict) -> None:
+    _write(path, export.film(np.stack([np.asarray(picture) for picture in pictures]), path.suffix.lower(), metadata))
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -231,7 +231,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if not options.models or not options.data:
         raise InputError("evaluate needs a MODEL and --data, or --table alone")
     if options.json and len(options.models) > 1:
-        raise InputError(f"--json holds the figures of one model, not of {len(options.models)}")
+        raise InputError(f"--json writes the measurements of one model, not of {len(options.models)}")
     try:
         from .evaluation import run, sheet
     except ModuleNotFoundError as error:
@@ -240,10 +240,10 @@ def _evaluate(options: argparse.Namespace) -> None:
         _check_png("--sheet", options.sheet)
         return _write(options.sheet, sheet.comparison(options.models, options.data, options.seed))
     for model in options.models:
-        figures = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
-        print(report.lines(figures))
+        measurements = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
+        print(report.lines(measurements))
         if options.json:
-            _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
+            _write(options.json, (json.dumps(measurements, indent=1) + "\n").encode())
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -253,10 +253,10 @@ def _bench(options: argparse.Namespace) -> None:
         raise InputError(f"this benchmark needs {error.name}: pip install -r requirements-dev.txt") from None
     if options.what == "training" and options.model:
         raise InputError("bench training measures the trainers: it takes no --model")
-    figures = bench.run() if options.what == "training" else bench.run(options.model or "flowers")
-    print(bench.table(figures))
+    measurements = bench.run() if options.what == "training" else bench.run(options.model or "flowers")
+    print(bench.table(measurements))
     if options.json:
-        _write(options.json, (json.dumps(figures, indent=1) + "\n").encode())
+        _write(options.json, (json.dumps(measurements, indent=1) + "\n").encode())
 
 
 def _publish(options: argparse.Namespace) -> None:
@@ -265,7 +265,7 @@ def _publish(options: argparse.Namespace) -> None:
     if options.space == bool(options.folder):
         raise InputError("publish needs either FOLDER or --space")
     if not locate.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
-        raise InputError(f"{options.hub_id!r} is no id of the Hub: it must read owner/name")
+        raise InputError(f"{options.hub_id!r} is not a Hub id: it must be owner/name")
     files = publish.space_files() if options.space else publish.model_files(options.folder)
     print(publish.list_files(files))
     if not options.dry_run:
@@ -273,7 +273,7 @@ def _publish(options: argparse.Namespace) -> None:
 
 
 def _add_trainings(train: argparse.ArgumentParser) -> None:
-    """An option for each field of the trainings' configurations."""
+    """A command for each training, with an option for each field of its configuration."""
     try:
         from .training import image, paper, projected, style, text
     except ModuleNotFoundError as error:
@@ -290,12 +290,14 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
         for field in fields(config):
             required = field.default is MISSING
             if field.type is bool:
-                kind = {"action": argparse.BooleanOptionalAction}
+                options = {"action": argparse.BooleanOptionalAction}
+            elif field.type is str:
+                options = {"type": str}
             else:
-                kind = {"type": _number(field.type, LEAST.get(field.name, 1)) if field.type is not str else str}
+                options = {"type": _number(field.type, MIN_INTEGERS.get(field.name, 1))}
             parser.add_argument(
-                f"--{field.name}",
-                **kind,
+                f"--{field.name.replace('_', '-')}",
+                **options,
                 required=required,
                 default=None if required else field.default,
                 help=None if required else "(default: %(default)s)",
@@ -304,17 +306,17 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
         parser.set_defaults(run=_train, train=run, config=config)
 
 
-def _number(kind: type, least: int) -> Callable[[str], int | float]:
-    """A parser of whole numbers from `least` to `LARGEST`, or of fractions from 0 to 1: rates and decays."""
+def _number(type_: type, min_integer: int) -> Callable[[str], int | float]:
+    """A parser of whole numbers from `min_integer` to `MAX_INTEGER`, or of floats from 0 to 1: rates and weights."""
 
     def parse(text: str) -> int | float:
-        value = kind(text)
-        if not (least <= value <= LARGEST if kind is int else 0 <= value <= 1):
+        value = type_(text)
+        if not (min_integer <= value <= MAX_INTEGER if type_ is int else 0 <= value <= 1):
             raise argparse.ArgumentTypeError(f"must be {allowed}, not {text}")
         return value
 
-    allowed = f"from {least} to {LARGEST}" if kind is int else "from 0 to 1"
-    parse.__name__ = kind.__name__  # argparse tells it
+    allowed = f"from {min_integer} to {MAX_INTEGER}" if type_ is int else "from 0 to 1"
+    parse.__name__ = type_.__name__  # which argparse prints
     return parse
 
 
