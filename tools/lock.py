@@ -1,7 +1,7 @@
-"""Write `requirements.lock`, the app's whole requirements with hashes, and `LICENSES.md`: `python -m examples.lock`.
+"""Write `requirements.lock`, all packages that the app needs, with hashes, and `LICENSES.md`: `python -m tools.lock`.
 
-The versions are those that are installed here, with which the tests pass. torch is left out of the lock, for it comes
-in many builds of one version.
+The versions are those that are installed in this environment. The lock leaves out torch, which has many builds of each
+version.
 """
 
 import json
@@ -13,22 +13,22 @@ from importlib.metadata import distributions, metadata
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LOCK = """# Written by `python -m examples.lock` for {platform}, Python {version}. After torch, of any build:
+LOCK = """# Written by `python -m tools.lock` for {platform}, Python {version}. After torch, of any build:
 # pip install --no-deps --require-hashes -r requirements.lock
 """
 LICENSES = """# Licences of what the app is built on
 
-Written by `python -m examples.lock`, as the packages themselves declare.
+Written by `python -m tools.lock`, as the packages themselves declare.
 
 | package | version | licence |
 |---|---|---|
 """
 
 
-def resolved() -> dict:
-    """pip's own report of what it would install, of the versions that are here."""
+def resolve_requirements() -> dict:
+    """pip's report of what it would install, with the versions of this environment."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as versions:
-        versions.writelines(f"{one.name}=={one.version}\n" for one in distributions() if one.name != "t2i")
+        versions.writelines(f"{d.name}=={d.version}\n" for d in distributions() if d.name != "t2i")
         versions.flush()
         options = ["--dry-run", "--ignore-installed", "--quiet", "--report", "-", "--constraint", versions.name]
         command = [sys.executable, "-m", "pip", "install", *options, "-r", str(ROOT / "requirements.txt")]
@@ -36,14 +36,15 @@ def resolved() -> dict:
 
 
 def licence(name: str) -> str:
-    """Of an installed package: its expression, else its classifiers, else the first line of what it says."""
-    told = metadata(name)
-    classified = [c.split(" :: ")[-1] for c in told.get_all("Classifier", []) if c.startswith("License :: ")]
-    return told["License-Expression"] or ", ".join(classified) or (told["License"] or "not declared").partition("\n")[0]
+    """The licence of an installed package: its expression, else its classifiers, else the first line of its text."""
+    package = metadata(name)
+    classifiers = [c.split(" :: ")[-1] for c in package.get_all("Classifier", []) if c.startswith("License :: ")]
+    text = (package["License"] or "not declared").partition("\n")[0]
+    return package["License-Expression"] or ", ".join(classifiers) or text
 
 
 def main() -> None:
-    report = resolved()
+    report = resolve_requirements()
     packages = sorted(report["install"], key=lambda package: package["metadata"]["name"].lower())
     environment = report["environment"]
     platform = f"{environment['sys_platform']} {environment['platform_machine']}"
