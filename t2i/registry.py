@@ -112,7 +112,10 @@ def read_spec(folder: Path, **defaults: object) -> ModelSpec:
         if not is_allowed(value):
             raise InputError(f"{path}: {name} must be {description}")
         fields_in_file[name] = _as_tuples(value)
-    return ModelSpec(**{"name": folder.name, "title": folder.name} | defaults | fields_in_file)
+    spec = ModelSpec(**{"name": folder.name, "title": folder.name} | defaults | fields_in_file)
+    if spec.objective and spec.objective not in OBJECTIVES:
+        raise InputError(f"{path}: unknown objective {spec.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+    return spec
 
 
 def _is_text_list(value: object) -> bool:

@@ -83,6 +83,7 @@ FIELDS = "title, hub_id, revision, placeholder, examples, subject, gallery_capti
         ({"hub_id": ["owner/name"]}, "hub_id must be text or null$"),
         ({"paper": "yes"}, "paper must be true or false$"),
         ({"paper": 1}, "paper must be true or false$"),
+        ({"objective": "wgan"}, "unknown objective 'wgan'; allowed: gan, gan-cls, gan-int, gan-int-cls$"),
         ({"examples": "a red flower"}, "examples must be a list of texts$"),
         ({"examples": ["a red flower", 3]}, "examples must be a list of texts$"),
         ({"examples": {"a": "b"}}, "examples must be a list of texts$"),

@@ -3,16 +3,9 @@
 const caption = find("#t2i-compare-caption");
 const note = find("#t2i-compare-note");
 
-const DIFFERS = {
-  gan: "The discriminator tells drawings from photos. That words belong to a picture, it has to notice by itself.",
-  "gan-cls": "It is also shown photos with wrong words, and must refuse them: so it learns what words mean.",
-  "gan-int": "No wrong words; but the generator also draws what lies halfway between two sentences.",
-  "gan-int-cls": "Both: wrong words for the discriminator, halfway sentences for the generator.",
-};
-
 // ---- the columns
 
-function column({ name, objective, here, figures }) {
+function column({ name, objective, formula, description, here, figures }) {
   const title = objective.toUpperCase();
   const item = make("li");
   const images = Array.from({ length: props.seeds }, () => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
@@ -36,7 +29,8 @@ function column({ name, objective, here, figures }) {
     row.append(term(label), value);
     measured.append(row);
   }
-  item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), make("p", {}, DIFFERS[objective]), measured);
+  const differs = make("p", { title: formula }, description);
+  item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), differs, measured);
   if (here) item.append(more);
   find(".objectives").append(item);
   return { name, here, title, images, steps, more };

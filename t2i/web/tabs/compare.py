@@ -1,64 +1,19 @@
 """The tab "Compare": one caption and one seed under the paper's four objectives, side by side."""
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
-from typing import Literal
 
 from ...errors import InputError
 from ...locate import is_available
-from ...registry import ModelSpec
+from ...metrics.table import METRICS, find_value
+from ...registry import OBJECTIVES, ModelSpec
 from ..component import event, panel
 from ..schemas import SEED_MAX
 from ..service import Desk, in_words
 
 MOST = 1e9  # in size of a figure; no NaN, either
 SEEDS = 5  # of each model: one large, the next ones small
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What is told of a model: where its evaluation.json has it, how it is written, and what it means."""
-
-    place: str
-    label: str
-    write: Callable[[float], str]
-    better: Literal["lower", "higher", ""]  # empty where neither is
-    meaning: str
-
-
-FIGURES = (
-    Figure(
-        "fidelity.pictures.kid",
-        "KID × 1000",
-        lambda x: f"{1000 * x:.0f}",
-        "lower",
-        "how far its pictures are from photos, 0 at best",
-    ),
-    Figure(
-        "agreement.pictures.r_precision",
-        "R-precision",
-        lambda x: f"{100 * x:.1f} %",
-        "higher",
-        "how often a judge finds a picture's own caption among 100",
-    ),
-    Figure(
-        "agreement.pictures.class_top1",
-        "Class",
-        lambda x: f"{100 * x:.1f} %",
-        "higher",
-        "how often a judge finds the species that a picture was drawn for",
-    ),
-    Figure(
-        "style.background.roc",
-        "Style ROC",
-        lambda x: f"{x:.2f}",
-        "higher",
-        "how surely its style encoder tells photos of one background from others; 0.5 is chance",
-    ),
-)
+FIGURES = tuple(metric for metric in METRICS if metric.compare_label)
 
 
 def compare_tab(desk: Desk) -> None:
@@ -72,7 +27,7 @@ def compare_tab(desk: Desk) -> None:
     measured = told([_figures_of(desk, spec.name) for spec in specs])
     shown = {
         "compared": [_column(spec, rows) for spec, rows in zip(specs, measured, strict=True)],
-        "meanings": [{"label": one.label, "better": one.better, "meaning": one.meaning} for one in FIGURES],
+        "meanings": [{"label": one.compare_label, "better": one.better, "meaning": one.meaning} for one in FIGURES],
     }
     panel("compare", [compare], desk, seeds=SEEDS, seedMax=SEED_MAX, **shown)
 
@@ -100,7 +55,9 @@ def compare_tab(desk: Desk) -> None:
 def _column(spec: ModelSpec, rows: list[dict]) -> dict:
     """What the page knows of a model before it draws: whether it is here, and what was measured."""
     here = is_available(spec.name)
-    return {"name": spec.name, "objective": spec.objective, "here": here, "figures": rows}
+    objective = OBJECTIVES[spec.objective]
+    words = {"objective": objective.name, "formula": objective.formula, "description": objective.description}
+    return {"name": spec.name, **words, "here": here, "figures": rows}
 
 
 def _figures_of(desk: Desk, model: str) -> dict[str, float]:
@@ -116,7 +73,7 @@ def figures(folder: Path) -> dict[str, float]:
         measured = json.loads((folder / "evaluation.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    found = {one.label: _at(measured, one.place) for one in FIGURES}
+    found = {one.compare_label: _at(measured, one.path) for one in FIGURES}
     return {label: value for label, value in found.items() if value is not None}
 
 
@@ -124,18 +81,21 @@ def told(measured: list[dict[str, float]]) -> list[list[dict]]:
     """The figures of models in words, and which are the best of their row: those that read as the best one does."""
     rows = [[] for _ in measured]
     for one in FIGURES:
-        values = [model[one.label] for model in measured if one.label in model]
-        differ = len({one.write(value) for value in values}) > 1
+        values = [model[one.compare_label] for model in measured if one.compare_label in model]
+        differ = len({one.compare_format(value) for value in values}) > 1
         choose = {"lower": min, "higher": max}.get(one.better)
-        best = one.write(choose(values)) if choose and differ else None
+        best = one.compare_format(choose(values)) if choose and differ else None
         for row, model in zip(rows, measured, strict=True):
-            if one.label in model:
-                text = one.write(model[one.label])
-                row.append({"label": one.label, "text": text, "best": text == best})
+            if one.compare_label in model:
+                text = one.compare_format(model[one.compare_label])
+                row.append({"label": one.compare_label, "text": text, "best": text == best})
     return rows
 
 
-def _at(measured: object, place: str) -> float | None:
-    """The number at a place in evaluation.json; None where there is none, for the folder may be anybody's."""
-    value = reduce(lambda of, part: of.get(part) if isinstance(of, dict) else None, place.split("."), measured)
-    return value if type(value) in (int, float) and abs(value) < MOST else None
+def _at(measured: object, path: str) -> float | None:
+    """The number at a path of evaluation.json; None if there is none, as in anybody's folder."""
+    try:
+        value = find_value(measured, path)
+    except TypeError:
+        return None
+    return value if value is not None and abs(value) < MOST else None
