@@ -1,6 +1,6 @@
-"""The page: `python app.py`, then open the printed address. HOST and PORT move it.
+"""The page: run `python app.py`, then open the printed address.
 
-MODEL is the model that it begins with: a name, a folder or a Hub id.
+The environment variables HOST and PORT set the address, and MODEL the first model: a name, a folder or a Hub id.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Imports point one way: the house stands on `models`, and nothing leans back."""
+"""Imports point one way, without circles, and importing the library is light."""
 
 import ast
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# By package or module, what of ours it may never import.
+# By package or module, the packages and modules of this project that it must not import.
 FORBIDDEN = {
     "t2i.models": "t2i",
     "t2i.engine": ("t2i.data", "t2i.training", "t2i.web", "t2i.studio", "t2i.locate", "t2i.store"),
@@ -32,21 +32,21 @@ MODULES = {module_name(path): path for path in (ROOT / "t2i").rglob("*.py")}
 
 @cache
 def imports(module: str, also_late: bool = True) -> frozenset[str]:
-    """The modules of ours that a module imports; `also_late`: inside functions, too."""
+    """The modules of this project that a module imports; `also_late`: also those imported inside functions."""
     path = MODULES[module]
     tree = ast.parse(path.read_text("utf-8"))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     nodes = ast.walk(tree) if also_late else iter(tree.body)
-    found = set()
+    names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")
             base = ".".join([*parts[: len(parts) - node.level + 1], *filter(None, [node.module])]) if node.level else ""
             base = base or node.module
-            found |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
-    return frozenset(found & MODULES.keys()) - {module}
+            names |= {f"{base}.{alias.name}" if f"{base}.{alias.name}" in MODULES else base for alias in node.names}
+    return frozenset(names & MODULES.keys()) - {module}
 
 
 def inside(module: str, packages: str | tuple[str, ...]) -> bool:

@@ -249,9 +249,10 @@ def test_a_dry_run_prints_the_configuration(capsys):
     text = ["--data", "d.zip", "--out", "o", "--epochs", 2, "--lr", 5e-4]
     code, out, err = run(capsys, "train", "text", *text, "--dry-run")
     assert (code, err, json.loads(out)) == (0, "", asdict(TextTraining("d.zip", "o", epochs=2, lr=5e-4)))
-    gan = ["--data", "d", "--text", "t", "--out", "o", "--objective", "gan"]
+    gan = ["--data", "d", "--text", "t", "--out", "o", "--objective", "gan", "--lr-halve-every", 5]
     code, out, err = run(capsys, "train", "gan", *gan, "--dry-run")
-    assert (code, err, json.loads(out)) == (0, "", asdict(GanTraining("d", "t", "o", objective="gan")))
+    expected = asdict(GanTraining("d", "t", "o", objective="gan", lr_halve_every=5))
+    assert (code, err, json.loads(out)) == (0, "", expected)
 
 
 def test_a_dry_run_reports_mistakes_too(capsys):

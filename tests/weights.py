@@ -1,4 +1,4 @@
-"""A folder of models as `weights/` is one, in which tests put small models in the place of the registered ones."""
+"""A folder of models like `weights/`, in which small models replace registered ones."""
 
 import shutil
 from pathlib import Path
@@ -9,16 +9,16 @@ WEIGHTS = registry.WEIGHTS  # of the repository
 
 
 def weights_folder(folder: Path, models: dict[str, Path | None]) -> Path:
-    """The registered models with these in the place of some; None: its weights are missing."""
+    """Fill a folder with links to the registered models, but for these names to these models; None: without weights."""
     folder.mkdir(parents=True)
     for name in dict.fromkeys([*registry.MODELS, *models]):
         source = models.get(name, WEIGHTS / name)
-        described = WEIGHTS / name / "model.json"
+        description = WEIGHTS / name / "model.json"
         if source is None:
             (folder / name).mkdir()
-            shutil.copy(described, folder / name)
+            shutil.copy(description, folder / name)
             continue
-        if described.exists() and not (source / "model.json").exists():
-            shutil.copy(described, source)
+        if description.exists() and not (source / "model.json").exists():
+            shutil.copy(description, source)
         (folder / name).symlink_to(source.resolve())
     return folder
