@@ -2,7 +2,6 @@
 
 import json
 import re
-from functools import reduce
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard
@@ -10,6 +9,7 @@ from huggingface_hub import CommitOperationAdd, EvalResult, HfApi, ModelCard
 from . import registry, store
 from .errors import InputError
 from .hub import describe_error
+from .metrics.table import METRICS, find_value
 from .studio import DRAWING_ROLES, PHOTO_ROLES
 
 ROOT = registry.WEIGHTS.parent
@@ -23,6 +23,8 @@ SPACE_PATTERNS = (
     "t2i/*.py",
     "t2i/engine/*.py",
     "t2i/media/*.py",
+    "t2i/metrics/__init__.py",
+    "t2i/metrics/table.py",
     "t2i/models/*.py",
     "t2i/web/*.py",
     "t2i/web/tabs/*.py",
@@ -39,17 +41,6 @@ MODEL_PATTERNS = (
 )
 REQUIRED_CARD_FIELDS = ("license", "tags", "datasets", "pipeline_tag")  # in the front matter
 FRONT_MATTER = "a block between two lines of --- with " + ", ".join(REQUIRED_CARD_FIELDS)
-
-# The metrics of a card's model-index: path in evaluation.json, type and name.
-CARD_METRICS = (
-    ("retrieval.top1", "accuracy", "Zero-shot retrieval, top-1, cosine"),
-    ("retrieval.ap50", "ap50", "Zero-shot retrieval, AP@50, cosine"),
-    ("fidelity.pictures.kid", "kid", "KID in EfficientNet-lite0 features of 64×64 pictures"),
-    ("scratch.pictures.kid", "kid-from-scratch", "KID of 64×64 pictures, by a classifier from scratch"),
-    ("scratch.pictures.class", "class-accuracy", "Pictures that this classifier gives to their species"),
-    ("fidelity.pictures.frechet", "frechet", "Fréchet distance in EfficientNet-lite0 features of 64×64 pictures"),
-    ("agreement.pictures.r_precision", "r-precision", "R-precision among 100 captions, by a judge of another seed"),
-)
 
 
 def model_files(folder: str | Path) -> dict[str, Path | bytes]:
@@ -126,12 +117,13 @@ def _eval_results(path: Path, dataset: str) -> list[EvalResult]:
     task = {"task_type": "text-to-image", "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
     results = []
     try:
-        metrics = json.loads(path.read_text("utf-8"))
-        for keys, type_, name in CARD_METRICS:
-            value = reduce(lambda values, key: values.get(key, {}), keys.split("."), metrics)
-            if value != {}:  # `evaluate` leaves out what it cannot measure
-                results.append(EvalResult(**task, metric_type=type_, metric_name=name, metric_value=round(value, 4)))
-    except (ValueError, RecursionError, AttributeError, TypeError):
+        evaluation = json.loads(path.read_text("utf-8"))
+        for metric in filter(lambda metric: metric.hub_type, METRICS):
+            value = find_value(evaluation, metric.path)
+            if value is not None:  # `evaluate` leaves out what it cannot measure
+                fields = {"metric_type": metric.hub_type, "metric_name": metric.hub_name}
+                results.append(EvalResult(**task, **fields, metric_value=round(value, 4)))
+    except (ValueError, RecursionError, TypeError):
         raise InputError(f"{path}: is not what `evaluate --json` writes; measure again, or remove it") from None
     return results
 

@@ -1,175 +1,130 @@
-"""The figures in words: those of one model, and the tables of all that were measured, in the README and the cards."""
+"""Results of `evaluate` as text: lines for one model, and tables of all measured models in the README and the cards."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import registry, store
 from ..errors import InputError
+from ..metrics.table import METRICS, Metric, find_value
 
 README = registry.WEIGHTS.parent / "README.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
-PUBLISHED = "published"
-REMAKE = "`evaluate MODEL --data ZIP --json FILE` makes it anew"
+NOT_MEASURED = "–"
+REMEDY = "`evaluate MODEL --data ZIP --json FILE` writes it again"
 
 
-def _percent(*values: float) -> str:
-    return " / ".join(f"{100 * value:.1f}" for value in values) + " %"
+class _Row(NamedTuple):
+    label: str
+    published: Mapping[str, str]  # the paper's value, by data set
+    write: Callable[[dict], str]  # an evaluation.json to a cell; `KeyError` if the value is missing
 
 
-def _three(values: dict, name: str, digits: int, scale: float = 1) -> str:
-    """Of the pictures; in brackets of photos and of the worst case, from the same run."""
-    worst = "mean_picture" if "mean_picture" in values else "shuffled"
-    one, photos, none = (f"{scale * values[key][name]:.{digits}f}" for key in ("pictures", "photos", worst))
-    return f"{one} ({photos}; {none})"
+def _objective(figures: dict) -> str:
+    """With n of the paper's networks, or the size of the pictures of a model that has no n."""
+    size = f"n = {figures['width']}" if figures["width"] else f"{figures['size']} pixels"
+    return f"{figures['objective']}, {size}"
 
 
-def _kid(f: dict) -> str:
-    spread = f["fidelity"]["pictures"]["kid_deviation"]
-    return _three(f["fidelity"], "kid", 1, 1000).replace(" (", f" ± {1000 * spread:.1f} (")
-
-
-def _beside_floor(distances: dict) -> str:
-    """KID of the pictures; in brackets of photos and of the floor, where there are photos of training classes."""
-    told = [distances[key]["kid"] for key in ("pictures", "photos", "floor") if key in distances]
-    one, *others = (f"{1000 * kid:.1f}" for kid in told)
-    return f"{one} ({'; '.join(others)})"
-
-
-def _species(f: dict) -> str:
-    return f"{100 * f['scratch']['pictures']['class']:.1f} ({100 * f['scratch']['photos']['class']:.1f})"
-
-
-def _halfway(f: dict, name: str, digits: int, scale: float = 1) -> str:
-    halfway, captions = (f"{scale * f['halfway'][key][name]:.{digits}f}" for key in ("halfway", "captions"))
-    return f"{halfway} ({captions})"
-
-
-def _objective(f: dict) -> str:
-    """With n of the paper's networks, or the side of the pictures of a model that has no n."""
-    return f"{f['objective']}, " + (f"n = {f['width']}" if f["width"] else f"{f['size']} pixels")
-
-
-def _length(f: dict) -> str:
-    """Epochs, or steps, on the model's own data; and those before, on other data that training began with."""
-    if "steps" in f:
-        own, before, unit = f["steps"], f["steps_before"], " steps"
+def _training_length(figures: dict) -> str:
+    """Epochs or steps on the model's own data, and those on other data from which training started."""
+    if "steps" in figures:
+        own, before, unit = figures["steps"], figures["steps_before"], " steps"
     else:
-        own, before, unit = f["epochs"], f.get("epochs_before", {}), ""
+        own, before, unit = figures["epochs"], figures.get("epochs_before", {}), ""
     return ", after ".join([f"{own:,}{unit}", *(f"{n:,}{unit} on {data}" for data, n in before.items())])
 
 
-def _trained(f: dict) -> str:
-    hours = f["trained"]["seconds"] / 3600
-    return f"{f['trained']['hardware']}, " + (f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min")
+def _training_cost(figures: dict) -> str:
+    hours = figures["trained"]["seconds"] / 3600
+    time = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.0f} min"
+    return f"{figures['trained']['hardware']}, {time}"
 
 
-def _measured(f: dict) -> str:
-    precision = f" ({f['precision']})" if "precision" in f else ""  # not told by figures of before
-    return f"{f['pictures']} test pictures, {f['hardware']}{precision}, {f['seconds']} s"
+def _measured_on(figures: dict) -> str:
+    precision = f" ({figures['precision']})" if "precision" in figures else ""  # earlier evaluations do not record it
+    return f"{figures['pictures']} test pictures, {figures['hardware']}{precision}, {figures['seconds']} s"
 
 
-def _diverse(f: dict, name: str) -> str:
-    return f"{f['diversity']['seeds_of_a_caption'][name]:.2f} ({f['diversity']['photos_of_a_class'][name]:.2f})"
+def _metric(metric: Metric, figures: dict) -> str:
+    """The value, ± its standard deviation, and in brackets the values that it is compared with, if they exist."""
+    value = find_value(figures, metric.path)
+    if value is None:
+        raise KeyError(metric.path)
+    text = metric.format(value)
+    if metric.deviation and (deviation := find_value(figures, metric.deviation)) is not None:
+        text += f" ± {metric.format(deviation)}"
+    others = [find_value(figures, path) for path in metric.compared_with]
+    brackets = "; ".join(metric.format(other) for other in others if other is not None)
+    return f"{text} ({brackets})" if brackets else text
 
 
-def _roc(f: dict, name: str) -> str:
-    return f"{f['style'][name]['roc']:.2f} ({f['style'][name]['roc_of_captions']:.2f})"
-
-
-def _redrawn(f: dict) -> str:
-    return f"{100 * f['style']['redrawn']['share']:.0f}"
-
-
-def _match(f: dict, name: str) -> str:
-    return f"{f['match']['pictures'][name]:.2f} ({f['match']['photos'][name]:.2f})"
-
-
-RETRIEVAL = {"flowers": "63.7 / 57.3 %, by inner product", "birds": "54.7 / 45.5 %, by inner product"}
-
-# What a row is called, what was published for a data set, and how a model's figures fill it.
-ROWS: list[tuple[str, dict[str, str], Callable[[dict], str]]] = [
-    ("objective", {}, _objective),
-    ("epochs", {"flowers": "600", "birds": "600"}, _length),
-    ("trained on", {}, _trained),
-    ("retrieval, top-1 / AP@50, cosine", RETRIEVAL, lambda f: _percent(f["retrieval"]["top1"], f["retrieval"]["ap50"])),
-    ("the same, centred", {}, lambda f: _percent(f["retrieval"]["top1_centred"], f["retrieval"]["ap50_centred"])),
-    ("KID × 1000 (photos; mean picture)", {}, _kid),
-    ("the floor: photos of the training classes", {}, lambda f: f"{1000 * f['fidelity']['floor']['kid']:.1f}"),
-    ("KID × 1000 at the size drawn (photos; floor)", {}, lambda f: _beside_floor(f["fidelity"]["at_size"])),
-    ("Fréchet distance (photos; mean picture)", {}, lambda f: _three(f["fidelity"], "frechet", 0)),
-    ("its floor", {}, lambda f: f"{f['fidelity']['floor']['frechet']:.0f}"),
-    ("KID × 1000 by a classifier from scratch (photos; floor)", {}, lambda f: _beside_floor(f["scratch"])),
-    ("pictures that it gives to their species of the test split, % (photos held out)", {}, _species),
-    ("photos held out that it gives to theirs of all, %", {}, lambda f: f"{100 * f['scratch']['accuracy']:.1f}"),
-    ("R-precision, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "r_precision", 1, 100)),
-    ("class by captions, % (photos; shuffled)", {}, lambda f: _three(f["agreement"], "class_top1", 1, 100)),
-    ("right caption against a wrong one, ROC area, image encoder (photos)", {}, lambda f: _match(f, "image_encoder")),
-    ("the same, D (photos)", {}, lambda f: _match(f, "discriminator")),
-    ("difference of seeds, in features (photos of a class)", {}, lambda f: _diverse(f, "features")),
-    ("difference of seeds, in pixels (photos of a class)", {}, lambda f: _diverse(f, "pixels")),
-    ("halfway between captions: KID × 1000 (captions)", {}, lambda f: _halfway(f, "kid", 1, 1000)),
-    ("difference of seeds there, in features (captions)", {}, lambda f: _halfway(f, "seeds", 2)),
-    ("where seeds hardly differ, % (captions)", {}, lambda f: _halfway(f, "alike", 1, 100)),
-    ("cycle error of S", {}, lambda f: f"{f['style']['cycle_error']:.2f}"),
-    ("along the style sliders", {}, lambda f: f"{f['style']['cycle_error_of_directions']:.2f}"),
-    ("difference of a picture and its redrawing, % of that of seeds", {}, _redrawn),
-    ("style ROC, background (captions alone)", {}, lambda f: _roc(f, "background")),
-    ("style ROC, pose (captions alone)", {}, lambda f: _roc(f, "pose")),
-    ("measured on", {}, _measured),
-]
+ROWS = (
+    _Row("objective", {}, _objective),
+    _Row("epochs", {"flowers": "600", "birds": "600"}, _training_length),
+    _Row("trained on", {}, _training_cost),
+    *(_Row(metric.label, metric.published, partial(_metric, metric)) for metric in METRICS),
+    _Row("measured on", {}, _measured_on),
+)
 
 
 def read(path: Path) -> dict:
-    """The figures in an evaluation.json; `InputError` if it is torn or not what `evaluate` writes."""
+    """The contents of an evaluation.json; `InputError` if it is damaged or not what `evaluate` writes."""
     try:
         figures = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError):
-        raise InputError(f"{path}: is no JSON; {REMAKE}") from None
+        raise InputError(f"{path}: is not JSON; {REMEDY}") from None
     try:
         if not isinstance(figures["model"], str) or not isinstance(figures["data"], str):
             raise TypeError
-        for _, _, fill in ROWS:
-            _cell(fill, figures)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{path}: is not what `evaluate --json` writes; {REMAKE}") from None
+        for row in ROWS:
+            _cell(row, figures)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        raise InputError(f"{path}: is not what `evaluate --json` writes; {REMEDY}") from None
     return figures
 
 
 def lines(figures: dict) -> str:
-    """The figures of one model, a line each, and what was left out."""
-    told = [f"{figures['model']} on {figures['data']}"]
-    told += [f"  {name}: {cell}" for name, _, fill in ROWS if (cell := _cell(fill, figures)) != "–"]
-    told += [f"  left out: {name} {reason}" for name, reason in figures["left_out"].items()]
-    return "\n".join(told)
+    """The results of one model, a line each, and what was left out."""
+    cells = {row.label: _cell(row, figures) for row in ROWS}
+    return "\n".join([
+        f"{figures['model']} on {figures['data']}",
+        *(f"  {label}: {cell}" for label, cell in cells.items() if cell != NOT_MEASURED),
+        *(f"  left out: {name} ({reason})" for name, reason in figures["left_out"].items()),
+    ])  # fmt: skip
 
 
-def table(found: list[dict]) -> str:
-    """Markdown: a column a model, a row a measure, what was published beside it."""
-    published = [next((told[data] for data in told if data in found[0]["data"]), "") for _, told, _ in ROWS]
-    rows = [["", *(f["model"] for f in found), PUBLISHED], ["---"] * (len(found) + 2)]
-    for (name, _, fill), other in zip(ROWS, published):
-        cells = [_cell(fill, figures) for figures in found]
-        if any(cell != "–" for cell in cells):
-            rows.append([name, *cells, other])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+def table(evaluations: list[dict]) -> str:
+    """Markdown: a column for each model, a row for each metric, and in the last column the published values."""
+    data = evaluations[0]["data"]
+    rows = [["", *(figures["model"] for figures in evaluations), "published"], ["---"] * (len(evaluations) + 2)]
+    for row in ROWS:
+        cells = [_cell(row, figures) for figures in evaluations]
+        published = next((value for name, value in row.published.items() if name in data), "")
+        if any(cell != NOT_MEASURED for cell in cells):
+            rows.append([row.label, *cells, published])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
 def write(readme: Path = README, weights: Path = registry.WEIGHTS) -> list[Path]:
-    """Write the tables of `weights/*/evaluation.json` between two marks; returns the files that hold them.
+    """Write tables of `weights/*/evaluation.json` between the two marks of each page; returns the pages.
 
-    The README has all, one a data set; beside the figures, a card that has the marks has its model's own.
+    The README gets all models, in a table for each data set. A model card that has the marks gets its own model.
     """
-    found = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
-    if not found:
+    evaluations = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
+    if not evaluations:
         raise InputError(f"{weights}: holds no evaluation.json; `evaluate MODEL --data ZIP --json FILE` writes one")
-    sets = {f["data"]: [other for other in found.values() if other["data"] == f["data"]] for f in found.values()}
-    tables = {card: [table([figures])] for card, figures in found.items() if _has_mark(card)}
-    tables[readme] = [table(models) for models in sets.values()]
-    pages = {page: _filled(page, parts) for page, parts in tables.items()}
-    for page, text in pages.items():
+    by_data: dict[str, list[dict]] = {}
+    for figures in evaluations.values():
+        by_data.setdefault(figures["data"], []).append(figures)
+    tables = {card: [table([figures])] for card, figures in evaluations.items() if _has_mark(card)}
+    tables[readme] = [table(models) for models in by_data.values()]
+    texts = {page: _insert(page, parts) for page, parts in tables.items()}  # all, before any file is changed
+    for page, text in texts.items():
         store.write(page, lambda path, text=text: path.write_text(text, "utf-8"))
-    return list(pages)
+    return list(texts)
 
 
 def _has_mark(page: Path) -> bool:
@@ -177,7 +132,7 @@ def _has_mark(page: Path) -> bool:
     return START in text or END in text
 
 
-def _filled(page: Path, tables: list[str]) -> str:
+def _insert(page: Path, tables: list[str]) -> str:
     """A page's text with these tables between its marks."""
     text = page.read_text("utf-8")
     if not (text.count(START) == text.count(END) == 1 and text.index(START) < text.index(END)):
@@ -186,8 +141,8 @@ def _filled(page: Path, tables: list[str]) -> str:
     return before + "\n\n".join([START, *tables, END]) + after
 
 
-def _cell(fill: Callable[[dict], str], figures: dict) -> str:
+def _cell(row: _Row, figures: dict) -> str:
     try:
-        return fill(figures)
+        return row.write(figures)
     except KeyError:
-        return "–"
+        return NOT_MEASURED

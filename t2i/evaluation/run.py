@@ -1,4 +1,4 @@
-"""All the measures of a model on the zero-shot test split, and the table of those that were measured."""
+"""`evaluate`: every metric of a model on the zero-shot test split of a data set."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,395 +12,421 @@ from tqdm import tqdm
 
 from .. import store
 from ..data import features, imagefolder
-from ..data.augment import to_view
+from ..data.augment import VIEW_SIZE, to_view
 from ..data.features import VIEWS
 from ..device import best_device, computes_bfloat16, hardware
 from ..engine.engine import Engine
 from ..errors import InputError
 from ..locate import Checkpoint
 from ..metrics import disentangling, quality
-from ..metrics.retrieval import by_captions
+from ..metrics.retrieval import caption_retrieval
 from ..models import TextEncoder, encode
 from ..models.text_encoder import embed
 from . import classifier
 
-SIZE = 64  # pixels along a side of photos and pictures that are compared, whatever the model draws
-PICTURES = 1155  # at most, of the test split, evenly spread; retrieval takes all photos
-PHOTO = 144  # of the photos in retrieval, unless `train text` saw others
-KNOWN = 1000  # training photos whose mean centres retrieval
-VARIED, SEEDS = 32, 16  # captions and seeds of diversity
-PAIRS, PAIR_SEEDS = 256, 4  # captions, and middles of two of them, and the seeds of each
-ALIKE = 0.5  # seeds of a caption hardly differ if their feature distance is below this share of that of photos
-REDRAWN = 256  # pictures that are drawn again from what S reads of them
+MAX_PICTURES = 1155  # of the test split, evenly spaced; retrieval takes all photos
+RETRIEVAL_PHOTO_SIZE = 144  # pixels along a side, unless the text encoder was trained with another size
+MAX_CENTRING_PHOTOS = 1000  # training photos whose mean centres the embeddings in retrieval
+DIVERSITY_CAPTIONS, DIVERSITY_SEEDS = 32, 16
+HALFWAY_PAIRS, HALFWAY_SEEDS = 256, 4  # pairs of captions, and seeds of each
+LOW_DIVERSITY = 0.5  # seeds hardly differ if their feature distance is below this share of that of photos
+MAX_RECONSTRUCTIONS = 256
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` measures: a model, the data set whose test split it is measured on, and a judge."""
+    """What `evaluate` measures: a model, on the test split of a data set, with the help of a judge."""
 
     model: str
     data: str
-    judge: str = ""  # a text encoder trained with another seed; none: the model's own folder `judge`
+    judge: str = ""  # a text encoder trained with another seed; if empty, the one in the model's folder `judge`
     seed: int = 0
 
 
-class _Bench:
-    """A model, the test split, and the model's picture of each test photo's first caption, drawn once.
+class _Inputs:
+    """What all metrics share: the model, the test split, and a picture for the first caption of each test photo.
 
-    `photos` and `pictures` are (N, 64, 64, 3), `drawn` the same pictures at the model's own size.
+    `photos` and `pictures` are (N, 64, 64, 3); `full_size` are the same pictures at the model's own size.
     """
 
     def __init__(self, config: Evaluation):
         self.config, self.checkpoint = config, Checkpoint(config.model)
-        judges = [n for n in ("discriminator", "style_encoder", "image_encoder") if self.checkpoint.has(n)]
-        self.networks = self.checkpoint.read("text_encoder", "generator", *judges)
+        optional = [n for n in ("discriminator", "style_encoder", "image_encoder") if self.checkpoint.has(n)]
+        self.networks = self.checkpoint.read("text_encoder", "generator", *optional)
         self.engine = Engine(self.networks, num_attributes=len(self.checkpoint.attributes))
-        self.set = imagefolder.read(config.data, SIZE)
-        self.rows = _evenly(self.set.rows("test"), PICTURES)
+        self.dataset = imagefolder.read(config.data, VIEW_SIZE)
+        self.rows = _evenly_spaced(self.dataset.rows("test"), MAX_PICTURES)
         if len(self.rows) < 4:
             raise InputError(f"{config.data}: has {len(self.rows)} test pictures, and 4 are the fewest")
-        self.half, self.other = torch.randperm(len(self.rows), generator=self.random()).chunk(2)
-        self.known = _evenly(self.set.rows("train", "val"), len(self.other))
-        self.photos = self.set.images[self.rows]
-        self.classes = torch.from_numpy(self.set.classes[self.rows])
-        self.captions = [self.set.captions[i][0] for i in self.rows]
-        self.z = torch.randn(len(self.rows), 100, generator=self.random())
+        # Distances compare pictures of one half of the captions with photos of the other half.
+        self.reference_half, self.other_half = torch.randperm(len(self.rows), generator=self.new_generator()).chunk(2)
+        self.training_rows = _evenly_spaced(self.dataset.rows("train", "val"), len(self.other_half))
+        self.photos = self.dataset.images[self.rows]
+        self.classes = torch.from_numpy(self.dataset.classes[self.rows])
+        self.captions = [self.dataset.captions[i][0] for i in self.rows]
+        self.z = self.noise(len(self.rows), self.new_generator())
         self.h = self.engine.embed(self.captions)
-        self.drawn = self.engine.render(self.z, self.h)
-        self.pictures = _at_64(self.drawn)
+        self.full_size = self.engine.render(self.z, self.h)
+        self.pictures = _at_64(self.full_size)
         self.photo_features = features.photo_features(self.photos)
         self.picture_features = features.features(self.pictures)
 
     def draw(self, z: Tensor, h: Tensor) -> np.ndarray:
-        """Noise z (B, 100) and embeddings h (B, 1024) to pictures (B, 64, 64, 3) uint8."""
+        """Noise z (B, Z) and embeddings h (B, E) to pictures (B, 64, 64, 3) uint8."""
         return _at_64(self.engine.render(z, h))
 
-    def photo_distance(self) -> float:
-        """Mean feature distance of two photos of a class; of any two, where none has two."""
-        if not self.classed():
-            return quality.spread(self.photo_features)
-        groups = [self.photo_features[c] for c in self.photos_by_class()]
-        return float(np.mean([quality.spread(group) for group in groups]))
+    def noise(self, count: int, g: torch.Generator) -> Tensor:
+        return torch.randn(count, self.networks["generator"].config.noise, generator=g)
 
-    def photos_by_class(self) -> list[Tensor]:
-        """Rows of the photos of each class, 16 at most, of classes that have two or more."""
-        classes = [(self.classes == c).nonzero()[:SEEDS, 0] for c in self.classes.unique()]
-        return [rows for rows in classes if len(rows) > 1]
-
-    def random(self) -> torch.Generator:
+    def new_generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.config.seed)
 
-    def classed(self) -> bool:
+    def photo_distance(self) -> float:
+        """Mean feature distance between photos of a class, or between any photos if no class has two."""
+        if not self.has_classes():
+            return quality.mean_pairwise_distance(self.photo_features)
+        groups = [self.photo_features[rows] for rows in self.photos_by_class()]
+        return float(np.mean([quality.mean_pairwise_distance(group) for group in groups]))
+
+    def photos_by_class(self) -> list[Tensor]:
+        """Rows of up to 16 photos of each class that has at least two."""
+        classes = [(self.classes == c).nonzero()[:DIVERSITY_SEEDS, 0] for c in self.classes.unique()]
+        return [rows for rows in classes if len(rows) > 1]
+
+    def has_classes(self) -> bool:
         """Whether photos share classes, which retrieval and diversity need."""
         return 1 < len(self.classes.unique()) < len(self.classes)
 
 
-def _evenly(rows: np.ndarray, most: int) -> np.ndarray:
-    """Of these rows so many at most, evenly spread."""
-    return rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)]
+def _evenly_spaced(rows: np.ndarray, max_count: int) -> np.ndarray:
+    return rows[np.linspace(0, len(rows) - 1, min(max_count, len(rows))).astype(int)]
 
 
 def _at_64(pictures: np.ndarray) -> np.ndarray:
-    """Pictures (B, S, S, 3) uint8 at 64×64: larger ones by the means of their pixels."""
-    if pictures.shape[1] == SIZE:
+    """Pictures (B, S, S, 3) uint8 at 64×64; larger ones are reduced to the means of their pixels."""
+    if pictures.shape[1] == VIEW_SIZE:
         return pictures
-    parts = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(256)
-    small = torch.cat([to_view(part.float()).round().byte() for part in parts])
+    batches = torch.from_numpy(pictures).permute(0, 3, 1, 2).split(256)
+    small = torch.cat([to_view(batch.float()).round().byte() for batch in batches])
     return small.permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def evaluate(config: Evaluation) -> dict:
-    """Every measure of a model that its folder and the data allow, by name; those left out say why in `left_out`."""
-    start, bench = time.perf_counter(), _Bench(config)
-    measures: dict[str, Callable[[_Bench], dict]] = {
-        "retrieval": _retrieval, "fidelity": _fidelity, "scratch": _scratch, "agreement": _agreement,
+    """Every metric that the model and the data allow, by name; `left_out` says why the others are missing."""
+    start, inputs = time.perf_counter(), _Inputs(config)
+    measures: dict[str, Callable[[_Inputs], dict]] = {
+        "retrieval": _retrieval, "fidelity": _fidelity, "scratch": _by_classifier, "agreement": _agreement,
         "diversity": _diversity, "halfway": _halfway, "match": _match, "style": _style,
     }  # fmt: skip
-    found, left_out = {}, {}
-    for name, measure in tqdm(measures.items(), desc="measures", unit="measure"):
+    results, left_out = {}, {}
+    for name, measure in tqdm(measures.items(), desc="metrics", unit="metric"):
         try:
-            found[name] = measure(bench)
-        except _LeftOut as reason:
+            results[name] = measure(inputs)
+        except _NotMeasurable as reason:
             left_out[name] = str(reason)
-    gan = bench.checkpoint.training("gan")
+    gan = inputs.checkpoint.training("gan")
     return {
-        "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(bench.rows),
-        "objective": gan.get("objective"), "width": gan.get("width"), "size": bench.drawn.shape[1],
-        "seed": config.seed, **_length(gan), **_trained(gan), "hardware": hardware(), "precision": _precision(),
-        "seconds": round(time.perf_counter() - start), **found, "left_out": left_out,
+        "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(inputs.rows),
+        "objective": gan.get("objective"), "width": gan.get("width"), "size": inputs.full_size.shape[1],
+        "seed": config.seed, **_training_length(gan), **_training_cost(gan), "hardware": hardware(),
+        "precision": _precision(), "seconds": round(time.perf_counter() - start), **results, "left_out": left_out,
     }  # fmt: skip
 
 
-class _LeftOut(Exception):
-    """A measure that this model or this data set does not allow."""
+class _NotMeasurable(Exception):
+    """This model or this data set does not allow a measurement; the message says why."""
 
 
 def _runs(gan: dict | None) -> Iterator[dict]:
-    """A training and those before it, the last first."""
+    """A training run and those before it, the last first."""
     while gan:
         yield gan
         gan = gan.get("before")
 
 
-def _length(gan: dict) -> dict:
-    """Epochs, or steps where the trainer counts those, on a training's own data; and before, by other data set."""
+def _training_length(gan: dict) -> dict:
+    """Epochs (or steps, if the trainer counts those) on the data of the last run, and on other data before."""
     unit = "steps" if "steps_done" in gan else "epochs"
-    found: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     for run in _runs(gan):
-        found[run.get("data")] = found.get(run.get("data"), 0) + run.get(f"{unit}_done", 0)
-    return {unit: found.pop(gan.get("data"), 0), f"{unit}_before": found}
+        lengths[run.get("data")] = lengths.get(run.get("data"), 0) + run.get(f"{unit}_done", 0)
+    return {unit: lengths.pop(gan.get("data"), 0), f"{unit}_before": lengths}
 
 
-def _trained(gan: dict) -> dict:
-    """How long, and on what, a training and those before it ran; nothing unless all of them recorded it."""
+def _training_cost(gan: dict) -> dict:
+    """Time and hardware of a training run and those before it; empty unless all of them recorded both."""
     runs = list(_runs(gan))
     if not runs or not all("seconds" in run and "hardware" in run for run in runs):
         return {}
-    places = dict.fromkeys(run["hardware"] for run in runs)
-    return {"trained": {"seconds": sum(run["seconds"] for run in runs), "hardware": "; ".join(places)}}
+    machines = dict.fromkeys(run["hardware"] for run in runs)
+    return {"trained": {"seconds": sum(run["seconds"] for run in runs), "hardware": "; ".join(machines)}}
 
 
 def _precision() -> str:
-    """In what features are computed."""
-    device = torch.device(best_device())
-    return "bfloat16" if computes_bfloat16(device) else "float32"
+    """The number format in which features are computed."""
+    return "bfloat16" if computes_bfloat16(torch.device(best_device())) else "float32"
 
 
 @torch.inference_mode()
-def _joint(text: TextEncoder, captions: list[str]) -> Tensor:
+def _embed(text: TextEncoder, captions: list[str]) -> Tensor:
+    """Embeddings (N, E) of captions, float32, by the plain network."""
     device = next(text.parameters()).device
-    parts = (captions[i : i + 256] for i in range(0, len(captions), 256))
-    return torch.cat([embed(text, encode(part, text.config.length).to(device)).cpu() for part in parts])
+    batches = (captions[i : i + 256] for i in range(0, len(captions), 256))
+    return torch.cat([embed(text, encode(batch, text.config.length).to(device)).cpu() for batch in batches])
 
 
-def _retrieval(bench: _Bench) -> dict:
-    """Top-1 and AP@50 of real photos by all their captions: cosine, and centred as `train text` reports it."""
-    if not bench.classed():
-        raise _LeftOut("needs test pictures of at least two classes")
-    if not bench.checkpoint.has("image_projection"):
-        raise _LeftOut("the model has no image projection")
-    projection = bench.checkpoint.read("image_projection")["image_projection"]
-    text = bench.networks["text_encoder"]
-    large = imagefolder.read(bench.config.data, _photo_size(bench.checkpoint.owner("text_encoder")))
-    known = large.rows("train", "val")
-    known = known[:: max(1, len(known) // KNOWN)][:KNOWN]
-    test = large.rows("test")
-    rows = np.concatenate([test, known])
+def _retrieval(inputs: _Inputs) -> dict:
+    """Top-1 and AP@50 of real photos by all their captions, by the cosine of plain and of centred embeddings."""
+    if not inputs.has_classes():
+        raise _NotMeasurable("needs test pictures of at least two classes")
+    if not inputs.checkpoint.has("image_projection"):
+        raise _NotMeasurable("the model has no image projection")
+    projection = inputs.checkpoint.read("image_projection")["image_projection"]
+    text = inputs.networks["text_encoder"]
+    dataset = imagefolder.read(inputs.config.data, _photo_size(inputs.checkpoint.owner("text_encoder")))
+    training_rows, test_rows = dataset.rows("train", "val"), dataset.rows("test")
+    training_rows = training_rows[:: max(1, len(training_rows) // MAX_CENTRING_PHOTOS)][:MAX_CENTRING_PHOTOS]
+    photos = dataset.images[np.concatenate([test_rows, training_rows])]
     with torch.inference_mode():
-        images = torch.stack([projection(features.photo_features(large.images[rows], view)) for view in VIEWS]).mean(0)
-    images, others = images[: len(test)], images[len(test) :]
-    captions = [c for i in test for c in large.captions[i]]
-    counts = [len(large.captions[i]) for i in test]
-    known = (others, _joint(text, [large.captions[i][0] for i in known])) if len(known) else None
-    return by_captions(images, torch.from_numpy(large.classes[test]), _joint(text, captions), counts, known)
+        views = [projection(features.photo_features(photos, view)) for view in VIEWS]
+    test_images, training_images = torch.stack(views).mean(0).split([len(test_rows), len(training_rows)])
+    captions = [caption for i in test_rows for caption in dataset.captions[i]]
+    counts = [len(dataset.captions[i]) for i in test_rows]
+    training = None
+    if len(training_rows):
+        training = training_images, _embed(text, [dataset.captions[i][0] for i in training_rows])
+    classes = torch.from_numpy(dataset.classes[test_rows])
+    return caption_retrieval(test_images, classes, _embed(text, captions), counts, training)
 
 
 def _photo_size(checkpoint: Checkpoint) -> int:
     """Pixels along a side of the photos that this text encoder was trained with."""
-    size = checkpoint.training("text_encoder").get("size", PHOTO)
+    size = checkpoint.training("text_encoder").get("size", RETRIEVAL_PHOTO_SIZE)
     if type(size) is not int or not 0 < size <= store.MAX_NETWORK_SIZE:
-        told = f"must be a whole number from 1 to {store.MAX_NETWORK_SIZE}, not {str(size)[:40]}"
-        raise InputError(f"{checkpoint.folder / 'config.json'}: training.text_encoder.size {told}")
+        reason = f"must be a whole number from 1 to {store.MAX_NETWORK_SIZE}, not {str(size)[:40]}"
+        raise InputError(f"{checkpoint.folder / 'config.json'}: training.text_encoder.size {reason}")
     return size
 
 
-def _fidelity(bench: _Bench) -> dict:
-    """KID and Fréchet distance, in ImageNet features, to half of the test photos, of as many others.
+def _fidelity(inputs: _Inputs) -> dict:
+    """KID and Fréchet distance to half of the test photos, in ImageNet features.
 
-    Of pictures, photos of the other half, the mean picture, and photos of the training classes: the floor, which no
-    model that never saw a test class can be expected to beat. `at_size`: the same at the size of the model's pictures.
+    They are measured for pictures, the other half of the photos, the mean picture, and photos of the training classes:
+    the floor, which a model that never saw a test class cannot be expected to beat. `at_size` has the same at the
+    size of the model's pictures, if it is larger than 64.
     """
-    mean = features.features(bench.pictures.mean(0, keepdims=True).round().astype(np.uint8))
-    wanted, found = bench.photo_features[bench.half], {"samples": len(bench.other)}
-    found |= _distances(bench, wanted, {
-        "pictures": bench.picture_features[bench.other],
-        "photos": bench.photo_features[bench.other],
-        "mean_picture": mean.expand(len(bench.other), -1),
-        **_floor(bench, lambda rows: features.photo_features(bench.set.images[rows])),
+    mean_picture = inputs.pictures.mean(0, keepdims=True).round().astype(np.uint8)
+    result: dict = {"samples": len(inputs.other_half)}
+    result |= _distances(inputs, inputs.photo_features[inputs.reference_half], {
+        "pictures": inputs.picture_features[inputs.other_half],
+        "photos": inputs.photo_features[inputs.other_half],
+        "mean_picture": features.features(mean_picture).expand(len(inputs.other_half), -1),
+        **_floor(inputs, lambda rows: features.photo_features(inputs.dataset.images[rows])),
     })  # fmt: skip
-    size = bench.drawn.shape[1]
-    if size > SIZE:
-        images = imagefolder.read(bench.config.data, size).images
-        photos = features.photo_features(images[bench.rows])
-        found["at_size"] = {"size": size} | _distances(bench, photos[bench.half], {
-            "pictures": features.features(bench.drawn[bench.other]),
-            "photos": photos[bench.other],
-            **_floor(bench, lambda rows: features.photo_features(images[rows])),
+    size = inputs.full_size.shape[1]
+    if size > VIEW_SIZE:
+        images = imagefolder.read(inputs.config.data, size).images
+        photo_features = features.photo_features(images[inputs.rows])
+        result["at_size"] = {"size": size} | _distances(inputs, photo_features[inputs.reference_half], {
+            "pictures": features.features(inputs.full_size[inputs.other_half]),
+            "photos": photo_features[inputs.other_half],
+            **_floor(inputs, lambda rows: features.photo_features(images[rows])),
         })  # fmt: skip
-    return found
+    return result
 
 
-def _distances(bench: _Bench, wanted: Tensor, compared: dict[str, Tensor], frechet: bool = True) -> dict:
-    """KID, and Fréchet distance, of each of these features (N, D) to those that are wanted (M, D)."""
-    found = {}
-    for name, seen in compared.items():
-        kid, deviation = quality.kid(seen, wanted, seed=bench.config.seed)
-        found[name] = {"kid": kid, "kid_deviation": deviation}
+def _distances(inputs: _Inputs, reference: Tensor, compared: dict[str, Tensor], frechet: bool = True) -> dict:
+    """KID, and the Fréchet distance, of each of `compared`, features (N, D), to the reference features (M, D)."""
+    result = {}
+    for name, x in compared.items():
+        kid, deviation = quality.kid(x, reference, seed=inputs.config.seed)
+        result[name] = {"kid": kid, "kid_deviation": deviation}
         if frechet:
-            found[name]["frechet"] = quality.frechet(seen, wanted)
-    return found
+            result[name]["frechet"] = quality.frechet_distance(x, reference)
+    return result
 
 
-def _floor(bench: _Bench, see: Callable[[np.ndarray], Tensor]) -> dict[str, Tensor]:
-    """Features of photos of the training classes, as many as of pictures; none of a data set without a training split.
+def _floor(inputs: _Inputs, to_features: Callable[[np.ndarray], Tensor]) -> dict[str, Tensor]:
+    """Features of photos of the training classes, as many as pictures are compared; empty without a training split.
 
-    `see`: rows of the data set to features of their photos.
+    `to_features`: rows of the data set to features of their photos.
     """
-    return {"floor": see(bench.known)} if len(bench.known) > 1 else {}
+    return {"floor": to_features(inputs.training_rows)} if len(inputs.training_rows) > 1 else {}
 
 
-def _scratch(bench: _Bench) -> dict:
-    """KID by a classifier that has never seen ImageNet, and the share of pictures that it gives to their species.
+def _by_classifier(inputs: _Inputs) -> dict:
+    """KID in the features of a classifier trained from scratch, and the share of pictures that it classifies correctly.
 
-    To that among the species of the test split: a picture resembles those of the training split most. Of photos, the
-    share is that of those held out from the classifier's training; `accuracy` is that of all species among all.
+    It chooses among the classes of the test split, since generated pictures resemble the training classes most. For
+    photos the share is that of photos held out from its training. `accuracy` is its accuracy on those among all
+    classes.
     """
-    if not bench.classed():
-        raise _LeftOut("needs photos with classes, to train a classifier on")
-    trained, species = classifier.trained_on(bench.config.data), bench.classes.unique()
-    photos, _ = trained.see(bench.photos)
-    pictures, guessed = trained.see(bench.pictures, species)
-    found = {"accuracy": trained.accuracy} | _distances(bench, photos[bench.half], {
-        "pictures": pictures[bench.other],
-        "photos": photos[bench.other],
-        **_floor(bench, lambda rows: trained.see(bench.set.images[rows])[0]),
+    if not inputs.has_classes():
+        raise _NotMeasurable("needs photos with classes, to train a classifier on")
+    trained, test_classes = classifier.load_or_train(inputs.config.data), inputs.classes.unique()
+    photos, _ = trained.predict(inputs.photos)
+    pictures, predictions = trained.predict(inputs.pictures, test_classes)
+    result = {"accuracy": trained.accuracy} | _distances(inputs, photos[inputs.reference_half], {
+        "pictures": pictures[inputs.other_half],
+        "photos": photos[inputs.other_half],
+        **_floor(inputs, lambda rows: trained.predict(inputs.dataset.images[rows])[0]),
     }, frechet=False)  # fmt: skip
-    unseen = trained.held_out[np.isin(trained.held_out, bench.set.rows("test"))].numpy()
-    found["pictures"]["class"] = (guessed == bench.classes).float().mean().item()
-    if len(unseen):
-        _, guessed = trained.see(bench.set.images[unseen], species)
-        found["photos"]["class"] = float(np.mean(guessed.numpy() == bench.set.classes[unseen]))
-    return found
+    result["pictures"]["class"] = (predictions == inputs.classes).float().mean().item()
+    held_out = trained.held_out[np.isin(trained.held_out, inputs.dataset.rows("test"))].numpy()
+    if len(held_out):
+        _, predictions = trained.predict(inputs.dataset.images[held_out], test_classes)
+        result["photos"]["class"] = float(np.mean(predictions.numpy() == inputs.dataset.classes[held_out]))
+    return result
 
 
-def _agreement(bench: _Bench) -> dict:
-    """R-precision, and zero-shot class by captions, as a judge sees pictures, photos, and pictures shuffled."""
-    folder = Path(bench.config.judge) if bench.config.judge else bench.checkpoint.owner("text_encoder").folder / "judge"
-    if not bench.config.judge and not folder.is_dir():
-        raise _LeftOut("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
+def _agreement(inputs: _Inputs) -> dict:
+    """R-precision and zero-shot classification by captions, by a judge, for pictures, photos and shuffled pictures."""
+    config, owner = inputs.config, inputs.checkpoint.owner("text_encoder")
+    folder = Path(config.judge) if config.judge else owner.folder / "judge"
+    if not config.judge and not folder.is_dir():
+        raise _NotMeasurable("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
     checkpoint = Checkpoint(folder)
     judge, projection = checkpoint.read("text_encoder", "image_projection").values()
-    seed, own_seed = (c.training("text_encoder").get("seed") for c in (checkpoint, bench.checkpoint))
-    if seed == own_seed:
-        raise InputError(f"{folder}: was trained with the model's own seed, {seed}: no judge of it")
-    own = _joint(judge, bench.captions)
-    captions = [c for i in bench.rows for c in bench.set.captions[i]]
-    counts = [len(bench.set.captions[i]) for i in bench.rows]
-    every, found = _joint(judge, captions) if bench.classed() else None, {}
-    order = torch.randperm(len(own), generator=bench.random())
+    judge_seed, model_seed = (c.training("text_encoder").get("seed") for c in (checkpoint, inputs.checkpoint))
+    if judge_seed == model_seed:
+        raise InputError(f"{folder}: was trained with the model's own seed, {judge_seed}, and cannot judge it")
+    own_captions = _embed(judge, inputs.captions)
+    captions = [caption for i in inputs.rows for caption in inputs.dataset.captions[i]]
+    counts = [len(inputs.dataset.captions[i]) for i in inputs.rows]
+    all_captions = _embed(judge, captions) if inputs.has_classes() else None
+    order = torch.randperm(len(own_captions), generator=inputs.new_generator())
     with torch.inference_mode():
-        pictures, photos = projection(bench.picture_features), projection(bench.photo_features)
-    for name, seen in (("pictures", pictures), ("photos", photos), ("shuffled", pictures[order])):
-        found[name] = {"r_precision": quality.precision(seen, own, seed=bench.config.seed)}
-        if every is not None:
-            found[name]["class_top1"] = by_captions(seen, bench.classes, every, counts)["top1"]
-    return found
+        pictures, photos = projection(inputs.picture_features), projection(inputs.photo_features)
+    result = {}
+    for name, x in (("pictures", pictures), ("photos", photos), ("shuffled", pictures[order])):
+        result[name] = {"r_precision": quality.r_precision(x, own_captions, seed=config.seed)}
+        if all_captions is not None:
+            result[name]["class_top1"] = caption_retrieval(x, inputs.classes, all_captions, counts)["top1"]
+    return result
 
 
-def _diversity(bench: _Bench) -> dict:
-    """Mean distance of 16 seeds of a caption, beside photos of one class and captions of several under one seed."""
-    if not bench.classed():
-        raise _LeftOut("needs test pictures of at least two classes")
-    some = _evenly(np.arange(len(bench.rows)), VARIED)
-    z = torch.randn(SEEDS, 100, generator=bench.random())
-    drawn = np.stack([bench.draw(z, bench.h[i].expand(SEEDS, -1)) for i in some])  # (V, 16, 64, 64, 3)
-    seen = features.features(drawn.reshape(-1, SIZE, SIZE, 3)).unflatten(0, (len(some), SEEDS))
+def _diversity(inputs: _Inputs) -> dict:
+    """Mean distance between seeds of a caption, between photos of a class, and between captions under one seed."""
+    if not inputs.has_classes():
+        raise _NotMeasurable("needs test pictures of at least two classes")
+    rows = _evenly_spaced(np.arange(len(inputs.rows)), DIVERSITY_CAPTIONS)
+    z = inputs.noise(DIVERSITY_SEEDS, inputs.new_generator())
+    pictures = np.stack([inputs.draw(z, inputs.h[i].expand(len(z), -1)) for i in rows])  # (C, 16, 64, 64, 3)
+    x = features.features(pictures.reshape(-1, *pictures.shape[2:])).unflatten(0, (len(rows), len(z)))
 
     def distances(groups: list[tuple[Tensor, np.ndarray]]) -> dict:
+        """Of groups of features (N, D) and pictures (N, 64, 64, 3)."""
         pixels = [torch.from_numpy(p.reshape(len(p), -1)).float() / 127.5 for _, p in groups]
-        absolute = [torch.pdist(p, 1).mean() / p.shape[1] for p in pixels]
-        return {"features": float(np.mean([quality.spread(f) for f, _ in groups])), "pixels": float(np.mean(absolute))}
+        return {
+            "features": float(np.mean([quality.mean_pairwise_distance(group) for group, _ in groups])),
+            "pixels": float(np.mean([torch.pdist(p, 1).mean() / p.shape[1] for p in pixels])),
+        }
 
+    by_class = [(inputs.photo_features[rows], inputs.photos[rows]) for rows in inputs.photos_by_class()]
     return {
-        "seeds_of_a_caption": distances(list(zip(seen, drawn))),
-        "photos_of_a_class": distances([(bench.photo_features[c], bench.photos[c]) for c in bench.photos_by_class()]),
-        "captions_under_a_seed": distances([(seen[:, i], drawn[:, i]) for i in range(SEEDS)]),
+        "seeds_of_a_caption": distances(list(zip(x, pictures))),
+        "photos_of_a_class": distances(by_class),
+        "captions_under_a_seed": distances([(x[:, i], pictures[:, i]) for i in range(len(z))]),
     }
 
 
-def _halfway(bench: _Bench) -> dict:
-    """KID, feature distance of seeds, and the share of those whose seeds hardly differ, at real captions and halfway.
+def _halfway(inputs: _Inputs) -> dict:
+    """Pictures of captions, and halfway between two: KID, feature distance between seeds, and how often it is low.
 
-    Halfway: the mean of the embeddings of two captions of different classes. Seeds hardly differ if their distance is
-    below half of that of two photos of a class.
+    Halfway is the mean of the embeddings of two captions of different classes. The distance is low if it is below half
+    of that between two photos of a class.
     """
-    g = bench.random()
-    one = torch.randperm(len(bench.rows), generator=g)[:PAIRS]
-    other = torch.randperm(len(bench.rows), generator=g)[: len(one)]
-    apart = bench.classes[one] != bench.classes[other]
-    one, other = one[apart], other[apart]
-    if not len(one):
-        raise _LeftOut("needs test pictures of at least two classes")
-    photos, found = bench.photo_distance(), {"pairs": len(one), "seeds_of_each": PAIR_SEEDS}
-    z = torch.randn(len(one) * PAIR_SEEDS, 100, generator=g)
-    for name, h in (("captions", bench.h[one]), ("halfway", (bench.h[one] + bench.h[other]) / 2)):
-        seen = features.features(bench.draw(z, h.repeat_interleave(PAIR_SEEDS, 0)))
-        distances = np.array([quality.spread(seeds) for seeds in seen.split(PAIR_SEEDS)])
-        found |= _distances(bench, bench.photo_features[bench.half], {name: seen}, frechet=False)
-        found[name] |= {"seeds": float(distances.mean()), "alike": float((distances < ALIKE * photos).mean())}
-    return found | {"photos_of_a_class": photos}
+    g = inputs.new_generator()
+    first = torch.randperm(len(inputs.rows), generator=g)[:HALFWAY_PAIRS]
+    second = torch.randperm(len(inputs.rows), generator=g)[: len(first)]
+    differ = inputs.classes[first] != inputs.classes[second]
+    first, second = first[differ], second[differ]
+    if not len(first):
+        raise _NotMeasurable("needs test pictures of at least two classes")
+    photo_distance = inputs.photo_distance()
+    result: dict = {"pairs": len(first), "seeds_of_each": HALFWAY_SEEDS}
+    z = inputs.noise(len(first) * HALFWAY_SEEDS, g)
+    for name, h in (("captions", inputs.h[first]), ("halfway", (inputs.h[first] + inputs.h[second]) / 2)):
+        x = features.features(inputs.draw(z, h.repeat_interleave(HALFWAY_SEEDS, 0)))
+        distances = np.array([quality.mean_pairwise_distance(seeds) for seeds in x.split(HALFWAY_SEEDS)])
+        result |= _distances(inputs, inputs.photo_features[inputs.reference_half], {name: x}, frechet=False)
+        low = distances < LOW_DIVERSITY * photo_distance
+        result[name] |= {"seeds": float(distances.mean()), "alike": float(low.mean())}
+    return result | {"photos_of_a_class": photo_distance}
 
 
 @torch.inference_mode()
-def _match(bench: _Bench) -> dict:
-    """How well D, and the image encoder, tell a picture's caption from one of another class: areas under the ROC."""
-    other = torch.arange(len(bench.rows)).roll(len(bench.rows) // 2)
-    rows = (bench.classes != bench.classes[other]).nonzero()[:, 0]
-    if not len(rows):
-        raise _LeftOut("needs test pictures of at least two classes")
-    judges = {}
-    if "discriminator" in bench.networks:
-        judges["discriminator"] = bench.networks["discriminator"]
-    if "image_encoder" in bench.networks:
-        judges["image_encoder"] = lambda x, h: torch.cosine_similarity(bench.networks["image_encoder"](x), h)
-    if not judges:
-        raise _LeftOut("the model has neither a discriminator nor an image encoder")
+def _match(inputs: _Inputs) -> dict:
+    """Area under the ROC curve of the discriminator and of the image encoder, as scores of a picture with a caption.
 
-    def scores(judge: Callable[[Tensor, Tensor], Tensor], pixels: np.ndarray, captions: Tensor) -> Tensor:
-        parts = ((torch.from_numpy(pixels[i.numpy()]), captions[i]) for i in rows.split(256))
-        return torch.cat([judge(x.permute(0, 3, 1, 2) / 127.5 - 1, h) for x, h in parts])
+    Positive pairs are a picture and its caption, negative ones a picture and a caption of another class.
+    """
+    wrong = torch.arange(len(inputs.rows)).roll(len(inputs.rows) // 2)
+    rows = (inputs.classes != inputs.classes[wrong]).nonzero()[:, 0]
+    if not len(rows):
+        raise _NotMeasurable("needs test pictures of at least two classes")
+    scorers: dict[str, Callable[[Tensor, Tensor], Tensor]] = {}
+    if "discriminator" in inputs.networks:
+        scorers["discriminator"] = inputs.networks["discriminator"]
+    if "image_encoder" in inputs.networks:
+        scorers["image_encoder"] = lambda x, h: torch.cosine_similarity(inputs.networks["image_encoder"](x), h)
+    if not scorers:
+        raise _NotMeasurable("the model has neither a discriminator nor an image encoder")
+
+    def scores(scorer: Callable[[Tensor, Tensor], Tensor], pixels: np.ndarray, h: Tensor) -> Tensor:
+        batches = ((torch.from_numpy(pixels[i.numpy()]), h[i]) for i in rows.split(256))
+        return torch.cat([scorer(x.permute(0, 3, 1, 2) / 127.5 - 1, captions) for x, captions in batches])
 
     return {
         kind: {
-            name: quality.area(scores(judge, pixels, bench.h), scores(judge, pixels, bench.h[other]))
-            for name, judge in judges.items()
+            name: quality.roc_auc(scores(scorer, pixels, inputs.h), scores(scorer, pixels, inputs.h[wrong]))
+            for name, scorer in scorers.items()
         }
-        for kind, pixels in (("pictures", bench.pictures), ("photos", bench.photos))
+        for kind, pixels in (("pictures", inputs.pictures), ("photos", inputs.photos))
     }
 
 
-def _style(bench: _Bench) -> dict:
-    """Cycle error of S, and how well S, and captions alone, tell pairs of photos of one style (Figure 5)."""
-    if "style_encoder" not in bench.networks:
-        raise _LeftOut("the model has no style encoder")
-    style_encoder, generator = bench.networks["style_encoder"], bench.networks["generator"]
-    seen = (style_encoder, generator, bench.z, bench.h)
-    found = {
-        "cycle_error": quality.cycle_error(*seen),
-        "cycle_error_of_directions": quality.cycle_error(*seen, along=bench.engine.directions),
+def _style(inputs: _Inputs) -> dict:
+    """Cycle error and reconstruction of the style encoder, and verification of pairs of photos of one style (Figure 5).
+
+    Verification by embeddings of captions alone is measured for comparison.
+    """
+    if "style_encoder" not in inputs.networks:
+        raise _NotMeasurable("the model has no style encoder")
+    cycle = inputs.networks["style_encoder"], inputs.networks["generator"], inputs.z, inputs.h
+    result: dict = {
+        "cycle_error": quality.cycle_error(*cycle),
+        "cycle_error_of_directions": quality.cycle_error(*cycle, directions=inputs.engine.directions),
+        "redrawn": _reconstruction(inputs),
     }
-    found["redrawn"] = _redrawn(bench)
-    codes, captions = bench.engine.invert(bench.photos).numpy(), bench.h.numpy()
-    colours = [disentangling.background(photo, bench.set.boxes[i]) for photo, i in zip(bench.photos, bench.rows)]
-    traits = {"background": (np.arange(len(colours)), colours)}
-    parts = [bench.set.parts[i] or {} for i in bench.rows]
-    whole = np.array([i for i, part in enumerate(parts) if part.keys() >= set(disentangling.KEY_POINTS)], int)
-    if len(whole) > 8:
-        traits["pose"] = whole, [np.ravel([parts[i][k] for k in disentangling.KEY_POINTS]) for i in whole]
-    for name, (rows, values) in traits.items():
-        clusters = disentangling.styles(np.array(values), bench.config.seed)
-        area, curve = disentangling.roc(codes[rows], clusters, seed=bench.config.seed)
-        words, _ = disentangling.roc(captions[rows], clusters, seed=bench.config.seed)
-        compared = min(len(rows), disentangling.MOST)
-        found[name] = {"roc": area, "roc_of_captions": words, "pairs_of": compared, "curve": curve}
-    return found
+    codes, captions = inputs.engine.invert(inputs.photos).numpy(), inputs.h.numpy()
+    for name, (rows, measurements) in _style_measurements(inputs).items():
+        clusters = disentangling.style_clusters(measurements, inputs.config.seed)
+        area, curve = disentangling.verification_roc(codes[rows], clusters, seed=inputs.config.seed)
+        caption_area, _ = disentangling.verification_roc(captions[rows], clusters, seed=inputs.config.seed)
+        pairs_of = min(len(rows), disentangling.MAX_CODES)
+        result[name] = {"roc": area, "roc_of_captions": caption_area, "pairs_of": pairs_of, "curve": curve}
+    return result
 
 
-def _redrawn(bench: _Bench) -> dict:
-    """Feature distance of pictures G(z, h) and G(S(G(z, h)), h), and of two seeds of the same captions."""
-    some = _evenly(np.arange(len(bench.rows)), REDRAWN)
-    first, h = bench.picture_features[some], bench.h[some]
-    again = features.features(bench.draw(bench.engine.invert(bench.pictures[some]), h))
-    z = torch.randn(len(some), 100, generator=torch.Generator().manual_seed(bench.config.seed + 1))
-    redrawn, seeds = quality.distance(first, again), quality.distance(first, features.features(bench.draw(z, h)))
-    return {"features": redrawn, "seeds": seeds, "share": redrawn / seeds}
+def _style_measurements(inputs: _Inputs) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Background colours and, if enough photos have all key points, poses: rows (N,) and measurements (N, D)."""
+    dataset, key_points = inputs.dataset, disentangling.KEY_POINTS
+    colours = [disentangling.background_colour(p, dataset.boxes[i]) for p, i in zip(inputs.photos, inputs.rows)]
+    result = {"background": (np.arange(len(colours)), np.array(colours))}
+    parts = [dataset.parts[i] or {} for i in inputs.rows]
+    complete = np.array([i for i, part in enumerate(parts) if part.keys() >= set(key_points)], int)
+    if len(complete) > 8:
+        result["pose"] = complete, np.array([np.ravel([parts[i][k] for k in key_points]) for i in complete])
+    return result
+
+
+def _reconstruction(inputs: _Inputs) -> dict:
+    """Feature distance between pictures G(z, h) and G(S(G(z, h)), h), and between two seeds of the same captions."""
+    rows = _evenly_spaced(np.arange(len(inputs.rows)), MAX_RECONSTRUCTIONS)
+    x, h = inputs.picture_features[rows], inputs.h[rows]
+    reconstructed = features.features(inputs.draw(inputs.engine.invert(inputs.pictures[rows]), h))
+    z = inputs.noise(len(rows), torch.Generator().manual_seed(inputs.config.seed + 1))
+    other_seeds = features.features(inputs.draw(z, h))
+    distance, seeds = (quality.mean_paired_distance(x, y) for y in (reconstructed, other_seeds))
+    return {"features": distance, "seeds": seeds, "share": distance / seeds}

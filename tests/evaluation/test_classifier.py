@@ -1,4 +1,4 @@
-"""The classifier that is trained on photos alone: small here, and of colours that it can learn in seconds."""
+"""The classifier trained from scratch: a small one, on colours that it can learn in seconds."""
 
 import json
 
@@ -9,7 +9,7 @@ from PIL import Image
 
 from t2i.data import imagefolder
 from t2i.evaluation import classifier
-from t2i.evaluation.classifier import Classifier, trained_on
+from t2i.evaluation.classifier import Classifier, load_or_train
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def data(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(classifier, "CHANNELS", (4, 6, 8, 10))
     monkeypatch.setattr(classifier, "EPOCHS", 6)
-    monkeypatch.setattr(classifier, "BATCH", 8)
+    monkeypatch.setattr(classifier, "BATCH_SIZE", 8)
     folder, random, lines = tmp_path / "squares", np.random.default_rng(0), []
     folder.mkdir()
     for number in range(3):
@@ -31,46 +31,48 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
-def test_it_learns_all_classes_and_says_how_well_on_photos_held_out(data):
-    trained = trained_on(str(data))
+def count_trainings(monkeypatch) -> list:
+    """A list that gets an entry whenever a classifier is trained."""
+    trainings, train = [], classifier._train
+    monkeypatch.setattr(classifier, "_train", lambda *arguments: trainings.append(1) or train(*arguments))
+    return trainings
+
+
+def test_it_learns_all_classes_and_reports_its_accuracy_on_held_out_photos(data):
+    trained = load_or_train(str(data))
     photos = imagefolder.read(data, 64)
     assert len(trained.held_out) == 9 and trained.accuracy == 1  # 15 % of 20 of each class
     assert (photos.classes[trained.held_out] == np.repeat([0, 7, 14], 3)).all()
-    features, classes = trained.see(photos.images)
+    features, classes = trained.predict(photos.images)
     assert features.shape == (60, 10) and (classes.numpy() == photos.classes).mean() > 0.9
-    _, others = trained.see(photos.images, torch.tensor([7, 14]))
-    assert others.unique().tolist() == [7, 14] and torch.equal(others[20:], classes[20:])
+    _, restricted = trained.predict(photos.images, torch.tensor([7, 14]))
+    assert restricted.unique().tolist() == [7, 14] and torch.equal(restricted[20:], classes[20:])
     assert features.square().mean().sqrt() == pytest.approx(1, abs=0.2)
 
 
-def test_it_is_trained_once_and_alike_by_a_seed(data, tmp_path, monkeypatch):
-    first, trained, learn = trained_on(str(data)), [], classifier._train
-    monkeypatch.setattr(classifier, "_train", lambda *rest: trained.append(1) or learn(*rest))
+def test_it_is_trained_once_and_equally_for_the_same_seed(data, tmp_path, monkeypatch):
+    first, trainings = load_or_train(str(data)), count_trainings(monkeypatch)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    again = trained_on(str(data))
-    assert not trained and again.accuracy == first.accuracy and torch.equal(again.held_out, first.held_out)
+    cached = load_or_train(str(data))
+    assert not trainings and cached.accuracy == first.accuracy and torch.equal(cached.held_out, first.held_out)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another"))
-    anew = trained_on(str(data))
-    other = trained_on(str(data), seed=1)
-    assert len(trained) == 2 and torch.equal(torch.get_rng_state(), before)
-    one, two, three = (t.network.classify.weight for t in (first, anew, other))
-    assert torch.allclose(one, two, atol=1e-3) and not torch.allclose(one, three, atol=1e-3)
+    repeated = load_or_train(str(data))
+    other_seed = load_or_train(str(data), seed=1)
+    assert len(trainings) == 2 and torch.equal(torch.get_rng_state(), before)
+    a, b, c = (trained.network.head.weight for trained in (first, repeated, other_seed))
+    assert torch.allclose(a, b, atol=1e-3) and not torch.allclose(a, c, atol=1e-3)
 
 
-def test_other_pixels_are_another_data_set(data, monkeypatch):
-    trained_on(str(data))
-    trained, learn = [], classifier._train
-    monkeypatch.setattr(classifier, "_train", lambda *rest: trained.append(1) or learn(*rest))
+def test_it_is_trained_again_for_other_pixels(data, monkeypatch):
+    load_or_train(str(data))
+    trainings = count_trainings(monkeypatch)
     Image.new("RGB", (24, 24)).save(data / "0-0.png")
-    trained_on(str(data))
-    assert trained
+    load_or_train(str(data))
+    assert trainings
 
 
-def test_the_network_halves_and_doubles():
-    network = Classifier(5).eval()
-    assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 5) and network.look(torch.zeros(2, 3, 64, 64)).shape == (
-        2,
-        256,
-    )
+def test_the_network_returns_logits_and_256_features():
+    network, x = Classifier(5).eval(), torch.zeros(2, 3, 64, 64)
+    assert network(x).shape == (2, 5) and network.features(x).shape == (2, 256)
     assert sum(p.numel() for p in network.parameters()) < 3e6

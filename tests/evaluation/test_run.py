@@ -1,8 +1,7 @@
-"""The whole evaluation on made data; features are those of a small stand-in, and so is the classifier."""
+"""The whole evaluation on generated data, with a small stand-in for the feature network and a small classifier."""
 
 import json
 import math
-from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,6 +15,7 @@ from t2i.data import features, imagefolder
 from t2i.errors import InputError
 from t2i.evaluation import classifier, report, run, sheet
 from t2i.evaluation.run import Evaluation, evaluate
+from t2i.metrics.table import METRICS
 from t2i.models import CBNGenerator, CBNGeneratorConfig, ImageProjection, TextEncoder, describe
 
 
@@ -37,20 +37,17 @@ def data(tmp_path, monkeypatch):
 
 @pytest.fixture
 def small_features(monkeypatch):
-    """Sixteen places of each colour, and zeros; few pictures for the diversity, which need not be exact here.
-
-    And a small classifier, trained for a moment.
-    """
+    """Features that are the colours of sixteen places; few seeds, and a small classifier that is trained briefly."""
 
     def stand_in(images, view=None):
         x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
-        found = torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
-        return torch.nn.functional.pad(found, (0, features.NUM_FEATURES - found.shape[1]))
+        colours = torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
+        return torch.nn.functional.pad(colours, (0, features.NUM_FEATURES - colours.shape[1]))
 
     monkeypatch.setattr(features, "features", stand_in)
-    monkeypatch.setattr(run, "VARIED", 4)
-    monkeypatch.setattr(run, "SEEDS", 4)
-    monkeypatch.setattr(run, "PAIRS", 10)
+    monkeypatch.setattr(run, "DIVERSITY_CAPTIONS", 4)
+    monkeypatch.setattr(run, "DIVERSITY_SEEDS", 4)
+    monkeypatch.setattr(run, "HALFWAY_PAIRS", 10)
     monkeypatch.setattr(classifier, "CHANNELS", (4, 6, 8, 10))
     monkeypatch.setattr(classifier, "EPOCHS", 2)
 
@@ -58,34 +55,39 @@ def small_features(monkeypatch):
 def save_judge(folder, seed: int):
     torch.manual_seed(seed)
     text, projection = TextEncoder(), ImageProjection()
-    described = {"text_encoder": asdict(text.config), "training": {"text_encoder": {"seed": seed}}}
-    store.save(folder, {"text_encoder": text, "image_projection": projection}, described)
+    store.save(
+        folder,
+        {"text_encoder": text, "image_projection": projection},
+        {"training": {"text_encoder": {"seed": seed}}},
+    )
     return folder
 
 
-FIRST = {"data": "other.zip", "epochs_done": 9}
-BEFORE = {"data": "made.zip", "epochs_done": 7, "before": FIRST}
-BEGUN = {"objective": "gan-cls", "width": 8, "data": "made.zip", "epochs_done": 5, "before": BEFORE}
+FIRST_RUN = {"data": "other.zip", "epochs_done": 9}
+SECOND_RUN = {"data": "squares.zip", "epochs_done": 7, "before": FIRST_RUN}
+THIRD_RUN = {"objective": "gan-cls", "width": 8, "data": "squares.zip", "epochs_done": 5, "before": SECOND_RUN}
 
 
 @pytest.fixture
 def model(tiny_model):
-    store.save(tiny_model, {"image_projection": ImageProjection()}, {
-        "training": {
-            "text_encoder": {"seed": 0},
-            "gan": BEGUN,
-        }
-    })  # fmt: skip
+    training = {"text_encoder": {"seed": 0}, "gan": THIRD_RUN}
+    store.save(tiny_model, {"image_projection": ImageProjection()}, {"training": training})
     return tiny_model
 
 
-def numbers(value):
+def remove_networks(model, *names: str) -> None:
+    config = store.read_config(model)
+    (model / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k not in names}))
+
+
+def numbers(value) -> list:
+    """All values in nested dicts and lists."""
     if isinstance(value, dict):
         return [n for v in value.values() for n in numbers(v)]
     return [n for v in value for n in numbers(v)] if isinstance(value, list) else [value]
 
 
-def test_every_measure_is_there_and_repeats(model, data, small_features):
+def test_every_metric_is_measured_and_repeats_exactly(model, data, small_features):
     save_judge(model / "judge", 1)
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"] == {} and found["objective"] == "gan-cls"
@@ -93,7 +95,7 @@ def test_every_measure_is_there_and_repeats(model, data, small_features):
     assert found["pictures"] == 30 and found["model"] == "tiny"
     assert all(math.isfinite(n) for n in numbers(found) if isinstance(n, (int, float)))
     fidelity = found["fidelity"]
-    assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos are more like photos
+    assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos resemble photos more
     assert 0 <= found["agreement"]["shuffled"]["r_precision"] <= 1
     assert found["diversity"]["seeds_of_a_caption"]["pixels"] > 0
     areas = [
@@ -101,57 +103,57 @@ def test_every_measure_is_there_and_repeats(model, data, small_features):
     ]
     assert all(0 < area < 1 for area in areas) and len({*areas}) == 4
     scratch, halfway = found["scratch"], found["halfway"]
-    assert fidelity["floor"]["kid"] > fidelity["photos"]["kid"]  # white squares are not like the others
+    assert fidelity["floor"]["kid"] > fidelity["photos"]["kid"]  # white squares differ from the test split
     assert min(fidelity["floor"]["frechet"], scratch["pictures"]["kid"], scratch["floor"]["kid"]) > 0
     assert "at_size" not in fidelity  # which is 64
     shares = (scratch["accuracy"], scratch["pictures"]["class"], scratch["photos"]["class"])
     assert all(0 <= share <= 1 for share in (*shares, halfway["captions"]["alike"], halfway["halfway"]["alike"]))
     assert 0 < halfway["pairs"] <= 10 and halfway["halfway"]["seeds"] > 0 and halfway["halfway"]["kid"] > 0
-    redrawn = found["style"]["redrawn"]
-    assert redrawn["share"] == redrawn["features"] / redrawn["seeds"] > 0
+    reconstruction = found["style"]["redrawn"]
+    assert reconstruction["share"] == reconstruction["features"] / reconstruction["seeds"] > 0
     assert 0.5 < found["style"]["cycle_error"] and 0 <= found["style"]["background"]["roc"] <= 1
     again = evaluate(Evaluation(str(model), str(data)))
     for key in found.keys() - {"seconds"}:
         assert found[key] == again[key], key
 
 
-def test_a_model_of_128_pixels_without_a_discriminator_is_measured_at_64_and_at_128(
+def test_a_128_pixel_model_without_a_discriminator_is_measured_at_64_and_at_128(
     model, data, small_features, monkeypatch
 ):
     sizes, features_of = set(), features.features
     monkeypatch.setattr(features, "features", lambda x, *view: sizes.add(x.shape[1]) or features_of(x, *view))
     generator = CBNGenerator(CBNGeneratorConfig(channels=(4,) * 6)).eval()
-    described = store.read_config(model)
-    del described["discriminator"]
-    (model / "config.json").write_text(json.dumps(described))
-    gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "made.zip", "steps_done": 1200}
+    remove_networks(model, "discriminator")
+    gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "squares.zip", "steps_done": 1200}
     store.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"].keys() == {"agreement"} and found["size"] == 128 and sizes >= {64, 128}
     at_size = found["fidelity"]["at_size"]
     assert at_size["size"] == 128 and {"pictures", "photos", "floor"} < at_size.keys()
     assert found["match"]["pictures"].keys() == {"image_encoder"}
-    told = report.lines(found)
-    assert "objective: gan-int-cls, 128 pixels" in told and "epochs: 1,200 steps" in told
-    assert "KID × 1000 at the size drawn" in told and "the floor" in told and "halfway between captions" in told
+    lines = report.lines(found)
+    assert "objective: gan-int-cls, 128 pixels" in lines and "epochs: 1,200 steps" in lines
+    for metric in METRICS:
+        if metric.path.startswith(("fidelity", "scratch", "halfway")):
+            assert metric.label in lines
 
 
-def test_larger_pictures_are_compared_by_the_means_of_their_pixels():
+def test_larger_pictures_are_reduced_to_the_means_of_their_pixels():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3)).astype(np.uint8)
     means = pictures.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
     assert np.abs(run._at_64(pictures) - means).max() <= 0.5
     assert run._at_64(pictures[:, :64, :64]) is not None and run._at_64(pictures).dtype == np.uint8
 
 
-def test_the_table_reads_figures_of_before_the_new_measures():
+def test_an_evaluation_without_newer_metrics_is_still_printed():
     old = {"model": "a", "data": "d", "objective": "gan", "width": 8, "epochs": 3, "left_out": {}}
     old["fidelity"] = {key: {"kid": 0.06, "kid_deviation": 0.001} for key in ("pictures", "photos", "mean_picture")}
-    told = report.lines(old)
-    assert "KID × 1000 (photos; mean picture): 60.0 ± 1.0" in told and "epochs: 3" in told
-    assert not [word for word in ("floor", "scratch", "halfway", "redrawing") if word in told]
+    lines = report.lines(old)
+    assert "KID × 1000 (photos; mean picture): 60.0 ± 1.0 (60.0; 60.0)" in lines and "epochs: 3" in lines
+    assert not [word for word in ("training classes", "scratch", "halfway", "reconstruction") if word in lines]
 
 
-def test_of_pictures_without_classes_no_species_are_told(model, data, small_features):
+def test_pictures_without_classes_are_not_classified(model, data, small_features):
     lines = [json.loads(line) for line in (data / "metadata.jsonl").read_text().splitlines()]
     for line in lines:
         del line["class_id"]
@@ -162,33 +164,31 @@ def test_of_pictures_without_classes_no_species_are_told(model, data, small_feat
 
 
 def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_features):
-    (model / "image_projection.safetensors").unlink()
-    described = json.loads((model / "config.json").read_text())
-    for name in ("style_encoder", "image_encoder", "discriminator"):
-        del described[name]
-    (model / "config.json").write_text(json.dumps(described))
+    remove_networks(model, "image_projection", "style_encoder", "image_encoder", "discriminator")
     found = evaluate(Evaluation(str(model), str(data)))
     assert found["left_out"].keys() == {"retrieval", "agreement", "match", "style"}
     assert "judge" in found["left_out"]["agreement"]
-    assert "left out: style the model has no style encoder" in report.lines(found)
+    assert "left out: style (the model has no style encoder)" in report.lines(found)
 
 
-def test_a_damaged_projection_is_told_and_not_left_out(model, data, small_features):
+def test_a_damaged_projection_is_an_error_and_not_left_out(model, data, small_features):
     (model / "image_projection.safetensors").write_bytes(b"torn")
     with pytest.raises(InputError, match="image_projection.safetensors: is not the file"):
         evaluate(Evaluation(str(model), str(data)))
 
 
 @pytest.mark.parametrize("trained, size", [({"seed": 0}, 144), ({"seed": 0, "size": 24}, 24), (None, 144)])
-def test_photos_are_as_large_as_the_text_encoder_saw_them(model, data, small_features, monkeypatch, trained, size):
+def test_retrieval_reads_photos_at_the_size_of_the_text_encoders_training(
+    model, data, small_features, monkeypatch, trained, size
+):
     sizes, read = [], imagefolder.read
     monkeypatch.setattr(imagefolder, "read", lambda path, size: sizes.append(size) or read(path, size))
     store.save(model, {}, {"training": {"text_encoder": trained}})
     found = evaluate(Evaluation(str(model), str(data)))
-    assert set(sizes) == {64, classifier.LARGE, size} and found["precision"] in ("bfloat16", "float32")
+    assert set(sizes) == {64, classifier.PHOTO_SIZE, size} and found["precision"] in ("bfloat16", "float32")
 
 
-def test_a_size_that_is_none_is_told(model, data, small_features):
+def test_a_photo_size_that_is_not_a_number_is_an_error(model, data, small_features):
     store.save(model, {}, {"training": {"text_encoder": {"size": "large"}}})
     with pytest.raises(InputError, match="config.json: training.text_encoder.size must be .* not large"):
         evaluate(Evaluation(str(model), str(data)))
@@ -206,14 +206,15 @@ def test_a_size_that_is_none_is_told(model, data, small_features):
         b'{"model": "a", "data": 3}',
         b'{"model": "a", "data": "d", "retrieval": [1]}',
         b'{"model": "a", "data": "d", "retrieval": {"top1": "high", "ap50": 1}}',
+        b'{"model": "a", "data": "d", "retrieval": {"top1": 1' + b"0" * 400 + b"}}",
     ],
 )
-def test_torn_or_foreign_figures_are_told(tmp_path, content):
+def test_a_damaged_or_foreign_evaluation_is_an_error(tmp_path, content):
     path, readme = tmp_path / "weights" / "a" / "evaluation.json", tmp_path / "README.md"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
-    with pytest.raises(InputError, match="a/evaluation.json: is no"):
+    with pytest.raises(InputError, match="a/evaluation.json: is not"):
         report.write(readme, tmp_path / "weights")
 
 
@@ -222,11 +223,11 @@ def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, 
         evaluate(Evaluation(str(model), str(data), judge=str(save_judge(tmp_path / "judge", 0))))
 
 
-def test_the_command_writes_figures_and_the_table(model, data, small_features, tmp_path, capsys):
+def test_the_command_writes_the_evaluation_and_the_tables(model, data, small_features, tmp_path, capsys):
     weights, readme = tmp_path / "weights", tmp_path / "README.md"
     path = weights / "a" / "evaluation.json"
     assert main(["evaluate", str(model), "--data", str(data), "--json", str(path)]) == 0
-    assert "cycle error of S" in capsys.readouterr().out
+    assert "cycle error of the style encoder" in capsys.readouterr().out
     found = json.loads(path.read_text())
     (weights / "b").mkdir()
     for name in ("a", "b"):
@@ -245,7 +246,7 @@ def test_the_command_writes_figures_and_the_table(model, data, small_features, t
         report.write(readme, tmp_path / "nothing")
 
 
-def test_the_readme_holds_what_the_command_makes_of_the_committed_figures(tmp_path):
+def test_the_tables_in_the_repository_are_those_of_the_committed_evaluations(tmp_path):
     if not list(registry.WEIGHTS.glob("*/evaluation.json")):
         pytest.skip("nothing was measured")
     for path in [report.README, *registry.WEIGHTS.glob("*/README.md"), *registry.WEIGHTS.glob("*/evaluation.json")]:
@@ -257,11 +258,11 @@ def test_the_readme_holds_what_the_command_makes_of_the_committed_figures(tmp_pa
         assert page.read_text("utf-8") == committed.read_text("utf-8"), committed
 
 
-def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
+def test_a_card_with_the_marks_gets_the_table_of_its_model(tmp_path):
     weights, readme = tmp_path / "weights", tmp_path / "README.md"
     figures = {"data": "d.zip", "objective": "gan", "width": 8, "epochs": 3, "pictures": 9, "seconds": 4}
     figures |= {"hardware": "a core", "precision": "float32"}
-    trained = {"trained": {"hardware": "a card; a core", "seconds": 9000}}
+    trained = {"trained": {"hardware": "a GPU; a core", "seconds": 9000}}
     for name, more, marks in (("a", trained, "<!-- figures -->old<!-- /figures -->"), ("b", {}, "no marks")):
         (weights / name).mkdir(parents=True)
         (weights / name / "evaluation.json").write_text(json.dumps({"model": name} | figures | more))
@@ -277,10 +278,10 @@ def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
         "| --- | --- | --- |",
         "| objective | gan, n = 8 |  |",
         "| epochs | 3 |  |",
-        "| trained on | a card; a core, 2.5 h |  |",
+        "| trained on | a GPU; a core, 2.5 h |  |",
         "| measured on | 9 test pictures, a core (float32), 4 s |  |",
     ]
-    assert "| trained on | a card; a core, 2.5 h | – | – |  |" in readme.read_text().splitlines()
+    assert "| trained on | a GPU; a core, 2.5 h | – | – |  |" in readme.read_text().splitlines()
     assert (weights / "b" / "README.md").read_text() == "# b\nno marks\nend\n"
     (weights / "b" / "README.md").write_text("<!-- figures --> and no end")
     before = readme.read_text()
@@ -289,23 +290,23 @@ def test_a_card_with_the_marks_gets_the_rows_of_its_model(tmp_path):
     assert readme.read_text() == before
 
 
-def test_the_time_of_training_is_told_where_all_of_it_is_known(model, data, small_features):
+def test_the_time_of_training_is_reported_if_all_runs_recorded_it(model, data, small_features):
     assert "trained" not in evaluate(Evaluation(str(model), str(data)))
-    one, other = {"seconds": 50, "hardware": "one core"}, {"seconds": 7, "hardware": "a card"}
-    before = BEFORE | other | {"before": FIRST | one}
-    store.save(model, {}, {"training": {"gan": BEGUN | one | {"before": before}}})
+    long, short = {"seconds": 50, "hardware": "one core"}, {"seconds": 7, "hardware": "a GPU"}
+    before = SECOND_RUN | short | {"before": FIRST_RUN | long}
+    store.save(model, {}, {"training": {"gan": THIRD_RUN | long | {"before": before}}})
     found = evaluate(Evaluation(str(model), str(data)))["trained"]
-    assert found == {"seconds": 107, "hardware": "one core; a card"}
+    assert found == {"seconds": 107, "hardware": "one core; a GPU"}
 
 
 def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):
     path = tmp_path / "sheet.png"
     assert main(["evaluate", str(model), str(model), "--data", str(data), "--sheet", str(path)]) == 0
-    page = Image.open(path)
-    assert page.size == (sheet.WORDS + 3 * (128 + 8) + 8, 16 + 8 + 8 * (128 + 8) + 8)
-    pixels = np.asarray(page)
-    one, other = (pixels[24:152, sheet.WORDS + 136 * i : sheet.WORDS + 136 * i + 128] for i in (1, 2))
-    assert (one == other).all() and one.std() > 5 and "a red square 0" in page.text["Description"]
+    image, left = Image.open(path), sheet.CAPTION_WIDTH
+    assert image.size == (left + 3 * (128 + 8) + 8, 16 + 8 + 8 * (128 + 8) + 8)
+    pixels = np.asarray(image)
+    a, b = (pixels[24:152, left + 136 * i : left + 136 * i + 128] for i in (1, 2))
+    assert (a == b).all() and a.std() > 5 and "a red square 0" in image.text["Description"]
 
 
 @pytest.mark.parametrize(
@@ -318,24 +319,24 @@ def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):
         ("not of 2", ["flowers", "flowers", "--data", "gone.zip", "--json", "x.json"]),
     ],
 )
-def test_mistakes_are_told_in_one_line(capsys, model, words, arguments, use_models):
+def test_mistakes_are_reported_in_one_line(capsys, model, words, arguments, use_models):
     use_models({"flowers": model})
     assert main(["evaluate", *arguments]) == 2
-    told = capsys.readouterr().err
-    assert words in told and told.count("\n") == 1
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
-def test_a_data_set_without_a_test_split_is_told(model, data, small_features):
+def test_a_data_set_without_a_test_split_is_an_error(model, data, small_features):
     lines = (data / "metadata.jsonl").read_text().replace('"test"', '"train"')
     (data / "metadata.jsonl").write_text(lines)
     with pytest.raises(InputError, match="has 0 test pictures"):
         evaluate(Evaluation(str(model), str(data)))
 
 
-def test_a_last_batch_of_one_is_matched_like_any_other(model, data, small_features):
+def test_a_last_batch_of_one_picture_is_matched_too(model, data, small_features):
     images = np.zeros((257, 64, 64, 3), np.uint8)
-    bench = SimpleNamespace(
+    inputs = SimpleNamespace(
         networks={"image_encoder": lambda x: x.mean((2, 3)).repeat(1, 4)},
         photos=images, pictures=images, h=torch.rand(257, 12), classes=torch.arange(257), rows=range(257),
     )  # fmt: skip
-    assert 0 <= run._match(bench)["photos"]["image_encoder"] <= 1
+    assert 0 <= run._match(inputs)["photos"]["image_encoder"] <= 1

@@ -247,7 +247,9 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
 
 
 def test_where_neither_is_better_none_is_the_best(monkeypatch):
-    plain, other = (replace(FIGURES[0], label=label, better=better) for label, better in (("A", ""), ("B", "lower")))
+    plain, other = (
+        replace(FIGURES[0], compare_label=label, better=better) for label, better in (("A", ""), ("B", "lower"))
+    )
     monkeypatch.setattr("t2i.web.tabs.compare.FIGURES", (plain, other))
     rows = told([{"A": 0.1, "B": 0.2}, {"A": 0.2}, {"A": 0.3, "B": 0.1}])
     assert [[one["best"] for one in row] for row in rows] == [[False, False], [False], [False, True]]
