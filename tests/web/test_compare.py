@@ -7,7 +7,7 @@ from dataclasses import replace
 import gradio_client
 import numpy as np
 import pytest
-from tests.test_share import link_of, query
+from tests.web.test_share import link_of, query
 
 import t2i
 from t2i import locate
