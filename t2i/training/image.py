@@ -22,7 +22,7 @@ from ..data.features import view_features
 from ..data.imagefolder import CaptionedImages
 from ..device import best_device, half_precision
 from ..locate import Checkpoint
-from ..metrics.retrieval import by_captions
+from ..metrics.retrieval import caption_retrieval
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from ..models.text_encoder import embed
 from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
@@ -116,7 +116,7 @@ def _export(
         texts = embed_captions([caption for i in rows for caption in dataset.captions[i]])
         counts = [len(dataset.captions[i]) for i in rows]
         for prefix, embeddings in (("", embed_images(rows)), ("teacher_", targets[rows].cpu())):
-            retrieval = by_captions(embeddings, classes[rows], texts, counts)
+            retrieval = caption_retrieval(embeddings, classes[rows], texts, counts)
             metrics |= {f"{prefix}{name}": round(value, 4) for name, value in retrieval.items()}
     record = {"training": {"image_encoder": public_config(config) | metrics}}
     store.save(Path(config.out), {"image_encoder": network}, record)

@@ -16,7 +16,7 @@ from .. import store
 from ..data import imagefolder
 from ..data.features import view_features
 from ..device import best_device, half_precision
-from ..metrics.retrieval import by_captions
+from ..metrics.retrieval import caption_retrieval
 from ..models import ImageProjection, TextEncoder, encode
 from ..models.text_encoder import embed
 from ..vocabulary import frequent_words
@@ -116,7 +116,7 @@ def _measure(weights, codes, dataset, features, device) -> dict[str, float]:
     some_codes = torch.cat([codes[i][:1] for i in training[:: max(1, len(training) // 2000)]]).to(device)
     training_texts, classes = embed(model.text, some_codes, 128).cpu(), torch.from_numpy(dataset.classes[rows])
     counts = [len(codes[i]) for i in rows]
-    return by_captions(images[rows], classes, texts, counts, (images[training], training_texts))
+    return caption_retrieval(images[rows], classes, texts, counts, (images[training], training_texts))
 
 
 def _export(config: TextTraining, weights: dict[str, Tensor], words: list[str]) -> None:
