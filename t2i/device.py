@@ -3,10 +3,14 @@
 import os
 import platform
 from pathlib import Path
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def best_device() -> str:
@@ -69,3 +73,8 @@ def half_precision(device: str) -> torch.autocast:
     On CUDA, torch runs recurrent layers in float16 nevertheless; at most 2 % of φ's gradients are too small for it.
     """
     return torch.autocast(device, torch.bfloat16, enabled=computes_bfloat16(torch.device(device)))
+
+
+def to_channels_last(network: Network, device: str | torch.device, dtype: torch.dtype | None = None) -> Network:
+    """The network itself, on the device, its convolutions in channels-last memory."""
+    return network.to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in the stub

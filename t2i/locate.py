@@ -5,11 +5,11 @@ import re
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-
-from torch import nn
+from typing import cast
 
 from . import registry, store
 from .errors import InputError
+from .models import Networks
 from .registry import MODELS
 from .store import AttributeSlider
 
@@ -65,13 +65,14 @@ class Checkpoint:
         self.folder = resolve(name)
         self.config = store.read_config(self.folder)
 
-    def read(self, *roles: str) -> dict[str, nn.Module]:
+    def read(self, *roles: str) -> Networks:
         """These networks, float32, on the CPU, in evaluation mode.
 
         `InputError` names the file that is missing, damaged or does not fit the others.
         """
         owners = {role: self.owner(role) for role in roles}
-        return {role: store.read_network(owner.folder, owner.config, role) for role, owner in owners.items()}
+        networks = {role: store.read_network(owner.folder, owner.config, role) for role, owner in owners.items()}
+        return cast(Networks, networks)
 
     def has(self, role: str) -> bool:
         """Whether the model has this network, its own or a shared one."""

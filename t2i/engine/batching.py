@@ -13,13 +13,13 @@ from torch import Tensor
 from .engine import MAX_BATCH, Engine
 
 T = TypeVar("T")
-Rows = list | Tensor | np.ndarray
+Rows = TypeVar("Rows", list, Tensor, np.ndarray)
 
 
 @dataclass(eq=False)
 class _Call:
-    function: Callable[..., Rows]
-    rows: tuple[Rows, ...]
+    function: Callable
+    rows: tuple
     result: Future = field(default_factory=Future)
 
 
@@ -31,12 +31,12 @@ class DynamicBatcher:
     A batch has at most `MAX_BATCH` rows, unless a single call has more: larger ones are no faster.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._worker = ThreadPoolExecutor(1, "drawing")
         self._lock = threading.Lock()
         self._waiting: list[_Call] = []
 
-    def __call__(self, function: Callable[..., Rows], *rows: Rows) -> Rows:
+    def __call__(self, function: Callable[..., Rows], *rows: list | Tensor | np.ndarray) -> Rows:
         """`function(*rows)`, from any thread; all arguments and the result have the same number of rows."""
         call = _Call(function, rows)
         with self._lock:
@@ -54,7 +54,9 @@ class DynamicBatcher:
 
     def _next_batch(self) -> list[_Call]:
         """The oldest call, and those that can be computed with it."""
-        batch, left, room = [], [], MAX_BATCH
+        batch: list[_Call] = []
+        left: list[_Call] = []
+        room = MAX_BATCH
         with self._lock:
             for call in self._waiting:
                 size = len(call.rows[0])

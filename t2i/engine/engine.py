@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..device import best_device, computes_bfloat16
+from ..device import best_device, computes_bfloat16, to_channels_last
 from ..errors import InputError
-from ..models import NOISE_SIZE, encode, fast_form
+from ..models import NOISE_SIZE, ImageEncoder, Networks, StyleEncoder, encode, fast_form
 from ..models.fuse import fold, frozen
 from .graphs import CAPTURE_BY_DEVICE, GraphedFunction
 from .onednn import PACKING_BATCH, fast_text_convolutions, pack
@@ -19,6 +19,8 @@ GRAPH_BATCH_SIZES = (1, 16, MAX_BATCH)  # a CUDA graph for each: one row, a page
 RENDER_GRAPH_BATCH_SIZES = (*GRAPH_BATCH_SIZES, 1024)  # fewer pictures leave most of a large GPU idle
 MAX_RENDER_GRAPH_PIXELS = 2**22  # larger pictures have graphs for fewer
 EMBEDDING_CACHE_SIZE = 1024  # captions, 4 KiB each
+
+PhotoEncoder = StyleEncoder | ImageEncoder
 
 
 class Engine:
@@ -33,7 +35,7 @@ class Engine:
     `size`: side of the pictures in pixels. `directions`: (D, Z), those of z that the attribute sliders move along.
     """
 
-    def __init__(self, networks: dict[str, nn.Module], device: str | None = None, num_attributes: int = 0):
+    def __init__(self, networks: Networks, device: str | None = None, num_attributes: int = 0):
         """`num_attributes`: how many of z's first coordinates control an attribute; they are then the `directions`.
 
         Without attributes, the directions are the generator's own. `InputError` if the networks do not fit together.
@@ -41,9 +43,11 @@ class Engine:
         text, generator = frozen(networks["text_encoder"]), networks["generator"]
         if (generator.config.embedding, generator.config.noise) != (text.config.embedding, NOISE_SIZE):
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
-        for name, field, other in (("style_encoder", "noise", generator), ("image_encoder", "embedding", text)):
-            if name in networks and getattr(networks[name].config, field) != getattr(other.config, field):
-                raise InputError(f"the {name.replace('_', ' ')} does not belong to this model: train it again")
+        style, image = networks.get("style_encoder"), networks.get("image_encoder")
+        if style and style.config.noise != NOISE_SIZE:
+            raise InputError("the style encoder does not belong to this model: train it again")
+        if image and image.config.embedding != text.config.embedding:
+            raise InputError("the image encoder does not belong to this model: train it again")
         self.device = torch.device(device or best_device())
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         if self.device.type == "cuda":
@@ -51,16 +55,16 @@ class Engine:
         self.size, noise = generator.config.size, generator.config.noise
         self.caption_length = text.config.length
         self.parameters = sum(p.numel() for network in (text, generator) for p in network.parameters())
-        self.has_image_encoder = "image_encoder" in networks
+        self.has_image_encoder = image is not None
         self.directions = torch.eye(num_attributes, noise) if num_attributes else generator.directions()
         self._generator = fast_form(generator, self._place)
         if self.device.type == "cpu":
             text.one_hot = nn.Identity()
             text.convolutions = fast_text_convolutions(text.convolutions, self._place)
-        self._text_encoder = text.to(self.device, memory_format=torch.channels_last)
+        self._text_encoder = to_channels_last(text, self.device)
         self._embedding_cache: dict[str, Tensor] = {}  # by caption, the least recently used first
-        encoders = {name: networks[name] for name in ("style_encoder", "image_encoder") if name in networks}
-        self._photo_encoders = {name: self._fast_photo_encoder(network) for name, network in encoders.items()}
+        encoders = {"style": style, "image": image}
+        self._photo_encoders = {name: self._fast_photo_encoder(x) for name, x in encoders.items() if x}
         codes, z, h = encode([""], text.config.length), torch.zeros(1, noise), torch.zeros(1, text.config.embedding)
         full_length = self.device.type in CAPTURE_BY_DEVICE
         self._encode_text = self._batched(lambda codes: text(codes, full_length), GRAPH_BATCH_SIZES, codes)
@@ -72,11 +76,11 @@ class Engine:
     def embed(self, captions: list[str]) -> Tensor:
         """Embeddings h (B, E) of captions, float32, on the CPU. New captions are computed together, then cached."""
         keys = [caption.lower()[: self.caption_length] for caption in captions]
-        embeddings = {key: self._embedding_cache.pop(key, None) for key in dict.fromkeys(keys)}
-        new = [key for key, h in embeddings.items() if h is None]
-        if new:
+        cached = {key: self._embedding_cache.pop(key, None) for key in dict.fromkeys(keys)}
+        embeddings = {key: h for key, h in cached.items() if h is not None}
+        if new := [key for key in cached if key not in embeddings]:
             h = self._encode_text(encode(new, self.caption_length))
-            embeddings |= zip(new, torch.unbind_copy(h))  # copies: a view would keep the whole batch alive
+            embeddings |= zip(new, map(Tensor.clone, h))  # a view would keep the whole batch alive
         self._cache_embeddings(embeddings)
         return torch.stack([embeddings[key] for key in keys])
 
@@ -110,21 +114,22 @@ class Engine:
         One row of either is matched with all rows of the other. `InputError` if the model has no image encoder.
         """
         network, encode_pixels = self._photo_encoder("image")
+        assert isinstance(network, ImageEncoder)
         return network.match_probability(encode_pixels(torch.from_numpy(pixels)), h.float().cpu())
 
     @property
     def calibration(self) -> tuple[float, float]:
         """Slope and offset of the log-odds of `match` as a function of the cosine."""
         network, _ = self._photo_encoder("image")
-        layer = network.calibrate
-        return layer.weight.item(), layer.bias.item()
+        assert isinstance(network, ImageEncoder)
+        return network.calibrate.weight.item(), network.calibrate.bias.item()
 
-    def _photo_encoder(self, name: str) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
-        if f"{name}_encoder" not in self._photo_encoders:
+    def _photo_encoder(self, name: str) -> tuple[PhotoEncoder, Callable[[Tensor], Tensor]]:
+        if name not in self._photo_encoders:
             raise InputError(f"this model has no {name} encoder: `python -m t2i train {name}` trains one")
-        return self._photo_encoders[f"{name}_encoder"]
+        return self._photo_encoders[name]
 
-    def _fast_photo_encoder(self, network: nn.Module) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    def _fast_photo_encoder(self, network: PhotoEncoder) -> tuple[PhotoEncoder, Callable[[Tensor], Tensor]]:
         """A fast copy of the network, and it as a function of pixels (B, S, S, 3), uint8, S being its input size."""
         network, size = frozen(network), network.config.size
         # The calibration stays in float32: in bfloat16, half of the matches would be ties.
@@ -138,7 +143,7 @@ class Engine:
 
     def _place(self, layers: nn.Sequential, *shape: int) -> nn.Sequential:
         """Layers on the device and, if it is a CPU, packed for inputs (B, *shape)."""
-        layers = layers.to(self.device, self.dtype, memory_format=torch.channels_last)
+        layers = to_channels_last(layers, self.device, self.dtype)
         if self.device.type != "cpu" or not torch.backends.mkldnn.is_available():
             return layers
         x = torch.zeros(PACKING_BATCH, *shape, dtype=self.dtype)

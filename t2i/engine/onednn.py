@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..models.fuse import linear
+from ..models.fuse import linear, weight_and_bias
 from ..models.residual import Residual
 
 PACKING_BATCH = 16  # the batch size for which weights are packed; any other works, too
@@ -81,11 +81,12 @@ class CharacterConvolution(nn.Module):
     Of 70 products with a one-hot vector, 69 are with 0.
     """
 
-    def __init__(self, convolution: nn.Conv2d):
+    def __init__(self, convolution: nn.Module):
         super().__init__()
-        weight = convolution.weight.squeeze(2).permute(2, 1, 0)  # (taps, 70, C)
+        weight, bias = weight_and_bias(convolution)
+        weight = weight.squeeze(2).permute(2, 1, 0)  # (taps, 70, C)
         table = nn.functional.pad(weight, (0, 0, 1, 0))  # code 0 is no character
-        table[0] += convolution.bias
+        table[0] += bias
         self._table = nn.Parameter(table.flatten(0, 1), False)
         self._offsets = torch.arange(len(table)) * table.shape[1]
 

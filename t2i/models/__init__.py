@@ -1,11 +1,8 @@
-"""The networks, one file each, and the registry of their types.
-
-A generator has `config.noise`, `config.embedding` and `config.size`, maps (z, h) to pictures, and names its main
-`directions()` of z. It may have a fast form, which the engine then runs.
-"""
+"""The networks, one file each, and the registry of their types."""
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any, TypedDict
 
 from torch import nn
 
@@ -15,11 +12,24 @@ from .dcgan_fast import FastDCGANGenerator
 from .dcgan_generator import DCGANGenerator, DCGANGeneratorConfig
 from .discriminator import Discriminator, DiscriminatorConfig
 from .fuse import frozen
+from .generator import Generator
 from .image_encoder import ImageEncoder, ImageEncoderConfig
 from .image_projection import ImageProjection, ImageProjectionConfig
 from .plain_generator import PlainGenerator
 from .style_encoder import StyleEncoder, StyleEncoderConfig
 from .text_encoder import TextEncoder, TextEncoderConfig, encode
+
+
+class Networks(TypedDict, total=False):
+    """Networks of a model, by their role in its checkpoint."""
+
+    text_encoder: TextEncoder
+    generator: Generator
+    discriminator: Discriminator
+    style_encoder: StyleEncoder
+    image_encoder: ImageEncoder
+    image_projection: ImageProjection
+
 
 # By role in a checkpoint, then by the `type` that its `config.json` names: class and configuration.
 NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
@@ -31,14 +41,14 @@ NETWORKS: dict[str, dict[str, tuple[type[nn.Module], type]]] = {
     "image_projection": {"linear": (ImageProjection, ImageProjectionConfig)},
 }
 
-FAST_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+FAST_FORMS: dict[type[Generator], type[nn.Module]] = {
     DCGANGenerator: FastDCGANGenerator,
     CBNGenerator: FastCBNGenerator,
 }
 NOISE_SIZE = DCGANGeneratorConfig.noise  # length Z of the noise that a seed gives, for every generator
 
 
-def fast_form(generator: nn.Module, place: Callable[..., nn.Sequential]) -> nn.Module:
+def fast_form(generator: Generator, place: Callable[..., nn.Sequential]) -> nn.Module:
     """A copy of a generator for inference, z (B, Z) and h (B, E) to pixels (B, S, S, 3), uint8.
 
     It is the generator's fast form, or if it has none the plain network. `place(layers, *shape)` returns layers ready
@@ -49,11 +59,12 @@ def fast_form(generator: nn.Module, place: Callable[..., nn.Sequential]) -> nn.M
 
 def describe(networks: dict[str, nn.Module]) -> dict[str, dict]:
     """What `config.json` says of networks, by role: type and sizes. Networks of other roles are left out."""
-    described = {}
+    described: dict[str, dict] = {}
     for role, network in networks.items():
         for name, (network_class, _) in NETWORKS.get(role, {}).items():
             if type(network) is network_class:
-                described[role] = {"type": name} | asdict(network.config)
+                config: Any = network.config  # a frozen dataclass
+                described[role] = {"type": name} | asdict(config)
     return described
 
 
@@ -66,10 +77,12 @@ __all__ = [
     "DiscriminatorConfig",
     "DCGANGenerator",
     "DCGANGeneratorConfig",
+    "Generator",
     "ImageEncoder",
     "ImageEncoderConfig",
     "ImageProjection",
     "ImageProjectionConfig",
+    "Networks",
     "StyleEncoder",
     "StyleEncoderConfig",
     "TextEncoder",

@@ -24,9 +24,11 @@ class FastCBNGenerator(nn.Module):
         first = [folded_first_layer(generator), nn.Unflatten(1, (4, 4, channels)), fuse.ToNCHW()]
         conditional, rest = [place(nn.Sequential(*first), joint)], []
         for layer, norm in zip(draw[1::2], draw[2::2]):
-            [folded] = fuse.fold(nn.Sequential(_transposed(layer) if isinstance(layer, Upsample) else layer, norm.norm))
+            convolution = _transposed(layer) if isinstance(layer, Upsample) else layer
+            [folded] = fuse.fold(nn.Sequential(convolution, norm.get_submodule("norm")))
             if isinstance(norm, ConditionalNorm):
                 conditional.append(place(nn.Sequential(folded), channels, side, side))
+                assert isinstance(folded, nn.Conv2d | nn.ConvTranspose2d)
                 side, channels = side * folded.stride[0], folded.out_channels
             else:
                 rest += [folded, nn.LeakyReLU(SLOPE)]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv_transpose2d, leaky_relu, pad
 
-from .fuse import frozen, linear, main_directions
+from .fuse import frozen, linear, main_directions, weight_and_bias
+from .generator import Generator
 
 SLOPE = 0.2  # of every leaky ReLU
 MAX_CONDITIONAL_SIDE = 32  # above it, conditional norm is slow and changes nothing visible
@@ -42,12 +43,12 @@ class CBNGeneratorConfig:
         return tuple(2**i for i in range(2, int(math.log2(self.size)) + 1))
 
 
-class CBNGenerator(nn.Module):
+class CBNGenerator(Generator):
     """Noise z (B, Z) and embeddings h (B, E) to pictures (B, 3, S, S) in -1…1; h of zeros stands for no caption."""
 
     def __init__(self, config: CBNGeneratorConfig = CBNGeneratorConfig()):
         super().__init__()
-        self.config = config
+        self.config: CBNGeneratorConfig = config
         sides, channels = config.sides, config.channels
         joint = config.noise + config.projected
         self.project = nn.Sequential(nn.Linear(config.embedding, config.projected), nn.LeakyReLU(SLOPE))
@@ -121,10 +122,13 @@ class Norm(nn.Module):
 
 def folded_first_layer(generator: CBNGenerator) -> nn.Linear:
     """The first layer with its batch norm folded in, for images (4, 4, C) instead of (C, 4, 4)."""
-    layer, norm = generator.first[0], generator.draw[0].norm
-    weight, bias = (x.unflatten(0, (-1, 16)).transpose(0, 1) for x in (layer.weight, layer.bias))  # (16, C, …)
-    scale = torch.rsqrt(norm.running_var + norm.eps)
-    return linear((weight * scale[:, None]).flatten(0, 1), ((bias - norm.running_mean) * scale).flatten())
+    norm = generator.get_submodule("draw.0.norm")
+    assert isinstance(norm, nn.BatchNorm2d)
+    mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+    parameters = weight_and_bias(generator.first[0])
+    weight, bias = (x.unflatten(0, (-1, 16)).transpose(0, 1) for x in parameters)  # (16, C, …)
+    scale = torch.rsqrt(variance + norm.eps)
+    return linear((weight * scale[:, None]).flatten(0, 1), ((bias - mean) * scale).flatten())
 
 
 def _init_normal(weight: Tensor, std: float) -> None:

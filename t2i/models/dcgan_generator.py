@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from .fuse import fold, frozen, main_directions
+from .generator import Generator
 from .residual import Residual
 
 
@@ -24,12 +25,12 @@ class DCGANGeneratorConfig:
         return 64
 
 
-class DCGANGenerator(nn.Module):
+class DCGANGenerator(Generator):
     """Noise z (B, Z) and embeddings h (B, E) to pictures (B, 3, 64, 64) in -1…1."""
 
     def __init__(self, config: DCGANGeneratorConfig = DCGANGeneratorConfig()):
         super().__init__()
-        self.config = config
+        self.config: DCGANGeneratorConfig = config
         n = config.width
         self.project = nn.Sequential(nn.Linear(config.embedding, config.projected), nn.LeakyReLU(0.2))
 
@@ -51,5 +52,7 @@ class DCGANGenerator(nn.Module):
 
     def directions(self) -> Tensor:
         """The four directions of z (4, Z) that change pictures most: see `main_directions`."""
-        weight = fold(frozen(self.draw[:2]))[0].weight[: self.config.noise]  # (Z, 8n, 4, 4)
+        convolution, norm, *_ = self.draw
+        [folded] = fold(frozen(nn.Sequential(convolution, norm)))
+        weight = folded.get_parameter("weight")[: self.config.noise]  # (Z, 8n, 4, 4)
         return main_directions(weight.flatten(1).T)

@@ -29,6 +29,7 @@ def fold(layers: nn.Sequential) -> nn.Sequential:
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):
             convolution = folded.pop()
+            assert isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d)
             transposed = isinstance(convolution, nn.ConvTranspose2d)
             layer = fuse_conv_bn_eval(convolution, layer, transpose=transposed).requires_grad_(False)
         elif isinstance(layer, Residual):
@@ -51,6 +52,11 @@ def _convolution(weight: Tensor, bias: Tensor, stride: int = 1, padding: int = 0
     return layer
 
 
+def weight_and_bias(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    """The parameters of a layer that has a bias."""
+    return layer.get_parameter("weight"), layer.get_parameter("bias")
+
+
 class ToNCHW(nn.Module):
     """Images (B, H, W, C) as (B, C, H, W) in channels-last memory: a view."""
 
@@ -58,22 +64,24 @@ class ToNCHW(nn.Module):
         return x.permute(0, 3, 1, 2)
 
 
-def transposed_to_linear(transposed: nn.ConvTranspose2d) -> list[nn.Module]:
+def transposed_to_linear(transposed: nn.Module) -> list[nn.Module]:
     """A transposed convolution over 1×1 inputs as a matrix: (B, A, 1, 1) to (B, C, side, side), channels-last."""
-    weight, side = transposed.weight, transposed.kernel_size[0]
-    matrix = linear(weight.permute(2, 3, 1, 0).flatten(0, 2), transposed.bias.repeat(side * side))
+    weight, bias = weight_and_bias(transposed)
+    side = weight.shape[2]
+    matrix = linear(weight.permute(2, 3, 1, 0).flatten(0, 2), bias.repeat(side * side))
     return [nn.Flatten(), matrix, nn.Unflatten(1, (side, side, -1)), ToNCHW()]
 
 
-def transposed_to_subpixels(transposed: nn.ConvTranspose2d) -> nn.Conv2d:
+def transposed_to_subpixels(transposed: nn.Module) -> nn.Conv2d:
     """A 4×4 transposed convolution of stride 2 as a 2×2 sub-pixel convolution (Shi et al. 2016).
 
     (B, A, H, W) to subpixels (B, 4C, H + 1, W + 1), which `pixel_shuffle` turns into (B, 2H + 2, 2W + 2, C): the
     picture with a margin of one pixel. Position p reads inputs p − 1 and p, and holds rows 2p − 1 and 2p.
     """
     taps = torch.tensor([[2, 0], [3, 1]])  # of the two rows, by input
-    weight = transposed.weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
-    return _convolution(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2), transposed.bias.repeat(4), padding=1)
+    weight, bias = weight_and_bias(transposed)
+    weight = weight[:, :, taps][..., taps]  # (A, C, row, input, column, input)
+    return _convolution(weight.permute(2, 4, 1, 0, 3, 5).flatten(0, 2), bias.repeat(4), padding=1)
 
 
 class ZeroEdges(nn.Module):
@@ -86,19 +94,21 @@ class ZeroEdges(nn.Module):
         return subpixels
 
 
-def to_subpixels(convolution: nn.Conv2d) -> nn.Conv2d:
+def to_subpixels(convolution: nn.Module) -> nn.Conv2d:
     """A 3×3 convolution as a 4×4 one of stride 2, (B, A, 2H, 2W) to subpixels (B, 4C, H, W).
 
     Position p holds rows 2p and 2p + 1.
     """
-    shifted = [pad(convolution.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
-    return _convolution(torch.cat(shifted), convolution.bias.repeat(4), stride=2, padding=1)
+    weight, bias = weight_and_bias(convolution)
+    shifted = [pad(weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
+    return _convolution(torch.cat(shifted), bias.repeat(4), stride=2, padding=1)
 
 
-def from_subpixels(convolution: nn.Conv2d) -> nn.Conv2d:
+def from_subpixels(convolution: nn.Module) -> nn.Conv2d:
     """A convolution of `to_subpixels` that reads subpixels of `transposed_to_subpixels` after `ZeroEdges`."""
-    weight = convolution.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (C, A, input, row, input, column)
-    return _convolution(weight.permute(0, 3, 5, 1, 2, 4).flatten(1, 3), convolution.bias)
+    weight, bias = weight_and_bias(convolution)
+    weight = weight.unflatten(3, (2, 2)).unflatten(2, (2, 2))  # (C, A, input, row, input, column)
+    return _convolution(weight.permute(0, 3, 5, 1, 2, 4).flatten(1, 3), bias)
 
 
 def pixel_shuffle(subpixels: Tensor) -> Tensor:

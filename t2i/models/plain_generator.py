@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from .fuse import to_bytes
+from .generator import Generator
 
 
 class PlainGenerator(nn.Module):
     """z, h to pixels (B, S, S, 3), uint8, by the generator as it is."""
 
-    def __init__(self, generator: nn.Module, place: Callable[..., nn.Sequential]):
+    def __init__(self, generator: Generator, place: Callable[..., nn.Sequential]):
         super().__init__()
         sizes = generator.config.noise, generator.config.embedding
         self.layers = place(nn.Sequential(_JointInput(generator, sizes)), sum(sizes))
@@ -23,7 +24,7 @@ class PlainGenerator(nn.Module):
 class _JointInput(nn.Module):
     """A generator that takes z and h as one tensor (B, Z + E)."""
 
-    def __init__(self, generator: nn.Module, sizes: tuple[int, int]):
+    def __init__(self, generator: Generator, sizes: tuple[int, int]):
         super().__init__()
         self.generator, self.sizes = generator, sizes
 

@@ -83,7 +83,7 @@ class ProjectedDiscriminator(nn.Module):
         return torch.cat([head.score(x, h) for head, x in zip(self._all_heads(), features)], 1).float()
 
     def _all_heads(self) -> list[Head]:
-        return [head for heads in self.heads for head in heads]
+        return [module for module in self.heads.modules() if isinstance(module, Head)]
 
 
 class PixelDiscriminator(nn.Module):

@@ -51,7 +51,7 @@ class TextEncoder(nn.Module):
             raise ValueError(f"length must be at least {RECEPTIVE_FIELD}, not {config.length}")
         self.config = config
         a, b, c = config.widths
-        self.one_hot = OneHotCharacters()
+        self.one_hot: nn.Module = OneHotCharacters()
         self.convolutions = nn.Sequential(  # (B, 70, 1, 201)
             nn.Conv2d(len(ALPHABET), a, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 384, 1, 66)
             nn.Conv2d(a, b, (1, 4)), nn.ReLU(), nn.MaxPool2d((1, 3)),  # (B, 512, 1, 21)
