@@ -1,4 +1,4 @@
-"""Results of `evaluate` as text: lines for one model, and tables of all measured models in the README and the cards."""
+"""Results of `evaluate` as text: lines for one model, and tables of all measured models in docs/ and the cards."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from .. import registry, store
 from ..errors import InputError
 from ..metrics.table import METRICS, Metric, find_value
 
-README = registry.WEIGHTS.parent / "README.md"
+DOCUMENT = registry.WEIGHTS.parent / "docs" / "evaluation.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
 NOT_MEASURED = "–"
 REMEDY = "`evaluate MODEL --data ZIP --json FILE` writes it again"
@@ -108,10 +108,10 @@ def table(evaluations: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def write(readme: Path = README, weights: Path = registry.WEIGHTS) -> list[Path]:
+def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[Path]:
     """Write tables of `weights/*/evaluation.json` between the two marks of each page; returns the pages.
 
-    The README gets all models, in a table for each data set. A model card that has the marks gets its own model.
+    The document gets all models, in a table for each data set. A model card that has the marks gets its own model.
     """
     evaluations = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
     if not evaluations:
@@ -120,7 +120,7 @@ def write(readme: Path = README, weights: Path = registry.WEIGHTS) -> list[Path]
     for figures in evaluations.values():
         by_data.setdefault(figures["data"], []).append(figures)
     tables = {card: [table([figures])] for card, figures in evaluations.items() if _has_mark(card)}
-    tables[readme] = [table(models) for models in by_data.values()]
+    tables[document] = [table(models) for models in by_data.values()]
     texts = {page: _insert(page, parts) for page, parts in tables.items()}  # all, before any file is changed
     for page, text in texts.items():
         store.write(page, lambda path, text=text: path.write_text(text, "utf-8"))

@@ -210,12 +210,12 @@ def test_a_photo_size_that_is_not_a_number_is_an_error(model, data, small_featur
     ],
 )
 def test_a_damaged_or_foreign_evaluation_is_an_error(tmp_path, content):
-    path, readme = tmp_path / "weights" / "a" / "evaluation.json", tmp_path / "README.md"
+    path, document = tmp_path / "weights" / "a" / "evaluation.json", tmp_path / "README.md"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
+    document.write_text("<!-- figures -->\n<!-- /figures -->\n")
     with pytest.raises(InputError, match="a/evaluation.json: is not"):
-        report.write(readme, tmp_path / "weights")
+        report.write(document, tmp_path / "weights")
 
 
 def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, tmp_path):
@@ -224,7 +224,7 @@ def test_a_judge_of_the_models_own_seed_is_refused(model, data, small_features, 
 
 
 def test_the_command_writes_the_evaluation_and_the_tables(model, data, small_features, tmp_path, capsys):
-    weights, readme = tmp_path / "weights", tmp_path / "README.md"
+    weights, document = tmp_path / "weights", tmp_path / "README.md"
     path = weights / "a" / "evaluation.json"
     assert main(["evaluate", str(model), "--data", str(data), "--json", str(path)]) == 0
     assert "cycle error of the style encoder" in capsys.readouterr().out
@@ -232,34 +232,34 @@ def test_the_command_writes_the_evaluation_and_the_tables(model, data, small_fea
     (weights / "b").mkdir()
     for name in ("a", "b"):
         (weights / name / "evaluation.json").write_text(json.dumps(found | {"model": name}))
-    readme.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
+    document.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
     for _ in range(2):
-        report.write(readme, weights)
-    text = readme.read_text()
+        report.write(document, weights)
+    text = document.read_text()
     assert text.startswith("before\n<!-- figures -->") and text.endswith("<!-- /figures -->\nafter\n")
     assert "old" not in text and "|  | a | b | published |" in text
     assert "| epochs | 12, after 9 on other.zip | 12, after 9 on other.zip |" in text
-    readme.write_text("no marks")
+    document.write_text("no marks")
     with pytest.raises(InputError, match="must have the line"):
-        report.write(readme, weights)
+        report.write(document, weights)
     with pytest.raises(InputError, match="holds no evaluation.json"):
-        report.write(readme, tmp_path / "nothing")
+        report.write(document, tmp_path / "nothing")
 
 
 def test_the_tables_in_the_repository_are_those_of_the_committed_evaluations(tmp_path):
     if not list(registry.WEIGHTS.glob("*/evaluation.json")):
         pytest.skip("nothing was measured")
-    for path in [report.README, *registry.WEIGHTS.glob("*/README.md"), *registry.WEIGHTS.glob("*/evaluation.json")]:
-        copy = tmp_path / path.relative_to(report.README.parent)
+    for path in [report.DOCUMENT, *registry.WEIGHTS.glob("*/README.md"), *registry.WEIGHTS.glob("*/evaluation.json")]:
+        copy = tmp_path / path.relative_to(registry.WEIGHTS.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text("utf-8"), "utf-8")
-    for page in report.write(tmp_path / "README.md", tmp_path / "weights"):
-        committed = report.README.parent / page.relative_to(tmp_path)
+    for page in report.write(tmp_path / "docs" / "evaluation.md", tmp_path / "weights"):
+        committed = registry.WEIGHTS.parent / page.relative_to(tmp_path)
         assert page.read_text("utf-8") == committed.read_text("utf-8"), committed
 
 
 def test_a_card_with_the_marks_gets_the_table_of_its_model(tmp_path):
-    weights, readme = tmp_path / "weights", tmp_path / "README.md"
+    weights, document = tmp_path / "weights", tmp_path / "README.md"
     figures = {"data": "d.zip", "objective": "gan", "width": 8, "epochs": 3, "pictures": 9, "seconds": 4}
     figures |= {"hardware": "a core", "precision": "float32"}
     trained = {"trained": {"hardware": "a GPU; a core", "seconds": 9000}}
@@ -269,8 +269,8 @@ def test_a_card_with_the_marks_gets_the_table_of_its_model(tmp_path):
         (weights / name / "README.md").write_text(f"# {name}\n{marks}\nend\n")
     (weights / "c").mkdir()
     (weights / "c" / "evaluation.json").write_text(json.dumps({"model": "c"} | figures))  # no card at all
-    readme.write_text("<!-- figures -->\n<!-- /figures -->\n")
-    assert set(report.write(readme, weights)) == {readme, weights / "a" / "README.md"}
+    document.write_text("<!-- figures -->\n<!-- /figures -->\n")
+    assert set(report.write(document, weights)) == {document, weights / "a" / "README.md"}
     rows = (weights / "a" / "README.md").read_text().splitlines()
     assert rows[:3] == ["# a", "<!-- figures -->", ""] and rows[-3:] == ["", "<!-- /figures -->", "end"]
     assert rows[3:-3] == [
@@ -281,13 +281,13 @@ def test_a_card_with_the_marks_gets_the_table_of_its_model(tmp_path):
         "| trained on | a GPU; a core, 2.5 h |  |",
         "| measured on | 9 test pictures, a core (float32), 4 s |  |",
     ]
-    assert "| trained on | a GPU; a core, 2.5 h | – | – |  |" in readme.read_text().splitlines()
+    assert "| trained on | a GPU; a core, 2.5 h | – | – |  |" in document.read_text().splitlines()
     assert (weights / "b" / "README.md").read_text() == "# b\nno marks\nend\n"
     (weights / "b" / "README.md").write_text("<!-- figures --> and no end")
-    before = readme.read_text()
+    before = document.read_text()
     with pytest.raises(InputError, match="b/README.md: must have the line"):
-        report.write(readme, weights)
-    assert readme.read_text() == before
+        report.write(document, weights)
+    assert document.read_text() == before
 
 
 def test_the_time_of_training_is_reported_if_all_runs_recorded_it(model, data, small_features):
