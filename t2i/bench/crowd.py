@@ -1,7 +1,7 @@
-"""People who type at once, over real HTTP to the real app on this machine.
+"""People who type at the same time, over HTTP to the real app on this machine.
 
-It gathers requests, answers one at a time, or is there twice, with half of the people and of the cores each. The three
-take turns (A B C A B C). The simulated people run beside them, on the same cores.
+Three servers take turns (A B C A B C): one that batches requests, one that answers them one at a time, and two
+processes with half of the people and of the cores each. The simulated people run on the same cores.
 """
 
 import http.client
@@ -22,63 +22,63 @@ import numpy as np
 
 from .. import locate
 from ..device import processor, usable_cores
-from ..engine.batching import MOST
+from ..engine.batching import MAX_BATCH
 from ..errors import InputError
 
-CLIENTS = (1, 8, 32, 128)
-SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each app
-KEY = 0.18  # seconds between two keystrokes: 66 words a minute
-RETRY = 1.0  # seconds until the page asks again after a refusal
-SEEDS = 16
-WAYS = ("gathered", "alone", "two copies")
+CROWD_SIZES = (1, 8, 32, 128)
+TURN_SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each server
+KEY_INTERVAL = 0.18  # seconds between two keystrokes: 66 words a minute
+RETRY_DELAY = 1.0  # seconds until the page asks again after a refusal
+NUM_SEEDS = 16
+SERVERS = ("batched", "one at a time", "two processes")
 WORDS = "a the flower petals with pink red yellow white purple center long thin round green leaves and stamen".split()
 
-# The app as `python app.py` runs it, with at most so many pictures drawn together: 1 is one request at a time.
+# `python app.py`, with another limit on the rows of a batch; 1 means one request at a time.
 APP = """
 import runpy, sys
-from t2i import shared
-shared.MOST = int(sys.argv[2])
+from t2i.engine import batching
+batching.MAX_BATCH = int(sys.argv[2])
 runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-def run(model: str, clients: tuple[int, ...] = CLIENTS, seconds: float = SECONDS) -> dict:
-    """Throughput and delays for each number of people and way of serving them."""
+def run(model: str, crowd_sizes: tuple[int, ...] = CROWD_SIZES, seconds: float = TURN_SECONDS) -> dict:
+    """Throughput and latencies of each server for each number of people, who type for so many seconds a turn."""
     half = max(1, usable_cores() // 2)
-    started = [App(model, MOST), App(model, 1), *(App(model, MOST, half) for _ in range(2))]  # at once: it takes long
-    with ExitStack() as stack:
-        gathered, alone, *copies = [stack.enter_context(app) for app in started]
-        served = dict(zip(WAYS, ([gathered], [alone], copies)))
-        for apps in served.values():
-            _crowd(apps, 2, min(seconds, 2.0))  # warm-up
+    apps = [App(model, MAX_BATCH), App(model, 1), App(model, MAX_BATCH, half), App(model, MAX_BATCH, half)]
+    with ExitStack() as stack:  # the apps start at the same time, because it takes long
+        batched, one_at_a_time, *processes = [stack.enter_context(app) for app in apps]
+        servers = dict(zip(SERVERS, ([batched], [one_at_a_time], processes)))
+        for server in servers.values():
+            _type_together(server, 2, min(seconds, 2.0))  # warm-up
         rows = []
-        for people in clients:
-            turns = {name: [] for name in served}
+        for people in crowd_sizes:
+            turns: dict[str, list[_Turn]] = {name: [] for name in servers}
             for _ in range(TURNS):
-                for name, apps in served.items():
-                    turns[name].append(_crowd(apps, people, seconds))
-            rows.append({"people": people} | {name: _figures(found, seconds) for name, found in turns.items()})
+                for name, server in servers.items():
+                    turns[name].append(_type_together(server, people, seconds))
+            rows.append({"people": people} | {name: _summary(results, seconds) for name, results in turns.items()})
     return {
         "model": Path(model).name,
         "machine": {"processor": processor(), "cores": usable_cores()},
-        "seconds_a_key": KEY,
+        "seconds_a_key": KEY_INTERVAL,
         "crowds": rows,
     }
 
 
 def table(figures: dict) -> str:
-    """The figures in words."""
-    m = figures["machine"]
+    """What `run` returns, as Markdown."""
+    machine = figures["machine"]
     lines = [
-        f"{figures['model']} on {m['processor']}, {m['cores']} cores for the app and the crowd; a key each "
-        f"{1000 * figures['seconds_a_key']:.0f} ms, 16 pictures an answer",
+        f"{figures['model']} on {machine['processor']}, {machine['cores']} cores for the app and the people; a key "
+        f"each {1000 * figures['seconds_a_key']:.0f} ms, {NUM_SEEDS} pictures an answer",
         "",
         "| people | requests | answers a second | keystroke to pictures, median | 95th percentile "
         "| processor time an answer | refused |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in figures["crowds"]:
-        for name in WAYS:
+        for name in SERVERS:
             f = row[name]
             lines.append(
                 f"| {row['people']} | {name} | {f['answers_a_second']} | {f['median_ms']} ms | {f['p95_ms']} ms "
@@ -88,12 +88,12 @@ def table(figures: dict) -> str:
 
 
 class App:
-    """`app.py` on a free port of this machine, in a process of its own, until the block ends.
+    """`app.py` in a process of its own, on a free port of this machine, until the `with` block ends.
 
-    `most` pictures are drawn together, in so many `threads`, or in as many as the app itself chooses.
+    `max_batch`: rows that it computes together at most. `threads`: that it computes in; None leaves the choice to it.
     """
 
-    def __init__(self, model: str, most: int, threads: int | None = None):
+    def __init__(self, model: str, max_batch: int, threads: int | None = None):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -105,7 +105,7 @@ class App:
         if threads:
             environment["OMP_NUM_THREADS"] = str(threads)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", APP, str(root / "app.py"), str(most)],
+            [sys.executable, "-c", APP, str(root / "app.py"), str(max_batch)],
             cwd=root,
             env=os.environ | environment | {"GRADIO_ANALYTICS_ENABLED": "False"},
             stdout=subprocess.PIPE,
@@ -115,11 +115,11 @@ class App:
     def __enter__(self) -> "App":
         if not any("Running on" in line for line in self._process.stdout):
             self.__exit__()
-            raise InputError("app.py did not start; its own words are above")
+            raise InputError("app.py did not start; its own error is above")
         connection = self.connect()
         connection.request("GET", "/config")
         components = json.load(connection.getresponse())["components"]
-        self.component = next(c["id"] for c in components if "draw" in c["props"].get("server_fns", []))
+        self._component = next(c["id"] for c in components if "draw" in c["props"].get("server_fns", []))
         return self
 
     def __exit__(self, *_) -> None:
@@ -128,88 +128,89 @@ class App:
         self._process.stdout.close()
 
     def processor_seconds(self) -> float:
-        """What the app has computed so far; not a number where the system does not tell."""
+        """The processor time that the app has used so far; NaN if the system does not report it."""
         try:
             fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
             return math.nan
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # of the program and for it
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system time
 
     def connect(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
 
     def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict | None:
-        """What the page would get for this caption; None where the server is busy."""
-        request = {"caption": caption, "seeds": seeds, "style": [0], "model": "flowers", "whole": 0}
-        body = {"data": request, "component_id": self.component, "fn_name": "draw", "session_hash": session}
+        """The page's answer for this caption, or None if the server is busy."""
+        request = {"caption": caption, "seeds": seeds, "whole": 0}
+        body = {"data": request, "component_id": self._component, "fn_name": "draw", "session_hash": session}
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/gradio_api/component_server/", json.dumps(body), headers)
-        reply = connection.getresponse()
-        answer = reply.read()
-        return None if reply.status == 503 else json.loads(answer)
+        response = connection.getresponse()
+        content = response.read()
+        return None if response.status == 503 else json.loads(content)
 
 
 @dataclass
 class _Person:
-    """Types letter by letter, and asks as the page does: one request under way, and always the newest one next."""
+    """Types letter by letter and sends requests like the page: one at a time, always for the newest text."""
 
     app: App
     number: int
-    delays: list[float] = field(default_factory=list)  # seconds from a keystroke to its pictures
+    latencies: list[float] = field(default_factory=list)  # seconds from a keystroke to its pictures
     refused: int = 0
 
     def type(self, seconds: float) -> None:
-        chance = random.Random(self.number)
-        text = " ".join(chance.choices(WORDS, k=30))
-        seeds = [chance.randrange(999_999) for _ in range(SEEDS)]
-        connection, shown = self.app.connect(), 0
-        start = time.perf_counter() + chance.random() * KEY
+        rng = random.Random(self.number)
+        text = " ".join(rng.choices(WORDS, k=30))
+        seeds = [rng.randrange(999_999) for _ in range(NUM_SEEDS)]
+        connection, answered = self.app.connect(), 0  # letters
+        start = time.perf_counter() + rng.random() * KEY_INTERVAL
         while (now := time.perf_counter()) < start + seconds:
-            typed = math.ceil(max(0.0, now - start) / KEY)
-            if typed == shown:
-                time.sleep(max(0.0, start + typed * KEY - now))
+            typed = math.ceil(max(0.0, now - start) / KEY_INTERVAL)
+            if typed == answered:
+                time.sleep(max(0.0, start + typed * KEY_INTERVAL - now))
                 continue
             answer = self.app.draw(connection, text[:typed], seeds, f"person{self.number}")
             if answer is None:
                 self.refused += 1
-                time.sleep(RETRY)
+                time.sleep(RETRY_DELAY)
                 continue
-            if len(answer.get("pictures", [])) != SEEDS:
+            if len(answer.get("pictures", [])) != NUM_SEEDS:
                 raise InputError(f"the app failed: {answer.get('error', answer)}")
-            self.delays.append(time.perf_counter() - start - (typed - 1) * KEY)
-            shown = typed
+            self.latencies.append(time.perf_counter() - start - (typed - 1) * KEY_INTERVAL)
+            answered = typed
         connection.close()
 
 
 @dataclass(frozen=True)
 class _Turn:
-    """What a crowd met in so many seconds of typing."""
+    """What people measured in one turn of typing."""
 
-    delays: list[float]
+    latencies: list[float]
     refused: int
     processor_seconds: float
 
 
-def _crowd(apps: list[App], people: int, seconds: float) -> _Turn:
-    """People at one app, or each at one of several."""
+def _type_together(apps: list[App], people: int, seconds: float) -> _Turn:
+    """People who type at one app, or are divided among several."""
     crowd = [_Person(apps[number % len(apps)], number) for number in range(people)]
     before = sum(app.processor_seconds() for app in apps)
     with ThreadPoolExecutor(people) as threads:
         list(threads.map(lambda person: person.type(seconds), crowd))
-    delays = [delay for person in crowd for delay in person.delays]
-    if not delays:
-        raise InputError(f"nobody had an answer within {seconds} seconds")
-    return _Turn(delays, sum(person.refused for person in crowd), sum(app.processor_seconds() for app in apps) - before)
+    latencies = [latency for person in crowd for latency in person.latencies]
+    if not latencies:
+        raise InputError(f"nobody got an answer within {seconds} seconds")
+    used = sum(app.processor_seconds() for app in apps) - before
+    return _Turn(latencies, sum(person.refused for person in crowd), used)
 
 
-def _figures(turns: list[_Turn], seconds: float) -> dict:
-    delays = 1000 * np.concatenate([turn.delays for turn in turns])
-    rates = [len(turn.delays) / seconds for turn in turns]
+def _summary(turns: list[_Turn], seconds: float) -> dict:
+    milliseconds = 1000 * np.concatenate([turn.latencies for turn in turns])
+    rates = [len(turn.latencies) / seconds for turn in turns]
     return {
         "answers_a_second": round(float(np.mean(rates)), 1),
         "answers_a_second_by_turn": [round(rate, 1) for rate in rates],
-        "median_ms": round(float(np.median(delays))),
-        "p95_ms": round(float(np.quantile(delays, 0.95))),
-        "processor_ms": round(1000 * sum(turn.processor_seconds for turn in turns) / len(delays), 1),
+        "median_ms": round(float(np.median(milliseconds))),
+        "p95_ms": round(float(np.quantile(milliseconds, 0.95))),
+        "processor_ms": round(1000 * sum(turn.processor_seconds for turn in turns) / len(milliseconds), 1),
         "refused": sum(turn.refused for turn in turns),
     }

@@ -1,7 +1,7 @@
-"""The engine against the plain networks in float32, as PyTorch runs them, taking turns in one run.
+"""The engine against the plain networks in float32, as PyTorch runs them.
 
-What is compared is timed in pairs, so that a busy machine slows both; a ratio is the median of the pairs' ratios, with
-its quartiles. On CUDA the device's own events keep the time.
+The two take turns, so that a busy machine slows both. A ratio is the median of the ratios of pairs, with its quartiles.
+On CUDA the device's own events measure the time.
 """
 
 import io
@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -26,16 +26,16 @@ from ..locate import Checkpoint
 from ..models import describe, encode
 from ..studio import noise
 
-BATCHES = {"cpu": (1, 16, 64, 256), "cuda": RENDER_GRAPH_BATCH_SIZES}
-EXACT = 256  # pictures compared
+BATCH_SIZES = {"cpu": (1, 16, 64, 256), "cuda": RENDER_GRAPH_BATCH_SIZES}
+NUM_EXACTNESS_PICTURES = 256
 CAPTION = "this flower has pink petals and a yellow center {}"
-SECONDS, WARM_UP, FEWEST = 3.0, 2, 5  # of a comparison; pairs before it; pairs in it
-SIDES = {"cpu": 1024, "cuda": 8192}  # of the square matrices whose product is the machine's rate
-REPLAYS = 10  # of a graph, timed together: the first waits for its launch
-STARTS = 3
+SECONDS, WARM_UP_PAIRS, MIN_PAIRS = 3.0, 2, 5  # of a comparison
+MATRIX_SIZES = {"cpu": 1024, "cuda": 8192}  # of the product whose speed is compared with that of the engine
+NUM_REPLAYS = 10  # of a CUDA graph, timed together because the first waits for its launch
+NUM_STARTS = 3
 
-# Seconds to import torch, t2i after it, to load and to draw; resident memory after that, in MB.
-START = """
+# Seconds to import torch, to import t2i after it, to load and to draw; then resident memory in MB.
+START_PROGRAM = """
 import sys, time
 from pathlib import Path
 times = [time.perf_counter()]
@@ -53,30 +53,30 @@ import json; print(json.dumps([*laps, *memory]))
 """
 
 
-def run(model: str, seconds: float = SECONDS, batches: tuple[int, ...] = ()) -> dict:
-    """All figures of a model by name, folder or Hub id; `seconds` for each comparison, in the device's `BATCHES`.
+def run(model: str, seconds: float = SECONDS, batch_sizes: tuple[int, ...] = ()) -> dict:
+    """All measurements of a model by name, folder or Hub id; each comparison takes so many seconds.
 
-    Takes the threads for itself, as an application does.
+    `batch_sizes`: those of the device if it is empty. Like an application, it sets the threads of the process.
     """
     torch.set_num_threads(usable_cores())
     checkpoint = Checkpoint(model)
     networks = checkpoint.read("text_encoder", "generator")
     engine, plain = Engine(networks), Plain(networks)
-    batches = batches or BATCHES[engine.device.type]
+    batch_sizes = batch_sizes or BATCH_SIZES[engine.device.type]
     return {
         "model": Path(model).name,
         "generator": describe({"generator": networks["generator"]})["generator"]["type"],
         "size": engine.size,
         "machine": machine(engine),
-        "start": start(checkpoint.folder.resolve()),  # a process with another working folder reads it, too
+        "start": start(checkpoint.folder.resolve()),  # it is read by a process with another working folder
         "exactness": exactness(engine, plain),
-        "comparisons": list(comparisons(engine, plain, seconds, batches)),
-        "roofline": [roofline(engine, plain, batch, seconds) for batch in batches],
+        "comparisons": list(comparisons(engine, plain, seconds, batch_sizes)),
+        "roofline": [roofline(engine, plain, batch_size, seconds) for batch_size in batch_sizes],
     }
 
 
 class Plain:
-    """The networks as they were trained, in float32, behind the engine's verbs."""
+    """The networks as they were trained, in float32, with the methods of the engine."""
 
     def __init__(self, networks: dict):
         self.device = torch.device(best_device())
@@ -93,10 +93,9 @@ class Plain:
 
     def operations(self) -> int:
         """Multiplications and additions of the generator for one picture."""
+        z, h = noise(0), torch.zeros(1, self.generator.config.embedding)
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
-            self.generator(
-                noise(0).to(self.device), torch.zeros(1, self.generator.config.embedding, device=self.device)
-            )
+            self.generator(z.to(self.device), h.to(self.device))
         return counter.get_total_flops()
 
 
@@ -117,89 +116,92 @@ def machine(engine: Engine) -> dict:
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:  # where only the core is installed
+    except metadata.PackageNotFoundError:  # only the core is installed
         return "none"
 
 
 def start(folder: Path) -> dict:
-    """Medians of a few new processes: seconds, and megabytes where the system tells them."""
-    command = [sys.executable, "-c", START, str(folder), str(usable_cores())]
+    """Medians of a few new processes: seconds, and megabytes if the system reports them."""
+    command = [sys.executable, "-c", START_PROGRAM, str(folder), str(usable_cores())]
     names = ("import_torch", "import_t2i", "load", "first_picture", "memory_mb")
     runs = [
         json.loads(subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parents[2]).stdout)
-        for _ in range(STARTS)
+        for _ in range(NUM_STARTS)
     ]
     return {name: round(float(np.median(values)), 3) for name, values in zip(names, zip(*runs))}
 
 
 def exactness(engine: Engine, plain: Plain) -> dict:
-    """In levels of 255, how far the engine's pictures are from the plain networks' and from its own, drawn alone."""
-    z, captions = noise(range(EXACT)), [CAPTION.format(number) for number in range(EXACT)]
+    """Differences in levels of 255: of the engine from the plain networks, and of a picture alone from the batch."""
+    z, captions = noise(range(NUM_EXACTNESS_PICTURES)), [CAPTION.format(i) for i in range(NUM_EXACTNESS_PICTURES)]
     h = engine.embed(captions)
-    drawn = engine.render(z, h).astype(int)
-    off = np.abs(drawn - plain.render(z, plain.embed(captions)))
-    again = np.concatenate([engine.render(*one) for one in zip(z[:16].split(1), h[:16].split(1))])
+    pictures = engine.render(z, h).astype(int)
+    difference = np.abs(pictures - plain.render(z, plain.embed(captions)))
+    alone = np.concatenate([engine.render(*row) for row in zip(z[:16].split(1), h[:16].split(1))])
     return {
-        "pictures": EXACT,
-        "mean": round(float(off.mean()), 4),
-        "max": int(off.max()),
-        "max_alone_or_in_a_batch": int(np.abs(drawn[:16] - again).max()),
+        "pictures": NUM_EXACTNESS_PICTURES,
+        "mean": round(float(difference.mean()), 4),
+        "max": int(difference.max()),
+        "max_alone_or_in_a_batch": int(np.abs(pictures[:16] - alone).max()),
     }
 
 
-def comparisons(engine: Engine, plain: Plain, seconds: float, batches: tuple[int, ...]):
-    """Each thing that is done, in each batch, by both."""
-    new = iter(range(EXACT, sys.maxsize))  # the engine remembers captions, those of `exactness` too
+def comparisons(engine: Engine, plain: Plain, seconds: float, batch_sizes: tuple[int, ...]) -> Iterator[dict]:
+    """The times of each computation, for each batch size, by both."""
+    numbers = iter(range(NUM_EXACTNESS_PICTURES, sys.maxsize))  # new captions, because the engine caches embeddings
 
     def captions(count: int) -> list[str]:
-        return [CAPTION.format(next(new)) for _ in range(count)]
+        return [CAPTION.format(next(numbers)) for _ in range(count)]
 
-    for batch in batches:
-        z, h = noise(range(batch)), engine.embed(captions(batch))
-        yield _row("render", batch, lambda it: it.render(z, h), plain, engine, seconds)
-        yield _row("embed", batch, lambda it: it.embed(captions(batch)), plain, engine, seconds)
-        yield _row("both", batch, lambda it: it.render(z, it.embed(captions(batch))), plain, engine, seconds)
+    for size in batch_sizes:
+        z, h = noise(range(size)), engine.embed(captions(size))
+        yield _row("render", size, lambda model: model.render(z, h), plain, engine, seconds)
+        yield _row("embed", size, lambda model: model.embed(captions(size)), plain, engine, seconds)
+        yield _row("both", size, lambda model: model.render(z, model.embed(captions(size))), plain, engine, seconds)
     z = noise(range(16))
-    job = lambda it: it.render(z, it.embed(captions(1)).expand(16, -1))  # noqa: E731
-    yield _row("a caption to 16 pictures", 16, job, plain, engine, seconds)
-    yield _row("a caption to 16 JPEGs", 16, lambda it: [_jpeg(one) for one in job(it)], plain, engine, seconds)
+
+    def draw(model: Engine | Plain) -> np.ndarray:
+        return model.render(z, model.embed(captions(1)).expand(16, -1))
+
+    yield _row("a caption to 16 pictures", 16, draw, plain, engine, seconds)
+    yield _row("a caption to 16 JPEGs", 16, lambda model: [_jpeg(p) for p in draw(model)], plain, engine, seconds)
 
 
-def roofline(engine: Engine, plain: Plain, batch: int, seconds: float) -> dict:
-    """What share of the rate of a matrix product, in the engine's own precision, its drawing reaches."""
-    z, h = noise(range(batch)), torch.randn(batch, plain.generator.config.embedding)
-    draw, drawn = _drawing(engine, z, h)
-    side = SIDES[engine.device.type]
+def roofline(engine: Engine, plain: Plain, batch_size: int, seconds: float) -> dict:
+    """The speed of the engine's generator as a share of that of a matrix product of the same data type."""
+    z, h = noise(range(batch_size)), torch.randn(batch_size, plain.generator.config.embedding)
+    render, count = _render_alone(engine, z, h)
+    side = MATRIX_SIZES[engine.device.type]
     matrix = torch.randn(side, side, dtype=engine.dtype, device=engine.device)
 
     def product() -> float:
         return float((matrix @ matrix)[0, 0])  # waits for the device
 
-    pair = _pairs([draw, product], seconds)
+    times = _time_pairs([render, product], seconds)
     operations = plain.operations()
-    rates = np.array([operations * drawn, 2 * side**3]) / pair / 1e9  # 10⁹ operations a second
+    rates = np.array([operations * count, 2 * side**3]) / times / 1e9  # 10⁹ operations a second
     shares = rates[:, 0] / rates[:, 1]
     return {
-        "batch": batch,
+        "batch": batch_size,
         "operations": operations,
         "render_gflops": round(float(np.median(rates[:, 0])), 1),
         "product_gflops": round(float(np.median(rates[:, 1])), 1),
-        "share": _spread(shares),
+        "share": _quartiles(shares),
     }
 
 
-def _drawing(engine: Engine, z: Tensor, h: Tensor) -> tuple[Callable[[], object], int]:
-    """What draws these, and how many pictures that makes: a graph alone if there is one, as copies wait for the bus."""
+def _render_alone(engine: Engine, z: Tensor, h: Tensor) -> tuple[Callable[[], object], int]:
+    """A function that generates pictures, and how many; with CUDA graphs it replays one, without copies to the host."""
     if not isinstance(engine._generate, GraphedFunction):
         return lambda: engine.render(z, h), len(z)
-    engine.render(z, h)  # the graph will find them where it reads
-    captured = engine._generate.graphs
-    _, replay, made = next((one for one in captured if len(one[2]) >= len(z)), captured[-1])
-    return lambda: [replay() for _ in range(REPLAYS)], REPLAYS * len(made)
+    engine.render(z, h)  # copies them to the inputs of the graph
+    graphs = engine._generate.graphs
+    graph = next((graph for graph in graphs if len(graph.output) >= len(z)), graphs[-1])
+    return lambda: [graph.replay() for _ in range(NUM_REPLAYS)], NUM_REPLAYS * len(graph.output)
 
 
 def table(figures: dict) -> str:
-    """The figures in words, as the README shows them."""
+    """What `run` returns, as text and Markdown."""
     m, s, e = figures["machine"], figures["start"], figures["exactness"]
     lines = [
         f"{figures['model']} ({figures['generator']} generator, {figures['size']}×{figures['size']}) "
@@ -215,43 +217,43 @@ def table(figures: dict) -> str:
     ]
     for row in figures["comparisons"]:
         lines.append(
-            f"| {row['what']} | {row['batch']} | {row['plain_ms']} | {row['engine_ms']} | {_told(row['ratio'], 2)} |"
+            f"| {row['what']} | {row['batch']} | {row['plain_ms']} | {row['engine_ms']} | {_format(row['ratio'], 2)} |"
         )
     lines += [
         "",
-        f"{figures['roofline'][0]['operations'] / 1e6:.1f} million operations a picture; drawing them, "
-        f"{'without copies, ' if m['device'] == 'cuda' else ''}of the rate of a product:",
+        f"{figures['roofline'][0]['operations'] / 1e6:.1f} million operations a picture; speed of rendering"
+        f"{' without copies' if m['device'] == 'cuda' else ''}, and its share of that of a matrix product:",
     ]
     for row in figures["roofline"]:
-        share = _told({key: 100 * value for key, value in row["share"].items()}, 0)
+        share = _format({key: 100 * value for key, value in row["share"].items()}, 0)
         lines.append(f"batch {row['batch']}: {row['render_gflops']} of {row['product_gflops']} GFLOP/s, {share} %")
     return "\n".join(lines)
 
 
-def _row(what: str, batch: int, job: Callable, plain: Plain, engine: Engine, seconds: float) -> dict:
-    times = _pairs([lambda: job(plain), lambda: job(engine)], seconds)
+def _row(what: str, batch_size: int, job: Callable, plain: Plain, engine: Engine, seconds: float) -> dict:
+    times = _time_pairs([lambda: job(plain), lambda: job(engine)], seconds)
     plain_ms, engine_ms = (float(f"{1000 * t:.3g}") for t in np.median(times, axis=0))
-    ratio = _spread(times[:, 0] / times[:, 1])
-    return {"what": what, "batch": batch, "plain_ms": plain_ms, "engine_ms": engine_ms, "ratio": ratio}
+    ratio = _quartiles(times[:, 0] / times[:, 1])
+    return {"what": what, "batch": batch_size, "plain_ms": plain_ms, "engine_ms": engine_ms, "ratio": ratio}
 
 
-def _pairs(jobs: list[Callable[[], object]], seconds: float) -> np.ndarray:
+def _time_pairs(jobs: list[Callable[[], object]], seconds: float) -> np.ndarray:
     """Seconds (N, 2) of two jobs that take turns."""
     times, end = [], time.perf_counter() + seconds
-    while len(times) < WARM_UP + FEWEST or time.perf_counter() < end:
-        times.append([_timed(job) for job in jobs])
-    return np.array(times[WARM_UP:])
+    while len(times) < WARM_UP_PAIRS + MIN_PAIRS or time.perf_counter() < end:
+        times.append([_time(job) for job in jobs])
+    return np.array(times[WARM_UP_PAIRS:])
 
 
-def _timed(job: Callable[[], object]) -> float:
+def _time(job: Callable[[], object]) -> float:
     if torch.cuda.is_available():
-        return _timed_by_device(job)
+        return _device_time(job)
     start = time.perf_counter()
     job()
     return time.perf_counter() - start
 
 
-def _timed_by_device(job: Callable[[], object]) -> float:
+def _device_time(job: Callable[[], object]) -> float:
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     start.record()
     job()
@@ -260,13 +262,13 @@ def _timed_by_device(job: Callable[[], object]) -> float:
     return start.elapsed_time(end) / 1000
 
 
-def _spread(values: np.ndarray) -> dict:
+def _quartiles(values: np.ndarray) -> dict:
     low, median, high = (round(float(q), 3) for q in np.quantile(values, [0.25, 0.5, 0.75]))
     return {"median": median, "low": low, "high": high}
 
 
-def _told(spread: dict, digits: int) -> str:
-    return f"{spread['median']:.{digits}f} ({spread['low']:.{digits}f} to {spread['high']:.{digits}f})"
+def _format(quartiles: dict, digits: int) -> str:
+    return "{median:.{d}f} ({low:.{d}f} to {high:.{d}f})".format(d=digits, **quartiles)
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -1,9 +1,10 @@
-"""How fast the page is under the hand, in Chromium, and how fast the plain way is.
+"""How fast the page responds in Chromium, compared with a plain Gradio page.
 
-Beside the page it serves, in the same run and with the same model, what Gradio's first pages teach: `gr.Image` and
-`gr.Gallery` in the queue. Of both it times loading, counts the new pictures painted a second while a slider is dragged,
-and times each letter of a caption from its input event to sixteen new pictures, and each change of tabs while pictures
-are awaited. The two take turns, so that a busy machine slows both; medians of three rounds, about three minutes.
+The plain page is what Gradio's guides teach: `gr.Image` and `gr.Gallery`, with every event in the queue. Both pages are
+served in the same run with the same model. Measured are: the first load; how many new pictures a second are painted
+while a slider is dragged; the time from the input event of each letter to sixteen new pictures; and the time of a
+change of tabs while pictures are loading. The pages take turns, so that a busy machine slows both. The result is the
+median of three rounds and takes about three minutes.
 """
 
 import math
@@ -25,53 +26,53 @@ from ..errors import InputError
 
 ROOT = Path(__file__).parents[2]
 CAPTION = "a flower with pink petals and a yellow centre"
-ROUNDS = 3
-LETTERS, TYPING = 16, 15  # keystrokes and seconds at most
-DRAG = 3  # seconds
-SWITCHES = 10  # of tabs
-SETTLE = 1500  # ms between measurements
+NUM_ROUNDS = 3
+MAX_LETTERS, MAX_TYPING_SECONDS = 16, 15
+DRAG_SECONDS = 3
+NUM_TAB_CHANGES = 10
+PAUSE_MS = 1500  # between measurements
 
-# Where things are on each page, by their CSS selectors.
-OURS = {
+# CSS selectors of each page.
+OUR_SELECTORS = {
     "ready": ".grid[aria-busy=false]",
     "caption": "#t2i-caption",
     "pictures": ".grid img",
-    "style": "#t2i-attribute-1",
+    "attribute": "#t2i-attribute-1",
     "picture": ".blended",
     "blend": "#t2i-blend-across",
 }
-PLAIN = {
+PLAIN_SELECTORS = {
     "ready": "#pictures img",
     "caption": "#caption textarea",
     "pictures": "#pictures img",
-    "style": "#style input[type=range]",
+    "attribute": "#attribute input[type=range]",
     "picture": "#picture img",
     "blend": "#blend input[type=range]",
 }
 
-# A hand that goes there and back once a second; a frame counts once every picture in it is another one.
-DRAGGING = """async ([slider, watched, seconds]) => {
+# Drags a slider from end to end and back once a second. A frame counts when all of its pictures are new.
+DRAG_SCRIPT = """async ([slider, images, seconds]) => {
   const range = document.querySelector(slider);
-  const sources = () => [...document.querySelectorAll(watched)].map((image) => image.complete && image.src);
+  const sources = () => [...document.querySelectorAll(images)].map((image) => image.complete && image.src);
   const [low, high] = [Number(range.min), Number(range.max)];
-  let shown = sources(), frames = 0;
+  let before = sources(), frames = 0;
   const start = performance.now();
   for (let now = start; now < start + 1000 * seconds; now = await new Promise(requestAnimationFrame)) {
-    const fresh = sources();
-    if (fresh.every((source, i) => source && source !== shown[i])) (shown = fresh), frames++;
+    const after = sources();
+    if (after.every((source, i) => source && source !== before[i])) (before = after), frames++;
     range.value = low + (high - low) * Math.abs(1 - (((now - start) / 500) % 2));
     range.dispatchEvent(new Event("input", { bubbles: true }));
   }
   return frames / seconds;
 }"""
 
-# From a letter's input event to the frame after which all pictures are others; a timeout inside a frame's callback
-# runs after that frame is painted.
-TYPING_WATCH = """([box, watched]) => {
+# Times from a letter's input event to the frame in which all pictures are new. A timeout set in an animation frame's
+# callback runs after that frame is painted.
+TYPING_SCRIPT = """([textbox, selector]) => {
   window.times = [];
-  document.querySelector(box).addEventListener("input", async () => {
+  document.querySelector(textbox).addEventListener("input", async () => {
     const start = performance.now();
-    const images = () => [...document.querySelectorAll(watched)];
+    const images = () => [...document.querySelectorAll(selector)];
     const before = images().map((image) => image.src);
     const changed = () => images().every((image, i) => image.complete && image.src !== before[i]);
     while (!changed()) await new Promise(requestAnimationFrame);
@@ -79,28 +80,28 @@ TYPING_WATCH = """([box, watched]) => {
   }, true);
 }"""
 
-# From a click on a tab, with pictures just asked for, to the frame that shows the tab's own.
-SWITCHING = """async ([slider, shown, times]) => {
+# Times from a click on a tab, just after new pictures were requested, to the frame that shows the tab's own picture.
+TAB_SCRIPT = """async ([slider, pictures, count]) => {
   const range = document.querySelector(slider);
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-  const found = [];
-  for (let i = 0; i < times; i++) {
-    const [name, picture] = shown[i % shown.length];
+  const times = [];
+  for (let i = 0; i < count; i++) {
+    const [name, picture] = pictures[i % pictures.length];
     range.value = i % 2 ? range.min : range.max;
     range.dispatchEvent(new Event("input", { bubbles: true }));
     const start = performance.now();
     tabs.find((tab) => tab.textContent.trim() === name).click();
     do await painted();
     while (!document.querySelector(picture).offsetParent);
-    found.push(performance.now() - start);
+    times.push(performance.now() - start);
   }
-  return found;
+  return times;
 }"""
 
 
 def run(model: str = "flowers") -> dict:
-    """Medians of the rounds, by figure, for this page and the plain one."""
+    """The median of the rounds of each measurement, for this page and the plain one."""
     folder = str(locate.resolve(model).resolve())
     with sync_playwright() as playwright:
         chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
@@ -108,50 +109,53 @@ def run(model: str = "flowers") -> dict:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         except Error as error:
             raise InputError(f"this benchmark needs Chromium, which does not start: {error}") from None
-        with _served(folder, "app.py") as ours, _served(folder, "-m", "t2i.bench.screen") as plain:
-            rounds = [(_measure(browser, ours, OURS), _measure(browser, plain, PLAIN)) for _ in range(ROUNDS)]
+        with _serve(folder, "app.py") as ours, _serve(folder, "-m", "t2i.bench.screen") as plain:
+            pages = (ours, OUR_SELECTORS), (plain, PLAIN_SELECTORS)
+            rounds = [[_measure(browser, *page) for page in pages] for _ in range(NUM_ROUNDS)]
         version = browser.version
         browser.close()
-    page, plain = ({name: statistics.median(one[name] for one in side) for name in side[0]} for side in zip(*rounds))
+    page, plain = (
+        {name: statistics.median(r[name] for r in results) for name in results[0]} for results in zip(*rounds)
+    )
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else math.nan  # Windows has none
     machine = {"processor": processor(), "cores": os.cpu_count(), "load": load}
     return {"model": Path(model).name, "page": page, "plain": plain, "chromium": version, "machine": machine}
 
 
 def table(figures: dict) -> str:
-    """The figures in words."""
+    """What `run` returns, as text."""
     lines = [f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}"]
-    for name, here in figures["page"].items():
-        there = figures["plain"][name]
-        ratio = math.nan if 0 in (here, there) else here / there if name.startswith("frames") else there / here
-        lines.append(f"{name:42}{here:10.1f}{there:10.1f}{ratio:8.1f}")
+    for name, ours in figures["page"].items():
+        plain = figures["plain"][name]
+        ratio = math.nan if 0 in (ours, plain) else ours / plain if name.startswith("frames") else plain / ours
+        lines.append(f"{name:42}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
     machine = figures["machine"]
-    told = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
-    return "\n".join([*lines, f"{told} · Chromium {figures['chromium']}"])
+    hardware = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
+    return "\n".join([*lines, f"{hardware} · Chromium {figures['chromium']}"])
 
 
-def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str, float]:
+def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     start = time.monotonic()
     page.goto(address)
-    page.wait_for_selector(places["ready"])
+    page.wait_for_selector(selectors["ready"])
     loaded = time.monotonic() - start
-    page.wait_for_timeout(SETTLE)
-    style = page.evaluate(DRAGGING, [places["style"], places["pictures"], DRAG])
-    page.wait_for_timeout(SETTLE)
-    times = _type(page, places)
+    page.wait_for_timeout(PAUSE_MS)
+    sixteen = page.evaluate(DRAG_SCRIPT, [selectors["attribute"], selectors["pictures"], DRAG_SECONDS])
+    page.wait_for_timeout(PAUSE_MS)
+    times = _type(page, selectors)
     page.get_by_role("tab", name="Blend").click()
-    page.wait_for_selector(places["picture"])
-    page.wait_for_timeout(SETTLE)
-    blend = page.evaluate(DRAGGING, [places["blend"], places["picture"], DRAG])
-    page.wait_for_timeout(SETTLE)
-    tabs = [("Draw", places["pictures"]), ("Blend", places["picture"])]
-    switches = page.evaluate(SWITCHING, [places["style"], tabs, SWITCHES])
+    page.wait_for_selector(selectors["picture"])
+    page.wait_for_timeout(PAUSE_MS)
+    blend = page.evaluate(DRAG_SCRIPT, [selectors["blend"], selectors["picture"], DRAG_SECONDS])
+    page.wait_for_timeout(PAUSE_MS)
+    tabs = [("Draw", selectors["pictures"]), ("Blend", selectors["picture"])]
+    switches = page.evaluate(TAB_SCRIPT, [selectors["attribute"], tabs, NUM_TAB_CHANGES])
     page.close()
     return {
         "first load to usable, s": loaded,
         "frames a second, one picture (Blend)": blend,
-        "frames a second, sixteen (a style)": style,
+        "frames a second, sixteen (a slider)": sixteen,
         "keystroke to sixteen, median ms": statistics.median(times),
         "keystroke to sixteen, 95th percentile ms": statistics.quantiles(times, n=20)[-1],
         "change of tabs, median ms": statistics.median(switches),
@@ -159,14 +163,14 @@ def _measure(browser: Browser, address: str, places: dict[str, str]) -> dict[str
     }
 
 
-def _type(page: Page, places: dict[str, str]) -> list[float]:
-    """Milliseconds of each letter; the next is typed when the last one's pictures are there."""
-    page.locator(places["caption"]).fill("")
-    page.keyboard.type(CAPTION[0])  # Gradio's textbox hears keys alone
-    page.wait_for_timeout(SETTLE)
-    page.evaluate(TYPING_WATCH, [places["caption"], places["pictures"]])
-    end = time.monotonic() + TYPING
-    for count, letter in enumerate(CAPTION.replace(" ", "")[1:LETTERS], 1):  # a space alone changes no picture
+def _type(page: Page, selectors: dict[str, str]) -> list[float]:
+    """Milliseconds of each letter; the next is typed when the pictures of the last have arrived."""
+    page.locator(selectors["caption"]).fill("")
+    page.keyboard.type(CAPTION[0])  # Gradio's textbox reacts only to keys
+    page.wait_for_timeout(PAUSE_MS)
+    page.evaluate(TYPING_SCRIPT, [selectors["caption"], selectors["pictures"]])
+    end = time.monotonic() + MAX_TYPING_SECONDS
+    for count, letter in enumerate(CAPTION.replace(" ", "")[1:MAX_LETTERS], 1):  # a space changes no picture
         page.keyboard.type(letter)
         page.wait_for_function(f"window.times.length === {count}", timeout=20_000)
         if count > 1 and time.monotonic() > end:
@@ -175,8 +179,8 @@ def _type(page: Page, places: dict[str, str]) -> list[float]:
 
 
 @contextmanager
-def _served(model: str, *arguments: str) -> Iterator[str]:
-    """The address of a page that shows the model of a folder."""
+def _serve(model: str, *arguments: str) -> Iterator[str]:
+    """Serve a page with the model of a folder; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -185,42 +189,45 @@ def _served(model: str, *arguments: str) -> Iterator[str]:
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
             if not any("Running on" in line for line in server.stdout):
-                raise SystemExit(f"{arguments[0]} did not start; its own words are above.")
+                raise SystemExit(f"{arguments[0]} did not start; its own error is above.")
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
 
 
 def _plain() -> None:
-    """The plain way: every change a queued event, every picture a file."""
+    """The plain page: every change is a queued event, every picture a file."""
     import gradio as gr
     import torch
 
     import t2i
 
     torch.set_num_threads(usable_cores())
-    studio = t2i.load()
-    ends = [CAPTION, "a blue flower"]
+    studio = t2i.load(os.environ["MODEL"])
+    captions = [CAPTION, "a blue flower"]
 
-    def draw(caption: str, style: float):
-        return studio.draw(caption, range(1, 17), [style])
+    def draw(caption: str, attribute: float):
+        return studio.draw(caption, range(1, 17), [attribute])
 
     def blend(share: float):
-        return studio.mix_array(ends, [[1 - share, share]], 1)[0]
+        return studio.mix_array(captions, [[1 - share, share]], 1)[0]
 
-    kindly = {"trigger_mode": "always_last", "show_progress": "hidden"}  # the default drops where a drag ends
+    options = {
+        "trigger_mode": "always_last",
+        "show_progress": "hidden",
+    }  # the default mode drops the last event of a drag
     with gr.Blocks(analytics_enabled=False) as demo:
         with gr.Tab("Draw"):
             caption = gr.Textbox(CAPTION, label="Caption", elem_id="caption")
-            style = gr.Slider(-1, 1, 0, step=0.05, label="Style", elem_id="style")
+            attribute = gr.Slider(-1, 1, 0, step=0.05, label="Attribute", elem_id="attribute")
             pictures = gr.Gallery(columns=4, elem_id="pictures")
         with gr.Tab("Blend"):
-            share = gr.Slider(0, 1, 0.5, step=0.005, label="Way", elem_id="blend")
+            share = gr.Slider(0, 1, 0.5, step=0.005, label="Share", elem_id="blend")
             picture = gr.Image(elem_id="picture")
-        caption.input(draw, [caption, style], pictures, **kindly)
-        style.input(draw, [caption, style], pictures, **kindly)
-        share.input(blend, share, picture, **kindly)
-        demo.load(draw, [caption, style], pictures)
+        caption.input(draw, [caption, attribute], pictures, **options)
+        attribute.input(draw, [caption, attribute], pictures, **options)
+        share.input(blend, share, picture, **options)
+        demo.load(draw, [caption, attribute], pictures)
         demo.load(blend, share, picture)
     demo.launch(server_name=os.environ["HOST"], server_port=int(os.environ["PORT"]))
 

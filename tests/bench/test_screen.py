@@ -1,4 +1,4 @@
-"""The benchmark of the screen: that it drags and types on both pages, not how fast this machine is."""
+"""The benchmark of the page: that it drags and types on both pages, not how fast this machine is."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from t2i.bench import screen
 
 
 def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
-    for name, value in {"ROUNDS": 1, "LETTERS": 3, "DRAG": 0.5, "SETTLE": 100}.items():
+    for name, value in {"NUM_ROUNDS": 1, "MAX_LETTERS": 3, "DRAG_SECONDS": 0.5, "PAUSE_MS": 100}.items():
         monkeypatch.setattr(screen, name, value)
-    code, (told, amiss) = main(["bench", "screen"]), capsys.readouterr()
-    if "needs Chromium" in amiss:
-        pytest.skip(amiss)
+    code, (output, error) = main(["bench", "screen"]), capsys.readouterr()
+    if "needs Chromium" in error:
+        pytest.skip(error)
     assert code == 0
-    assert "keystroke to sixteen, median ms" in told and "Chromium" in told
-    switched = [float(line.split()[-3]) for line in told.splitlines() if line.startswith("change of tabs")]
-    assert len(switched) == 2 and all(one > 0 for one in switched)
+    assert "keystroke to sixteen, median ms" in output and "Chromium" in output
+    times = [float(line.split()[-3]) for line in output.splitlines() if line.startswith("change of tabs")]
+    assert len(times) == 2 and all(time > 0 for time in times)

@@ -1,4 +1,4 @@
-"""The benchmark of training: that both sides do the same work, not how fast this machine is."""
+"""The benchmark of training: that plain and fast steps do the same work, not how fast this machine is."""
 
 import json
 
@@ -10,46 +10,47 @@ from t2i.training.feature_network import FeatureNetwork
 from t2i.training.paper import GanTraining, Trainer
 
 
-def test_bench_prints_a_line_and_writes_the_figures(capsys, monkeypatch, tmp_path):
-    for name, value in {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP": 0, "BATCH": 4, "WIDTH": 4, "SIZE": 32}.items():
+def test_bench_prints_tables_and_writes_json(capsys, monkeypatch, tmp_path):
+    small = {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP_ROUNDS": 0, "BATCH_SIZE": 4, "WIDTH": 4, "PICTURE_SIZE": 32}
+    for name, value in small.items():
         monkeypatch.setattr(training, name, value)
     path = tmp_path / "figures.json"
     assert main(["bench", "training", "--json", str(path)]) == 0
-    told, figures = capsys.readouterr().out, json.loads(path.read_text())
-    assert training.table(figures) in told
+    output, figures = capsys.readouterr().out, json.loads(path.read_text())
+    assert training.table(figures) in output
     for speeds in (figures["images_a_second"], figures["projected_images_a_second"]):
         assert len(speeds) > 1 and all(speed > 0 for speed in speeds.values())
 
 
-def test_a_model_is_refused(capsys):
+def test_the_option_model_is_refused(capsys):
     assert main(["bench", "training", "--model", "flowers"]) == 2
     assert "bench training measures the trainers: it takes no --model" in capsys.readouterr().err
 
 
-def test_the_plain_features_are_those_of_the_trainer_and_so_are_their_gradients():
+def test_the_plain_features_and_their_gradients_are_those_of_the_trainer():
     x = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     x = x.double().requires_grad_()
     fast = FeatureNetwork(torch.float64)
     fast.standardise([x.detach()])
-    for one, other in zip(fast(x), training.PlainFeatures(fast).double()(x), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
-        slopes = [torch.autograd.grad(m.square().mean(), x, retain_graph=True)[0] for m in (one, other)]
-        torch.testing.assert_close(*slopes, atol=1e-4 * float(slopes[1].abs().max()), rtol=1e-3)
+    for maps in zip(fast(x), training.PlainFeatures(fast).double()(x), strict=True):
+        torch.testing.assert_close(*maps, atol=1e-4, rtol=1e-4)
+        gradients = [torch.autograd.grad(m.square().mean(), x, retain_graph=True)[0] for m in maps]
+        torch.testing.assert_close(*gradients, atol=1e-4 * float(gradients[1].abs().max()), rtol=1e-3)
 
 
 def test_the_plain_step_is_that_of_the_trainer(monkeypatch):
-    """From the same weights, in float32, D's first update goes the same way."""
+    """From the same weights, in float32, both make the same first update of D."""
     monkeypatch.setattr("t2i.device.computes_bfloat16", lambda device: False)
     g = torch.Generator().manual_seed(0)
     x = torch.rand(4, 3, 64, 64, generator=g) * 2 - 1
     h, wrong, z = (torch.randn(*shape, generator=g) for shape in ((4, 1024), (4, 1024), (6, 100)))
     config = GanTraining("", "", "", width=4, diversity=0, information=0)
     trainer = Trainer(config, 1024, "cpu", (x, x.flip(0)))
-    step, networks = training.plain(4, "cpu")
+    step, networks = training.plain_step(4, "cpu")
     networks[0].load_state_dict(trainer.generator.state_dict())
     networks[1].load_state_dict(trainer.discriminator.state_dict())
     trainer.step(x, h, wrong, z, epoch=0)
     step(x, h, wrong, z)
     pairs = zip(trainer.discriminator.parameters(), networks[1].parameters())
-    moves = torch.cat([(ours - plain).flatten() for ours, plain in pairs]) / config.lr  # Adam's first step is ±1
-    assert (moves.abs() < 0.01).float().mean() > 0.99
+    differences = torch.cat([(a - b).flatten() for a, b in pairs]) / config.lr  # Adam's first step is ± lr
+    assert (differences.abs() < 0.01).float().mean() > 0.99
