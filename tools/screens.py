@@ -1,7 +1,7 @@
-"""The README's pictures of the page: `python -m examples.screens http://127.0.0.1:7860`, while `make demo` serves it.
+"""The README's screenshots: `python -m tools.screens http://127.0.0.1:7860`, while `make demo` serves the page.
 
-Writes typing.webp (a caption typed letter by letter, then a slider dragged), blend.webp, and tabs.webp (every tab, on a
-screen and on a telephone, light and dark) beside this file.
+It writes to `examples/`: typing.webp (a caption is typed letter by letter, then a slider is dragged), blend.webp, and
+tabs.webp (every tab, on a desktop screen and on a phone, light and dark).
 """
 
 import io
@@ -12,74 +12,74 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-HERE = Path(__file__).parent
-SCREEN, TELEPHONE = (1024, 720), (360, 783)
-SHRUNK = 0.625  # of the screen's pixels are in the pictures
-DRAWN = ".t2i-draw .grid[aria-busy=false]"
-WAS, TYPED = "this flower has pink petals", " with white edges"
-GUTTER = 10
+EXAMPLES = Path(__file__).parents[1] / "examples"
+DESKTOP, PHONE = (1024, 720), (360, 783)
+DEVICE_SCALE = 0.625  # pixels of a screenshot for each pixel of CSS
+READY = ".t2i-draw .grid[aria-busy=false]"
+START_TEXT, TYPED_TEXT = "this flower has pink petals", " with white edges"
+GUTTER = 10  # pixels between screenshots
 
 
-def opened(browser: Browser, address: str, tab: str, size=SCREEN, dark: bool = False, shrunk: float = SHRUNK) -> Page:
-    """A page with a tab open, settled."""
-    width, height = size
-    page = browser.new_page(
-        viewport={"width": width, "height": height}, device_scale_factor=shrunk, reduced_motion="reduce"
-    )
+def open_tab(
+    browser: Browser, address: str, tab: str, size=DESKTOP, dark: bool = False, scale: float = DEVICE_SCALE
+) -> Page:
+    """Open the page at a tab, and wait until its pictures are there."""
+    viewport = {"width": size[0], "height": size[1]}
+    page = browser.new_page(viewport=viewport, device_scale_factor=scale, reduced_motion="reduce")
     page.goto(f"{address}/?__theme={'dark' if dark else 'light'}&tab={tab.lower()}")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(2500)
     return page
 
 
-def shot(page: Page) -> Image.Image:
+def screenshot(page: Page) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot())).convert("RGB")
 
 
-def typing(page: Page) -> Iterator[tuple[Image.Image, int]]:
-    """Frames, and for how many milliseconds each stays."""
-    caption, size = page.locator("#t2i-caption"), page.locator("#t2i-attribute-3")
-    caption.fill(WAS)
-    page.wait_for_selector(DRAWN)
-    yield shot(page), 900
-    for letter in TYPED:
+def typing_frames(page: Page) -> Iterator[tuple[Image.Image, int]]:
+    """Frames of the animation, and the milliseconds for which each is shown."""
+    caption, slider = page.locator("#t2i-caption"), page.locator("#t2i-attribute-3")
+    caption.fill(START_TEXT)
+    page.wait_for_selector(READY)
+    yield screenshot(page), 900
+    for letter in TYPED_TEXT:
         caption.press_sequentially(letter)
-        page.wait_for_selector(DRAWN)
-        yield shot(page), 100
-    yield shot(page), 1200
-    low, high = (float(size.get_attribute(end)) for end in ("min", "max"))
+        page.wait_for_selector(READY)
+        yield screenshot(page), 100
+    yield screenshot(page), 1200
+    low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
     for step in (*range(2, 8, 2), *range(8, -8, -2), *range(-8, 1, 2)):
         value = (low + high) / 2 + (high - low) / 2 * step / 8
-        size.evaluate("(slider, value) => { slider.value = value; slider.dispatchEvent(new Event('input')); }", value)
-        page.wait_for_selector(DRAWN)
-        yield shot(page), 80
-    yield shot(page), 1500
+        slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
+        page.wait_for_selector(READY)
+        yield screenshot(page), 80
+    yield screenshot(page), 1500
 
 
-def sheet(browser: Browser, address: str) -> Image.Image:
-    """Style, Compare and Search on a screen, Draw, Blend and About on a telephone."""
-    screens = [("Style", True), ("Compare", False), ("Search", True)]
-    large = [shot(opened(browser, address, tab, dark=dark)) for tab, dark in screens]
+def tab_sheet(browser: Browser, address: str) -> Image.Image:
+    """Style, Compare and Search on a desktop screen; Draw, Blend and About on a phone."""
+    desktop_tabs = [("Style", True), ("Compare", False), ("Search", True)]
+    large = [screenshot(open_tab(browser, address, tab, dark=dark)) for tab, dark in desktop_tabs]
     width, height = large[0].size
-    slim = (width - 2 * GUTTER) / 3 / TELEPHONE[0]
-    telephones = [("Draw", False), ("Blend", True), ("About", False)]
-    small = [shot(opened(browser, address, tab, TELEPHONE, dark, slim)) for tab, dark in telephones]
-    whole = Image.new("RGB", (2 * width + GUTTER, 2 * height + GUTTER), "white")
-    for i, picture in enumerate(large):
-        whole.paste(picture, (i % 2 * (width + GUTTER), i // 2 * (height + GUTTER)))
-    for i, picture in enumerate(small):
-        whole.paste(picture, (width + GUTTER + i * (small[0].width + GUTTER), height + GUTTER))
-    return whole
+    scale = (width - 2 * GUTTER) / 3 / PHONE[0]
+    phone_tabs = [("Draw", False), ("Blend", True), ("About", False)]
+    small = [screenshot(open_tab(browser, address, tab, PHONE, dark, scale)) for tab, dark in phone_tabs]
+    sheet = Image.new("RGB", (2 * width + GUTTER, 2 * height + GUTTER), "white")
+    for i, image in enumerate(large):
+        sheet.paste(image, (i % 2 * (width + GUTTER), i // 2 * (height + GUTTER)))
+    for i, image in enumerate(small):
+        sheet.paste(image, (width + GUTTER + i * (small[0].width + GUTTER), height + GUTTER))
+    return sheet
 
 
 def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        frames, times = zip(*typing(opened(browser, address, "Draw", (1024, 780))))
-        film = {"append_images": frames[1:], "duration": list(times), "loop": 0, "quality": 60, "method": 6}
-        frames[0].save(HERE / "typing.webp", save_all=True, **film)
-        shot(opened(browser, address, "Blend", (1280, 900), shrunk=1)).save(HERE / "blend.webp", quality=80)
-        sheet(browser, address).save(HERE / "tabs.webp", quality=80, method=6)
+        frames, durations = zip(*typing_frames(open_tab(browser, address, "Draw", (1024, 780))))
+        options = {"append_images": frames[1:], "duration": list(durations), "loop": 0, "quality": 60, "method": 6}
+        frames[0].save(EXAMPLES / "typing.webp", save_all=True, **options)
+        screenshot(open_tab(browser, address, "Blend", (1280, 900), scale=1)).save(EXAMPLES / "blend.webp", quality=80)
+        tab_sheet(browser, address).save(EXAMPLES / "tabs.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":
