@@ -1,6 +1,6 @@
 """Whatever a stranger sends: requests, captions, numbers and files of any kind, by hypothesis.
 
-Fifty cases of each kind; `python -m pytest tests/test_hostile.py --hypothesis-profile long` tries 2,000.
+Fifty cases of each kind; `python -m pytest tests/web/test_hostile.py --hypothesis-profile long` tries 2,000.
 """
 
 import base64
@@ -27,13 +27,13 @@ import t2i
 from t2i import locate, registry, store
 from t2i.media.photo import open_photo, prepare
 from t2i.models import (
+    NETWORKS,
     CBNGeneratorConfig,
     DCGANGeneratorConfig,
     ImageEncoderConfig,
     StyleEncoderConfig,
     TextEncoderConfig,
 )
-from t2i.registry import NETWORKS
 from t2i.web.schemas import COMPARED, COUNT, POINTS
 from t2i.web.service import BROKEN, Desk, in_words
 from tests.weights import weights_folder

@@ -965,7 +965,7 @@ def test_every_tab_fits_a_phone(new_page, url):
     page = new_page(url, viewport={"width": 360, "height": 740})
     for name in TABS:
         page.get_by_role("tab", name=name).click()
-        tab = page.locator({"Style": ".t2i-style"}.get(name, f".t2i-{name.lower()}"))
+        tab = page.locator(f".t2i-{name.lower()}")
         tab.locator(".amiss").wait_for(state="attached")  # which its script puts there, as it asks for the first time
         rest(page)
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name

@@ -24,13 +24,13 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 from starlette.responses import PlainTextResponse
-from tests.test_hostile import junk
 
 from t2i import publish
 from t2i.web import middleware
 from t2i.web.app import QUEUE
 from t2i.web.middleware import HEADERS, MOST_BYTES, MOST_NAME, THREADS, UNREAD
 from tests.screen import ROOT
+from tests.web.test_hostile import junk
 
 CAPTION = "a flower with pink petals"
 OPEN = ("component_server", "component_server/", "queue/join", "call/v2/draw", "cancel", "reset")

@@ -35,7 +35,7 @@ def test_a_rendered_page_draws_as_any_other(new_page, rendered, page):
     assert not same(first, pixels(other)).any()
     for name in TABS:
         other.get_by_role("tab", name=name).click()
-        other.locator(f".t2i-{'restyle' if name == 'Style' else name.lower()}").wait_for()
+        other.locator(f".t2i-{name.lower()}").wait_for()
     assert all(url.startswith((rendered, "data:")) for url in asked)
 
 
