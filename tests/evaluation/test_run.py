@@ -89,32 +89,32 @@ def numbers(value) -> list:
 
 def test_every_metric_is_measured_and_repeats_exactly(model, data, small_features):
     save_judge(model / "judge", 1)
-    found = evaluate(Evaluation(str(model), str(data)))
-    assert found["left_out"] == {} and found["objective"] == "gan-cls"
-    assert found["epochs"] == 12 and found["epochs_before"] == {"other.zip": 9}
-    assert found["pictures"] == 30 and found["model"] == "tiny"
-    assert all(math.isfinite(n) for n in numbers(found) if isinstance(n, (int, float)))
-    fidelity = found["fidelity"]
+    figures = evaluate(Evaluation(str(model), str(data)))
+    assert figures["left_out"] == {} and figures["objective"] == "gan-cls"
+    assert figures["epochs"] == 12 and figures["epochs_before"] == {"other.zip": 9}
+    assert figures["pictures"] == 30 and figures["model"] == "tiny"
+    assert all(math.isfinite(n) for n in numbers(figures) if isinstance(n, (int, float)))
+    fidelity = figures["fidelity"]
     assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos resemble photos more
-    assert 0 <= found["agreement"]["shuffled"]["r_precision"] <= 1
-    assert found["diversity"]["seeds_of_a_caption"]["pixels"] > 0
+    assert 0 <= figures["agreement"]["shuffled"]["r_precision"] <= 1
+    assert figures["diversity"]["seeds_of_a_caption"]["pixels"] > 0
     areas = [
-        found["match"][kind][name] for kind in ("pictures", "photos") for name in ("discriminator", "image_encoder")
+        figures["match"][kind][name] for kind in ("pictures", "photos") for name in ("discriminator", "image_encoder")
     ]
     assert all(0 < area < 1 for area in areas) and len({*areas}) == 4
-    scratch, halfway = found["scratch"], found["halfway"]
+    scratch, halfway = figures["scratch"], figures["halfway"]
     assert fidelity["floor"]["kid"] > fidelity["photos"]["kid"]  # white squares differ from the test split
     assert min(fidelity["floor"]["frechet"], scratch["pictures"]["kid"], scratch["floor"]["kid"]) > 0
     assert "at_size" not in fidelity  # which is 64
     shares = (scratch["accuracy"], scratch["pictures"]["class"], scratch["photos"]["class"])
     assert all(0 <= share <= 1 for share in (*shares, halfway["captions"]["alike"], halfway["halfway"]["alike"]))
     assert 0 < halfway["pairs"] <= 10 and halfway["halfway"]["seeds"] > 0 and halfway["halfway"]["kid"] > 0
-    reconstruction = found["style"]["redrawn"]
+    reconstruction = figures["style"]["redrawn"]
     assert reconstruction["share"] == reconstruction["features"] / reconstruction["seeds"] > 0
-    assert 0.5 < found["style"]["cycle_error"] and 0 <= found["style"]["background"]["roc"] <= 1
+    assert 0.5 < figures["style"]["cycle_error"] and 0 <= figures["style"]["background"]["roc"] <= 1
     again = evaluate(Evaluation(str(model), str(data)))
-    for key in found.keys() - {"seconds"}:
-        assert found[key] == again[key], key
+    for key in figures.keys() - {"seconds"}:
+        assert figures[key] == again[key], key
 
 
 def test_a_128_pixel_model_without_a_discriminator_is_measured_at_64_and_at_128(
@@ -126,12 +126,12 @@ def test_a_128_pixel_model_without_a_discriminator_is_measured_at_64_and_at_128(
     remove_networks(model, "discriminator")
     gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "squares.zip", "steps_done": 1200}
     store.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
-    found = evaluate(Evaluation(str(model), str(data)))
-    assert found["left_out"].keys() == {"agreement"} and found["size"] == 128 and sizes >= {64, 128}
-    at_size = found["fidelity"]["at_size"]
+    figures = evaluate(Evaluation(str(model), str(data)))
+    assert figures["left_out"].keys() == {"agreement"} and figures["size"] == 128 and sizes >= {64, 128}
+    at_size = figures["fidelity"]["at_size"]
     assert at_size["size"] == 128 and {"pictures", "photos", "floor"} < at_size.keys()
-    assert found["match"]["pictures"].keys() == {"image_encoder"}
-    lines = report.lines(found)
+    assert figures["match"]["pictures"].keys() == {"image_encoder"}
+    lines = report.lines(figures)
     assert "objective: gan-int-cls, 128 pixels" in lines and "epochs: 1,200 steps" in lines
     for metric in METRICS:
         if metric.path.startswith(("fidelity", "scratch", "halfway")):
@@ -158,17 +158,17 @@ def test_pictures_without_classes_are_not_classified(model, data, small_features
     for line in lines:
         del line["class_id"]
     (data / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    found = evaluate(Evaluation(str(model), str(data)))
-    assert "photos with classes" in found["left_out"]["scratch"] and found["halfway"]["halfway"]["seeds"] > 0
-    assert "floor" in found["fidelity"]
+    figures = evaluate(Evaluation(str(model), str(data)))
+    assert "photos with classes" in figures["left_out"]["scratch"] and figures["halfway"]["halfway"]["seeds"] > 0
+    assert "floor" in figures["fidelity"]
 
 
 def test_what_cannot_be_measured_is_left_out_with_the_reason(model, data, small_features):
     remove_networks(model, "image_projection", "style_encoder", "image_encoder", "discriminator")
-    found = evaluate(Evaluation(str(model), str(data)))
-    assert found["left_out"].keys() == {"retrieval", "agreement", "match", "style"}
-    assert "judge" in found["left_out"]["agreement"]
-    assert "left out: style (the model has no style encoder)" in report.lines(found)
+    figures = evaluate(Evaluation(str(model), str(data)))
+    assert figures["left_out"].keys() == {"retrieval", "agreement", "match", "style"}
+    assert "judge" in figures["left_out"]["agreement"]
+    assert "left out: style (the model has no style encoder)" in report.lines(figures)
 
 
 def test_a_damaged_projection_is_an_error_and_not_left_out(model, data, small_features):
@@ -184,8 +184,8 @@ def test_retrieval_reads_photos_at_the_size_of_the_text_encoders_training(
     sizes, read = [], imagefolder.read
     monkeypatch.setattr(imagefolder, "read", lambda path, size: sizes.append(size) or read(path, size))
     store.save(model, {}, {"training": {"text_encoder": trained}})
-    found = evaluate(Evaluation(str(model), str(data)))
-    assert set(sizes) == {64, classifier.PHOTO_SIZE, size} and found["precision"] in ("bfloat16", "float32")
+    figures = evaluate(Evaluation(str(model), str(data)))
+    assert set(sizes) == {64, classifier.PHOTO_SIZE, size} and figures["precision"] in ("bfloat16", "float32")
 
 
 def test_a_photo_size_that_is_not_a_number_is_an_error(model, data, small_features):
@@ -228,10 +228,10 @@ def test_the_command_writes_the_evaluation_and_the_tables(model, data, small_fea
     path = weights / "a" / "evaluation.json"
     assert main(["evaluate", str(model), "--data", str(data), "--json", str(path)]) == 0
     assert "cycle error of the style encoder" in capsys.readouterr().out
-    found = json.loads(path.read_text())
+    figures = json.loads(path.read_text())
     (weights / "b").mkdir()
     for name in ("a", "b"):
-        (weights / name / "evaluation.json").write_text(json.dumps(found | {"model": name}))
+        (weights / name / "evaluation.json").write_text(json.dumps(figures | {"model": name}))
     document.write_text("before\n<!-- figures -->\nold\n<!-- /figures -->\nafter\n")
     for _ in range(2):
         report.write(document, weights)
@@ -295,8 +295,8 @@ def test_the_time_of_training_is_reported_if_all_runs_recorded_it(model, data, s
     long, short = {"seconds": 50, "hardware": "one core"}, {"seconds": 7, "hardware": "a GPU"}
     before = SECOND_RUN | short | {"before": FIRST_RUN | long}
     store.save(model, {}, {"training": {"gan": THIRD_RUN | long | {"before": before}}})
-    found = evaluate(Evaluation(str(model), str(data)))["trained"]
-    assert found == {"seconds": 107, "hardware": "one core; a GPU"}
+    figures = evaluate(Evaluation(str(model), str(data)))["trained"]
+    assert figures == {"seconds": 107, "hardware": "one core; a GPU"}
 
 
 def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):

@@ -62,10 +62,8 @@ def test_memory_stays_small_with_many_classes_of_one_picture(monkeypatch):
 def test_centring_removes_what_all_embeddings_share():
     common, classes = torch.tensor([0.0, 9.0]), torch.tensor([1, 1, 2, 2])
     images = torch.eye(2).repeat_interleave(2, 0) + common
-    texts = torch.eye(2).repeat_interleave(
-        torch.tensor([3, 5]), 0
-    )  # of the first picture one, of the others two, two and three
-    counts, training = [1, 2, 2, 3], (torch.full((3, 2), 0.5) + common, torch.full((7, 2), 0.5))
+    texts, counts = torch.eye(2).repeat_interleave(torch.tensor([3, 5]), 0), [1, 2, 2, 3]
+    training = torch.full((3, 2), 0.5) + common, torch.full((7, 2), 0.5)
     assert caption_retrieval(images, classes, texts, counts).keys() == {"top1", "ap50"}
     scores = caption_retrieval(images, classes, texts, counts, training)
     assert scores["top1"] < 1 and (scores["top1_centred"], scores["ap50_centred"]) == (1, 1)
