@@ -113,7 +113,7 @@ class App:
         )
 
     def __enter__(self) -> "App":
-        if not any("Running on" in line for line in self._process.stdout):
+        if not any("Running on" in line for line in self._process.stdout or ()):
             self.__exit__()
             raise InputError("app.py did not start; its own error is above")
         connection = self.connect()
@@ -123,9 +123,8 @@ class App:
         return self
 
     def __exit__(self, *_) -> None:
-        self._process.terminate()
-        self._process.wait()
-        self._process.stdout.close()
+        with self._process:  # closes its output and waits for its end
+            self._process.terminate()
 
     def processor_seconds(self) -> float:
         """The processor time that the app has used so far; NaN if the system does not report it."""

@@ -23,7 +23,7 @@ from ..device import best_device, processor, usable_cores
 from ..engine.engine import RENDER_GRAPH_BATCH_SIZES, Engine
 from ..engine.graphs import GraphedFunction
 from ..locate import Checkpoint
-from ..models import describe, encode
+from ..models import Networks, describe, encode
 from ..studio import noise
 
 BATCH_SIZES = {"cpu": (1, 16, 64, 256), "cuda": RENDER_GRAPH_BATCH_SIZES}
@@ -78,9 +78,10 @@ def run(model: str, seconds: float = SECONDS, batch_sizes: tuple[int, ...] = ())
 class Plain:
     """The networks as they were trained, in float32, with the methods of the engine."""
 
-    def __init__(self, networks: dict):
+    def __init__(self, networks: Networks):
         self.device = torch.device(best_device())
-        self.text, self.generator = (networks[n].eval().to(self.device) for n in ("text_encoder", "generator"))
+        self.text = networks["text_encoder"].eval().to(self.device)
+        self.generator = networks["generator"].eval().to(self.device)
 
     @torch.inference_mode()
     def embed(self, captions: list[str]) -> Tensor:
@@ -239,7 +240,8 @@ def _row(what: str, batch_size: int, job: Callable, plain: Plain, engine: Engine
 
 def _time_pairs(jobs: list[Callable[[], object]], seconds: float) -> np.ndarray:
     """Seconds (N, 2) of two jobs that take turns."""
-    times, end = [], time.perf_counter() + seconds
+    times: list[list[float]] = []
+    end = time.perf_counter() + seconds
     while len(times) < WARM_UP_PAIRS + MIN_PAIRS or time.perf_counter() < end:
         times.append([_time(job) for job in jobs])
     return np.array(times[WARM_UP_PAIRS:])

@@ -109,8 +109,8 @@ def run(model: str = "flowers") -> dict:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         except Error as error:
             raise InputError(f"this benchmark needs Chromium, which does not start: {error}") from None
-        with _serve(folder, "app.py") as ours, _serve(folder, "-m", "t2i.bench.screen") as plain:
-            pages = (ours, OUR_SELECTORS), (plain, PLAIN_SELECTORS)
+        with _serve(folder, "app.py") as our_address, _serve(folder, "-m", "t2i.bench.screen") as plain_address:
+            pages = (our_address, OUR_SELECTORS), (plain_address, PLAIN_SELECTORS)
             rounds = [[_measure(browser, *page) for page in pages] for _ in range(NUM_ROUNDS)]
         version = browser.version
         browser.close()
@@ -188,7 +188,7 @@ def _serve(model: str, *arguments: str) -> Iterator[str]:
     command = [sys.executable, *arguments]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         try:
-            if not any("Running on" in line for line in server.stdout):
+            if not any("Running on" in line for line in server.stdout or ()):
                 raise SystemExit(f"{arguments[0]} did not start; its own error is above.")
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -212,10 +212,6 @@ def _plain() -> None:
     def blend(share: float):
         return studio.mix_array(captions, [[1 - share, share]], 1)[0]
 
-    options = {
-        "trigger_mode": "always_last",
-        "show_progress": "hidden",
-    }  # the default mode drops the last event of a drag
     with gr.Blocks(analytics_enabled=False) as demo:
         with gr.Tab("Draw"):
             caption = gr.Textbox(CAPTION, label="Caption", elem_id="caption")
@@ -224,9 +220,10 @@ def _plain() -> None:
         with gr.Tab("Blend"):
             share = gr.Slider(0, 1, 0.5, step=0.005, label="Share", elem_id="blend")
             picture = gr.Image(elem_id="picture")
-        caption.input(draw, [caption, attribute], pictures, **options)
-        attribute.input(draw, [caption, attribute], pictures, **options)
-        share.input(blend, share, picture, **options)
+        # The default trigger mode drops the last event of a drag.
+        caption.input(draw, [caption, attribute], pictures, trigger_mode="always_last", show_progress="hidden")
+        attribute.input(draw, [caption, attribute], pictures, trigger_mode="always_last", show_progress="hidden")
+        share.input(blend, share, picture, trigger_mode="always_last", show_progress="hidden")
         demo.load(draw, [caption, attribute], pictures)
         demo.load(blend, share, picture)
     demo.launch(server_name=os.environ["HOST"], server_port=int(os.environ["PORT"]))

@@ -12,13 +12,14 @@ import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from ..data.corpus import Corpus
-from ..device import best_device, half_precision, processor, usable_cores
+from ..device import best_device, half_precision, processor, to_channels_last, usable_cores
 from ..models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
 from ..training import paper, projected
 from ..training.feature_network import INPUT_SCALE, FeatureNetwork, pretrained
@@ -43,9 +44,10 @@ def plain_step(
 
     `half`: bfloat16 if the hardware computes in it; `fused`: Adam in one kernel.
     """
-    memory_format = torch.channels_last if channels_last else torch.contiguous_format
-    g = DCGANGenerator(DCGANGeneratorConfig(width=width)).to(device, memory_format=memory_format).train()
-    d = Discriminator(DiscriminatorConfig(width=width)).to(device, memory_format=memory_format).train()
+    g = DCGANGenerator(DCGANGeneratorConfig(width=width)).to(device).train()
+    d = Discriminator(DiscriminatorConfig(width=width)).to(device).train()
+    if channels_last:
+        g, d = to_channels_last(g, device), to_channels_last(d, device)
     options = {"fused": True} if fused else {"foreach": False}
     adam_d, adam_g = (torch.optim.Adam(n.parameters(), 2e-4, (0.5, 0.999), **options) for n in (d, g))
     precision = half_precision(device) if half else nullcontext()
@@ -62,7 +64,9 @@ def plain_step(
         loss.backward()
         adam_d.step()
         with precision:
-            loss = sum(softplus(-d(*part)).mean() for part in zip(fake.split(len(h)), captions.split(len(h))))
+            parts = zip(fake.split(len(h)), captions.split(len(h)))
+            own, interpolated = (softplus(-d(*part)).mean() for part in parts)
+            loss = own + interpolated
         adam_g.zero_grad()
         loss.backward()
         adam_g.step()
@@ -70,7 +74,7 @@ def plain_step(
     return step, (g, d)
 
 
-class PlainFeatures(nn.Module):
+class PlainFeatures(FeatureNetwork):
     """The feature maps of a `FeatureNetwork`, by the network of its package and PyTorch's own backward pass."""
 
     def __init__(self, fast: FeatureNetwork):
@@ -116,9 +120,10 @@ def _paper_steps(device: str) -> dict[str, Callable[[], object]]:
     batch = [tensor.to(device) for tensor in (x, h, wrong, z)]
     config = paper.GanTraining("", "", "", width=WIDTH, diversity=0, information=0)
     trainer = paper.Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
+    steps: dict[str, Callable[..., object]]
     steps = {name: plain_step(WIDTH, device, **options)[0] for name, options in PLAIN_STEPS.items()}
-    steps["and photos seen once, D without gradients in the turn of G"] = lambda *batch: trainer.step(*batch, epoch=0)
-    return {name: lambda step=step: step(*batch) for name, step in steps.items()}
+    steps["and photos seen once, D without gradients in the turn of G"] = partial(trainer.step, epoch=0)
+    return {name: partial(step, *batch) for name, step in steps.items()}
 
 
 def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
@@ -126,15 +131,15 @@ def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
     side = PICTURE_SIZE * 9 // 8
     images = torch.randint(256, (2 * BATCH_SIZE, side, side, 3), generator=g, dtype=torch.uint8).to(device)
     embeddings = torch.randn(len(images), 1, DCGANGeneratorConfig.embedding, generator=g).half().to(device)
-    corpus = Corpus(images, embeddings, torch.ones(len(images), dtype=int), torch.arange(len(images)) % 2, PICTURE_SIZE)
+    corpus = Corpus(images, embeddings, torch.ones(len(images)).long(), torch.arange(len(images)) % 2, PICTURE_SIZE)
     config = projected.ProjectedTraining("", "", "", size=PICTURE_SIZE, batch=BATCH_SIZE)
-    steps = {}
+    steps: dict[str, Callable[[], object]] = {}
     for name in ("plain", "gradients as forward convolutions"):
         trainer = projected.Trainer(config, corpus, device)
         if name == "plain":
             trainer.features = PlainFeatures(trainer.features).to(device)
         batch = projected.Batch.sample(corpus, config, trainer.generator.config.noise, step_generator(0, 0))
-        steps[name] = lambda trainer=trainer, batch=batch: trainer.step(batch, 0)
+        steps[name] = partial(trainer.step, batch, 0)
     return steps
 
 

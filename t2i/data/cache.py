@@ -4,11 +4,14 @@ import os
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..store import write_tensors
+
+T = TypeVar("T")
 
 
 def digest(*parts: object) -> str:
@@ -28,7 +31,7 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "t2i"
 
 
-def cached(name: str, source: str, compute: Callable[[], Tensor]) -> Tensor:
+def cached(name: str, source: str, compute: Callable[[], T]) -> T:
     """The result of `compute()`, from the cache if it has one of this name and this digest of its source.
 
     A broken file is replaced.

@@ -27,7 +27,7 @@ def read_records(path: Path, read_file: Callable[[str], bytes]) -> list[dict]:
         except ValueError as error:
             raise InputError(f"{where}: is not JSON ({error})") from None
         try:
-            captions = {image["id"]: [] for image in content["images"]}
+            captions: dict[int, list[str]] = {image["id"]: [] for image in content["images"]}
             for annotation in content["annotations"]:
                 if annotation["caption"].strip():
                     captions[annotation["image_id"]].append(" ".join(annotation["caption"].split()))

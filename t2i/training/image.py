@@ -20,7 +20,7 @@ from ..data.cache import digest
 from ..data.corpus import PHOTO_SIZE, random_crops
 from ..data.features import view_features
 from ..data.imagefolder import CaptionedImages
-from ..device import best_device, half_precision
+from ..device import best_device, half_precision, to_channels_last
 from ..locate import Checkpoint
 from ..metrics.retrieval import caption_retrieval
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
@@ -51,7 +51,8 @@ def train(config: ImageTraining) -> Path:
     """Train, or resume the run in `config.out`; returns that folder, with `image_encoder.safetensors` in it."""
     out, device = Path(config.out), best_device()
     keep_freed_memory()
-    text, projection = Checkpoint(config.text).read("text_encoder", "image_projection").values()
+    networks = Checkpoint(config.text).read("text_encoder", "image_projection")
+    text, projection = networks["text_encoder"], networks["image_projection"]
     dataset = imagefolder.read(config.data, PHOTO_SIZE)
     rows = torch.from_numpy(dataset.training_rows(min_count=2))
     sources = {"data": dataset.digest(), "text": digest(text, projection)}
@@ -62,7 +63,7 @@ def train(config: ImageTraining) -> Path:
         targets = projection(features).mean(0).to(device)  # (N, E)
 
     torch.manual_seed(config.seed)
-    network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(device, memory_format=torch.channels_last)
+    network = to_channels_last(ImageEncoder(ImageEncoderConfig(width=config.width)), device)
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=1e-2, fused=True)
     per_epoch = max(1, len(rows) // config.batch)
     first, total = state.step, config.epochs * per_epoch
@@ -111,7 +112,8 @@ def _export(
     rows = torch.from_numpy(dataset.rows("train", "val"))
     rows = rows[:: max(1, len(rows) // CALIBRATION_PHOTOS)]
     _calibrate(network, embed_images(rows), embed_captions([dataset.captions[i][0] for i in rows]), classes[rows])
-    rows, metrics = torch.from_numpy(dataset.rows("test")), {}
+    rows = torch.from_numpy(dataset.rows("test"))
+    metrics: dict[str, float] = {}
     if len(rows):
         texts = embed_captions([caption for i in rows for caption in dataset.captions[i]])
         counts = [len(dataset.captions[i]) for i in rows]

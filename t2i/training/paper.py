@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..data import imagefolder
 from ..data.cache import digest
 from ..data.corpus import PHOTO_SIZE, held_out_embeddings, load_corpus
-from ..device import best_device, half_precision
+from ..device import best_device, half_precision, to_channels_last
 from ..errors import InputError
 from ..locate import Checkpoint
 from ..models import (
@@ -82,13 +82,12 @@ class Trainer:
 
     def __init__(self, config: GanTraining, embedding: int, device: str, photo_pairs: tuple[Tensor, Tensor]):
         self.config, self.device, self.losses = config, device, LOSSES[config.objective]
-        layout = {"device": device, "memory_format": torch.channels_last}
         self.min_distance = config.diversity * pair_distance(torch.cat(photo_pairs)).mean().item()
         self.attribute_scale = attribute_scale(*photo_pairs)
         generator, discriminator = _initial_networks(config, embedding)
-        self.generator = generator.to(**layout).train()
-        self.discriminator = discriminator.to(**layout).train()
-        self.q_network = StyleEncoder(StyleEncoderConfig(generator.config.noise, 16)).to(**layout).train()
+        self.generator = to_channels_last(generator, device).train()
+        self.discriminator = to_channels_last(discriminator, device).train()
+        self.q_network = to_channels_last(StyleEncoder(StyleEncoderConfig(generator.config.noise, 16)), device).train()
         self.ema = EMA(self.generator, config.ema_decay)
         networks = (self.discriminator, self.generator)
         self.optimizers = [torch.optim.Adam(n.parameters(), config.lr, (0.5, 0.999), fused=True) for n in networks]
@@ -158,7 +157,7 @@ class Trainer:
 
     def averaged(self) -> DCGANGenerator:
         """The generator with its averaged weights, in evaluation mode."""
-        generator = DCGANGenerator(self.generator.config).to(self.device, memory_format=torch.channels_last)
+        generator = to_channels_last(DCGANGenerator(self.generator.config), self.device)
         generator.load_state_dict(self.ema.state)
         return generator.eval()
 
@@ -239,16 +238,18 @@ def _initial_networks(config: GanTraining, embedding: int) -> tuple[DCGANGenerat
     torch.manual_seed(config.seed)
     sizes = {"width": config.width, "embedding": embedding}
     generator = DCGANGenerator(DCGANGeneratorConfig(**sizes)).apply(_init_weights)
-    new = generator, Discriminator(DiscriminatorConfig(**sizes)).apply(_init_weights)
+    discriminator = Discriminator(DiscriminatorConfig(**sizes)).apply(_init_weights)
     if not config.start:
-        return new
+        return generator, discriminator
     checkpoint = Checkpoint(config.start)
-    if not isinstance(checkpoint.read("generator")["generator"], DCGANGenerator):
+    old_generator = checkpoint.read("generator")["generator"]
+    if not isinstance(old_generator, DCGANGenerator):
         raise InputError(f"--start {config.start}: holds a generator of `train projected`; not of this trainer")
-    old = tuple(checkpoint.read("generator", "discriminator").values())
-    if all(can_widen(*pair) for pair in zip(old, new)):
-        return tuple(widen(*pair, config.seed) for pair in zip(old, new))
-    old_sizes, new_sizes = (tuple(network.config for network in networks) for networks in (old, new))
+    old_discriminator = checkpoint.read("discriminator")["discriminator"]
+    if can_widen(old_generator, generator) and can_widen(old_discriminator, discriminator):
+        seed = config.seed
+        return widen(old_generator, generator, seed), widen(old_discriminator, discriminator, seed)
+    old_sizes, new_sizes = (old_generator.config, old_discriminator.config), (generator.config, discriminator.config)
     raise InputError(
         f"--start {config.start}: holds {old_sizes}, but --width and --text ask for {new_sizes}; "
         "width may double at most"

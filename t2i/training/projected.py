@@ -27,10 +27,10 @@ from ..data import imagefolder
 from ..data.augment import diff_augment, to_view
 from ..data.cache import digest
 from ..data.corpus import Corpus, held_out_embeddings, load_corpus
-from ..device import best_device, computes_bfloat16, half_precision
+from ..device import best_device, computes_bfloat16, half_precision, to_channels_last
 from ..errors import InputError
 from ..locate import Checkpoint
-from ..models import StyleEncoder, StyleEncoderConfig
+from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder
 from ..models.cbn_generator import CBNGenerator, CBNGeneratorConfig
 from ..models.projected_discriminator import PixelDiscriminator, ProjectedDiscriminator
 from ..registry import OBJECTIVES
@@ -143,15 +143,15 @@ class Trainer:
 
     def __init__(self, config: ProjectedTraining, corpus: Corpus, device: str):
         self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
-        layout = {"device": device, "memory_format": torch.channels_last}
         embedding = corpus.embeddings.shape[2]
         torch.manual_seed(config.seed)
-        self.generator = CBNGenerator(CBNGeneratorConfig(size=config.size, embedding=embedding)).to(**layout)
-        self.ema = CBNGenerator(self.generator.config).to(**layout).requires_grad_(False)
+        sizes = CBNGeneratorConfig(size=config.size, embedding=embedding)
+        self.generator = to_channels_last(CBNGenerator(sizes), device)
+        self.ema = to_channels_last(CBNGenerator(sizes), device).requires_grad_(False)
         self.ema.load_state_dict(self.generator.state_dict())
-        self.discriminator = ProjectedDiscriminator(CHANNELS, embedding).to(**layout)
-        self.pixels = PixelDiscriminator().to(**layout)
-        self.q_network = StyleEncoder(StyleEncoderConfig(self.generator.config.noise, 16)).to(**layout)
+        self.discriminator = to_channels_last(ProjectedDiscriminator(CHANNELS, embedding), device)
+        self.pixels = to_channels_last(PixelDiscriminator(), device)
+        self.q_network = to_channels_last(StyleEncoder(StyleEncoderConfig(sizes.noise, 16)), device)
         d_parameters = [*self.discriminator.heads.parameters(), *self.pixels.parameters()]
         self.optimizers = {
             "d": torch.optim.Adam(d_parameters, config.lr_d, (0.0, 0.99), fused=True),
@@ -197,13 +197,14 @@ class Trainer:
             fake_views = diff_augment(fakes, batch.pairs)
             features = [self.features(view) for view in fake_views]  # once, for both turns
             fake_maps = self.discriminator.mix(features)
-            losses = {"D": self._d_loss(batch, photo_maps, photo_views, fake_maps, fake_views)}
-        self._update(losses["D"], "d")
+            d_loss = self._d_loss(batch, photo_maps, photo_views, fake_maps, fake_views)
+        self._update(d_loss, "d")
         with half_precision(self.device):
-            losses |= self._g_losses(batch, fakes, features[0], fake_maps, fake_views, step)
-        self._update(sum(loss for name, loss in losses.items() if name != "D"), "g", "q")
+            g_losses = self._g_losses(batch, fakes, features[0], fake_maps, fake_views, step)
+        first, *others = g_losses.values()
+        self._update(sum(others, first), "g", "q")
         self._update_ema(step)
-        values = {name: loss.item() for name, loss in losses.items()}
+        values = {name: loss.item() for name, loss in ({"D": d_loss} | g_losses).items()}
         if not all(map(math.isfinite, values.values())):
             raise InputError(
                 f"step {step + 1}: a loss is no longer finite; what was saved last is kept: "
@@ -381,7 +382,7 @@ def train(config: ProjectedTraining) -> Path:
     return out
 
 
-def _export(config: ProjectedTraining, generator: CBNGenerator, text: nn.Module, steps: int, record: dict) -> None:
+def _export(config: ProjectedTraining, generator: CBNGenerator, text: TextEncoder, steps: int, record: dict) -> None:
     """Write the checkpoint; `record` goes beside the run's configuration."""
     fields = {"attributes": ATTRIBUTES} if config.attributes else {}
     run = {"trainer": "projected"} | public_config(config) | {"steps_done": steps} | record

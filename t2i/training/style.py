@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from .. import store
@@ -13,10 +13,10 @@ from ..data.augment import to_view
 from ..data.cache import digest
 from ..data.corpus import embed_all, mean_embeddings
 from ..data.imagefolder import CaptionedImages
-from ..device import best_device, half_precision
+from ..device import best_device, half_precision, to_channels_last
 from ..locate import Checkpoint
 from ..metrics.quality import cycle_error
-from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder, encode
+from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from ..models.text_encoder import embed
 from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
 from .objectives import interpolate
@@ -46,15 +46,15 @@ def train(config: StyleTraining) -> Path:
     out, device = Path(config.out), best_device()
     keep_freed_memory()
     networks = Checkpoint(config.model).read("text_encoder", "generator")
-    text, generator = (network.to(device).requires_grad_(False) for network in networks.values())
+    text = networks["text_encoder"].to(device).requires_grad_(False)
+    generator = networks["generator"].to(device).requires_grad_(False)
     dataset = imagefolder.read(config.data, StyleEncoderConfig().size)
     sources = {"data": dataset.digest(), "model": digest(text, generator)}
     state = RunState(out / "style-state.pt", asdict(config), sources, ("data", "model", "out"))
     embeddings, counts, held_out = _embeddings(config, dataset, text, device)
 
     torch.manual_seed(config.seed)
-    layout = {"device": device, "memory_format": torch.channels_last}
-    network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(**layout)
+    network = to_channels_last(StyleEncoder(StyleEncoderConfig(width=config.width)), device)
     optimizer = torch.optim.Adam(network.parameters(), config.lr, fused=True)
     learner = Learner(network, optimizer, config.steps, config.ema_decay, state.parts)
 
@@ -94,7 +94,7 @@ def _embeddings(
     return embeddings, counts, embed(text, codes.to(device))
 
 
-def _export(config: StyleTraining, weights: dict[str, Tensor], generator: nn.Module, h: Tensor) -> float:
+def _export(config: StyleTraining, weights: dict[str, Tensor], generator: Generator, h: Tensor) -> float:
     """Write S with its averaged weights; returns its cycle error on embeddings h (N, E)."""
     network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(h.device).eval()
     network.load_state_dict(weights)

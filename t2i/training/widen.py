@@ -1,19 +1,24 @@
 """Widen a trained network without changing its function (Net2WiderNet: Chen, Goodfellow & Shlens 2016, section 2.2)."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from ..models import DCGANGenerator, Discriminator
 
-def can_widen(narrow: nn.Module, wide: nn.Module) -> bool:
+Network = TypeVar("Network", bound=DCGANGenerator | Discriminator)
+
+
+def can_widen(narrow: Network, wide: Network) -> bool:
     """Whether `widen` works: the configurations differ in width alone, and at most by a factor of two."""
     before, after = narrow.config.width, wide.config.width
     return replace(narrow.config, width=after) == wide.config and before <= after <= 2 * before
 
 
 @torch.no_grad()
-def widen(narrow: nn.Module, wide: nn.Module, seed: int) -> nn.Module:
+def widen(narrow: Network, wide: Network, seed: int) -> Network:
     """Give `wide` the function of `narrow`, the same network with at most half as many channels; returns `wide`.
 
     The first channels are duplicated, and each weight that reads one is divided between its two copies, in random
@@ -21,9 +26,9 @@ def widen(narrow: nn.Module, wide: nn.Module, seed: int) -> nn.Module:
     """
     g = torch.Generator().manual_seed(seed)
     for layer, wide_layer in zip(narrow.modules(), wide.modules()):
+        input_axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
         for name, weight in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
             wide_weight = getattr(wide_layer, name)
-            input_axis = 0 if isinstance(layer, nn.ConvTranspose2d) else 1
             for axis, (before, after) in enumerate(zip(weight.shape, wide_weight.shape)):
                 divided = axis == input_axis and weight.dim() > 1
                 weight = _duplicate(weight, axis, after - before, g if divided else None)
