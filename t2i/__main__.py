@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 import numpy as np
 from PIL import Image
@@ -130,16 +130,16 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _blend(options: argparse.Namespace) -> None:
-    studio, captions = _studio(options), _clean(options.captions)
-    metadata = {"captions": captions, "seed": options.seed, "steps": options.steps, "model": options.model}
-    _write_film(options.out, studio.blend(*captions, options.steps, options.seed), metadata)
+    studio, [first, last] = _studio(options), _clean(options.captions)
+    metadata = {"captions": [first, last], "seed": options.seed, "steps": options.steps, "model": options.model}
+    _write_film(options.out, studio.blend(first, last, options.steps, options.seed), metadata)
 
 
 def _wander(options: argparse.Namespace) -> None:
     studio, [caption] = _studio(options), _clean([options.caption])
-    ends = {"seed": options.seed, "to": options.to}
-    metadata = {"captions": [caption], **ends, "steps": options.steps, "model": options.model}
-    _write_film(options.out, studio.wander(caption, *ends.values(), options.steps), metadata)
+    metadata = {"captions": [caption], "seed": options.seed, "to": options.to, "steps": options.steps}
+    pictures = studio.wander(caption, options.seed, options.to, options.steps)
+    _write_film(options.out, pictures, metadata | {"model": options.model})
 
 
 def _restyle(options: argparse.Namespace) -> None:
@@ -286,15 +286,15 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
         ("image", image.train, image.ImageTraining),
         ("style", style.train, style.StyleTraining),
     ):
-        parser = trainings.add_parser(name, help=config.__doc__)
+        parser, types = trainings.add_parser(name, help=config.__doc__), get_type_hints(config)
         for field in fields(config):
-            required = field.default is MISSING
-            if field.type is bool:
-                options = {"action": argparse.BooleanOptionalAction}
-            elif field.type is str:
+            required, type_ = field.default is MISSING, types[field.name]
+            if type_ is bool:
+                options: dict[str, Any] = {"action": argparse.BooleanOptionalAction}
+            elif type_ is str:
                 options = {"type": str}
             else:
-                options = {"type": _number(field.type, MIN_INTEGERS.get(field.name, 1))}
+                options = {"type": _number(type_, MIN_INTEGERS.get(field.name, 1))}
             parser.add_argument(
                 f"--{field.name.replace('_', '-')}",
                 **options,

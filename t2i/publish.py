@@ -74,13 +74,13 @@ def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
 
 def upload(files: dict[str, Path | bytes], hub_id: str, space: bool = False) -> str:
     """Upload files in one commit to a repository, which is created if necessary; returns the commit's URL."""
-    kind = {"repo_type": "space", "space_sdk": "gradio"} if space else {"repo_type": "model"}
+    kind = "space" if space else "model"
     operations = [CommitOperationAdd(name, data) for name, data in files.items()]
     api = HfApi()
     try:
-        api.create_repo(hub_id, exist_ok=True, **kind)
+        api.create_repo(hub_id, exist_ok=True, repo_type=kind, space_sdk="gradio" if space else None)
         message = "Published by python -m t2i publish"
-        commit = api.create_commit(hub_id, operations, commit_message=message, repo_type=kind["repo_type"])
+        commit = api.create_commit(hub_id, operations, commit_message=message, repo_type=kind)
         return commit.commit_url
     except Exception as error:  # the Hub's client has no common base class for its errors
         raise InputError(f"{hub_id}: {describe_error(error)}") from None
@@ -106,23 +106,30 @@ def model_card(folder: Path) -> bytes:
         raise InputError(f"{path}: its front matter must have {', '.join(missing)}")
     evaluation = folder / "evaluation.json"
     if evaluation.exists():
-        datasets = card.data.datasets
-        card.data.model_name = folder.name
-        card.data.eval_results = _eval_results(evaluation, datasets if isinstance(datasets, str) else datasets[0])
+        datasets = card.data.get("datasets")
+        card.data["model_name"] = folder.name
+        card.data["eval_results"] = _eval_results(evaluation, datasets if isinstance(datasets, str) else datasets[0])
     return str(card).encode()
 
 
 def _eval_results(path: Path, dataset: str) -> list[EvalResult]:
     """The metrics in an evaluation.json; `InputError` if it is not what `evaluate` writes."""
-    task = {"task_type": "text-to-image", "dataset_type": dataset, "dataset_name": dataset, "dataset_split": "test"}
     results = []
     try:
         evaluation = json.loads(path.read_text("utf-8"))
         for metric in filter(lambda metric: metric.hub_type, METRICS):
             value = find_value(evaluation, metric.path)
             if value is not None:  # `evaluate` leaves out what it cannot measure
-                fields = {"metric_type": metric.hub_type, "metric_name": metric.hub_name}
-                results.append(EvalResult(**task, **fields, metric_value=round(value, 4)))
+                result = EvalResult(
+                    task_type="text-to-image",
+                    dataset_type=dataset,
+                    dataset_name=dataset,
+                    dataset_split="test",
+                    metric_type=metric.hub_type,
+                    metric_name=metric.hub_name,
+                    metric_value=round(value, 4),
+                )
+                results.append(result)
     except (ValueError, RecursionError, TypeError):
         raise InputError(f"{path}: is not what `evaluate --json` writes; measure again, or remove it") from None
     return results
