@@ -10,6 +10,7 @@ demo: .venv/demo.stamp
 test: .venv/dev.stamp
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
+	$(VENV)/mypy
 	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist worksteal  # a core each
 
 .venv/bin/python:

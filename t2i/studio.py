@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import vocabulary
+from .engine.batching import BatchedEngine
 from .engine.engine import Engine
 from .errors import InputError
 from .locate import Checkpoint
@@ -97,7 +98,7 @@ class Studio:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | BatchedEngine,
         spec: ModelSpec,
         attributes: tuple[AttributeSlider, ...] = (),
         words: frozenset[str] = frozenset(),

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ class DynamicBatcher:
     A batch has at most `MAX_BATCH` rows, unless a single call has more: larger ones are no faster.
     """
 
-    def __init__(self) -> None:
+    def __init__(self):
         self._worker = ThreadPoolExecutor(1, "drawing")
         self._lock = threading.Lock()
         self._waiting: list[_Call] = []
@@ -76,7 +76,7 @@ class BatchedEngine:
     def __init__(self, engine: Engine, batcher: DynamicBatcher, text_engine: Engine | None = None):
         self._engine, self._batcher, self._text_engine = engine, batcher, text_engine or engine
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)  # sizes and other attributes, which need no computation
 
     def embed(self, captions: list[str]) -> Tensor:
