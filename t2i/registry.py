@@ -154,7 +154,7 @@ class _Models(UserDict[str, ModelSpec]):
         pass  # UserDict's own would set `data`
 
     @cached_property
-    def data(self) -> dict[str, ModelSpec]:  # type: ignore[override]
+    def data(self) -> dict[str, ModelSpec]:  # type: ignore[override]  # UserDict has an attribute
         return _read_models(WEIGHTS)
 
 
