@@ -208,7 +208,7 @@ def test_256_pictures_are_those_of_the_plain_networks(monkeypatch, packs, dtype)
     with torch.inference_mode():
         expected = plain_pixels(networks["generator"], z, networks["text_encoder"](encode(captions)))
     difference = np.abs(pixels.astype(int) - expected)
-    max_allowed, mean_allowed = (1, 0.01) if engine.dtype == torch.float32 else (16, 0.7)
+    max_allowed, mean_allowed = (1, 0.01) if engine.dtype == torch.float32 else (32, 0.7)
     assert difference.max() <= max_allowed and difference.mean() < mean_allowed
     assert max_difference(engine.render(z[7:8], h[7:8])[0], pixels[7]) <= 1
     assert max_difference(engine.render(z[5:26], h[5:26])[2], pixels[7]) <= 1
