@@ -8,7 +8,7 @@ import sys
 
 from t2i.device import use_cores
 from t2i.errors import InputError
-from t2i.web import GUARD, LOOK, create_demo
+from t2i.web import LAUNCH_LIMITS, LAUNCH_LOOK, create_demo
 
 PORT = os.environ.get("PORT", "")
 use_cores()
@@ -20,4 +20,5 @@ except InputError as error:
     sys.exit(f"t2i: {error}")
 
 if __name__ == "__main__":
-    demo.launch(server_name=os.environ.get("HOST"), server_port=int(PORT) if PORT else None, **LOOK, **GUARD)
+    port = int(PORT) if PORT else None
+    demo.launch(server_name=os.environ.get("HOST"), server_port=port, **LAUNCH_LOOK, **LAUNCH_LIMITS)

@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 from t2i import store
-from t2i.web.schemas import COUNT
-from t2i.web.service import BROKEN
+from t2i.web.schemas import PICTURES_PER_PAGE
+from t2i.web.service import SERVER_ERROR
 from tests.weights import weights_folder
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +114,7 @@ def rest(page):
 def pixels(page) -> np.ndarray:
     settle(page)
     flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
-    return flat.reshape(COUNT, 64, 64, 4)[..., :3].astype(int)
+    return flat.reshape(PICTURES_PER_PAGE, 64, 64, 4)[..., :3].astype(int)
 
 
 def hold(page, words) -> list:
@@ -177,5 +177,5 @@ def ask(url, function, data) -> dict:
         {"Content-Type": "application/json"},
     )
     answer = json.load(urllib.request.urlopen(request))
-    assert answer.get("error") != BROKEN
+    assert answer.get("error") != SERVER_ERROR
     return answer

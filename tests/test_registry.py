@@ -12,7 +12,7 @@ import pytest
 from t2i import registry
 from t2i.errors import InputError
 from t2i.registry import MODELS, OBJECTIVES, ModelSpec, read_spec
-from t2i.web.component import _is_offered
+from t2i.web.component import is_offered
 
 ROOT = Path(__file__).parents[1]
 
@@ -45,9 +45,9 @@ def test_the_papers_own_networks_come_after_the_main_models():
 def test_the_menu_leaves_out_the_papers_networks_if_their_weights_are_missing(tiny_model, use_models):
     missing = dict.fromkeys(MODELS)
     use_models(missing)
-    assert [spec.name for spec in MODELS.values() if _is_offered(spec)] == ["flowers", "birds", "scenes"]
+    assert [spec.name for spec in MODELS.values() if is_offered(spec)] == ["flowers", "birds", "scenes"]
     use_models(missing | {"flowers-paper": tiny_model})
-    offered = [spec.name for spec in MODELS.values() if _is_offered(spec)]
+    offered = [spec.name for spec in MODELS.values() if is_offered(spec)]
     assert offered == ["flowers", "birds", "scenes", "flowers-paper"]
 
 

@@ -27,7 +27,7 @@ import numpy as np
 from PIL import Image
 
 import t2i
-from t2i.web.service import BROKEN
+from t2i.web.service import SERVER_ERROR
 
 ROOT = Path(__file__).parents[1]
 CAPTIONS = ("a red flower", "a blue flower with white petals", "yellow petals around a dark centre", "a pink rose")
@@ -94,7 +94,7 @@ class Client:
         caption, seeds = self.random.choice(CAPTIONS), self.random.sample(SEEDS, 4)
         if kind == "invalid":
             answer = self.call(self.random.choice(list(self.component_ids)), self.random.choice(INVALID_REQUESTS))
-            if answer.get("error") != BROKEN:
+            if answer.get("error") != SERVER_ERROR:
                 return "invalid, refused" if "error" in answer else "invalid, answered"
         elif kind == "api":
             answer = self.call_api({"caption": caption, "seeds": seeds})

@@ -139,7 +139,7 @@ class App:
 
     def draw(self, connection: http.client.HTTPConnection, caption: str, seeds: list[int], session: str) -> dict | None:
         """The page's answer for this caption, or None if the server is busy."""
-        request = {"caption": caption, "seeds": seeds, "whole": 0}
+        request = {"caption": caption, "seeds": seeds, "full_size": 0}
         body = {"data": request, "component_id": self._component, "fn_name": "draw", "session_hash": session}
         headers = {"Content-Type": "application/json"}
         connection.request("POST", "/gradio_api/component_server/", json.dumps(body), headers)

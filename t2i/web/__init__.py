@@ -1,6 +1,6 @@
-"""The screen: `create_demo()` builds the Blocks, `launch(**LOOK, **GUARD)` dresses and guards them."""
+"""The page: `create_demo()` builds the Blocks; `launch(**LAUNCH_LOOK, **LAUNCH_LIMITS)` starts them."""
 
-from .app import LOOK, create_demo
-from .middleware import GUARD
+from .app import LAUNCH_LOOK, create_demo
+from .middleware import LAUNCH_LIMITS
 
-__all__ = ["GUARD", "LOOK", "create_demo"]
+__all__ = ["LAUNCH_LIMITS", "LAUNCH_LOOK", "create_demo"]

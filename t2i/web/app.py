@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from .service import Desk
+from .service import Service
 from .tabs.about import about_tab
 from .tabs.blend import blend_tab
 from .tabs.compare import compare_tab
@@ -13,7 +13,7 @@ from .tabs.search import search_tab
 from .tabs.style import style_tab
 
 STATIC = Path(__file__).parent / "static"
-QUEUE = 64  # calls of programs that may wait; the page itself asks past the queue
+MAX_QUEUE_SIZE = 64  # API calls that may wait; the page itself bypasses the queue
 TABS = {
     "Draw": draw_tab,
     "Blend": blend_tab,
@@ -23,21 +23,21 @@ TABS = {
     "About": about_tab,
 }
 
-# Fonts of the reader's own machine: nothing is fetched from anywhere else.
-SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
+# Fonts of the visitor's own machine: nothing is fetched from elsewhere.
+SANS_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sans", "sans-serif"]
 
-# Gradio takes the look at launch, not when the Blocks are built.
-LOOK = {
-    "theme": gr.themes.Base(font=SANS, font_mono=["ui-monospace", "monospace"]),
+# Gradio takes these at launch, not when the Blocks are built.
+LAUNCH_LOOK = {
+    "theme": gr.themes.Base(font=SANS_FONTS, font_mono=["ui-monospace", "monospace"]),
     "css_paths": STATIC / "page.css",
     "footer_links": ["api"],
 }
 
 
 class Page(gr.Blocks):
-    """Blocks that take and give values as they are.
+    """Blocks that pass values on unchanged.
 
-    Gradio's own would fetch the files and addresses that values name, and keep each session's last request and answer.
+    Gradio's own would fetch the files and addresses in values, and keep the last request and answer of each session.
     """
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
@@ -49,12 +49,12 @@ class Page(gr.Blocks):
 
 def create_demo(model: str = "flowers") -> gr.Blocks:
     """Build the page without launching it; `model`, a name, a folder or a Hub id, is loaded and warmed up first."""
-    desk = Desk(model)
-    wish = desk.models[desk.default].placeholder.rstrip("\u00a0…")  # the tab "Draw" keeps it as its model
+    service = Service(model)
+    invitation = service.models[service.default].placeholder.rstrip("\u00a0…")  # page.js changes it with the model
     with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
             "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>"
-            f'<p class="what"><span>{wish}</span>: '
+            f'<p class="what"><span>{invitation}</span>: '
             "sixteen pictures follow every letter. Nothing here was photographed.</p>",
             elem_classes="t2i-head",
             apply_default_css=False,
@@ -62,5 +62,5 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
         with gr.Tabs():
             for name, build in TABS.items():
                 with gr.Tab(name):
-                    build(desk)
-    return demo.queue(max_size=QUEUE)
+                    build(service)
+    return demo.queue(max_size=MAX_QUEUE_SIZE)

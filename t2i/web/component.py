@@ -1,8 +1,9 @@
-"""A part of the page: markup, look and behaviour in three files of one name."""
+"""A tab's part of the page: markup, style and behaviour in three files of the same name."""
 
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -10,17 +11,17 @@ from ..errors import InputError
 from ..locate import is_available
 from ..registry import ModelSpec
 from ..studio import UNNAMED_ATTRIBUTES
-from .service import Desk
+from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SCRIPTS = "common.js", "share.js", "album.js"
+SHARED_SCRIPTS = "common.js", "share.js", "album.js"
 
 
-def panel(name: str, verbs: list[Callable], desk: Desk, **properties) -> gr.HTML:
-    """`<name>.html` with `.css` and `.js` behind what all panels share (`common.css`, and SCRIPTS).
+def add_panel(name: str, functions: list[Callable], service: Service, **properties: Any) -> gr.HTML:
+    """Add `<name>.html`, `.css` and `.js`, after what all panels share (`common.css` and `SHARED_SCRIPTS`).
 
-    The template is constant: text from people reaches the page through the script alone, which may call `verbs`
-    and sees `properties`.
+    The template is constant: text of visitors reaches the page only through the script. The script may call
+    `functions` on the server, and gets `properties`.
     """
 
     def read(*files: str) -> str:
@@ -29,31 +30,32 @@ def panel(name: str, verbs: list[Callable], desk: Desk, **properties) -> gr.HTML
     return gr.HTML(
         html_template=read(f"{name}.html"),
         css_template=read("common.css", f"{name}.css"),
-        js_on_load=read(*SCRIPTS, f"{name}.js") if (STATIC / f"{name}.js").exists() else None,
+        js_on_load=read(*SHARED_SCRIPTS, f"{name}.js"),
         apply_default_css=False,
-        server_functions=verbs,
-        model=desk.default,
-        models=[asdict(spec) | _known(desk, spec.name) for spec in desk.models.values() if _is_offered(spec)],
+        server_functions=functions,
+        model=service.default,
+        models=[describe(service, spec) for spec in service.models.values() if is_offered(spec)],
         **properties,
     )
 
 
-def event(function: Callable, name: str) -> None:
-    """A verb for programs, of this name in the HTTP API and among the MCP tools."""
-    function.__name__ = name  # what MCP goes by
+def add_api_event(function: Callable, name: str) -> None:
+    """Add a function to the HTTP API and to the MCP tools, with this name and the function's docstring."""
+    function.__name__ = name  # MCP uses it
     gr.api(function, api_name=name)
 
 
-def _is_offered(spec: ModelSpec) -> bool:
-    """Whether a menu offers a model: a main one always, one of the paper's networks if its weights are here."""
+def is_offered(spec: ModelSpec) -> bool:
+    """Whether the page's menus offer a model: the paper's networks only if their weights are here."""
     return not spec.paper or is_available(spec.name)
 
 
-def _known(desk: Desk, model: str) -> dict:
-    """A model's style sliders, and whether it sees pictures, known without loading it."""
+def describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
+    """What the page needs to know of a model, without loading it."""
     try:
-        checkpoint = desk.checkpoint(model)
-        attributes, sees = checkpoint.attributes, checkpoint.has("image_encoder")
-    except InputError:  # a main model that is not to be had is told when somebody chooses it
-        attributes, sees = (), False
-    return {"attributes": [asdict(slider) for slider in attributes or UNNAMED_ATTRIBUTES], "sees": sees}
+        checkpoint = service.checkpoint(spec.name)
+        attributes, has_image_encoder = checkpoint.attributes, checkpoint.has("image_encoder")
+    except InputError:  # not available: the page says so when somebody chooses it
+        attributes, has_image_encoder = (), False
+    sliders = [asdict(slider) for slider in attributes or UNNAMED_ATTRIBUTES]
+    return asdict(spec) | {"attributes": sliders, "has_image_encoder": has_image_encoder}

@@ -1,115 +1,119 @@
-"""What goes back to the page: pictures and files as data URIs, directions as base64, and words."""
+"""What goes back to the page: pictures and files as data URIs, embeddings as base64, and notes in words."""
 
 import base64
 import io
 import re
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from ..media import export
-from .schemas import LIKE_STEP, READ
+from .schemas import MAX_CAPTION_LENGTH, STYLE_STEP
 
-STRANGE = 3  # words of a hint
-FULL = {"quality": 92, "subsampling": 0}  # whole colour resolution: the page enlarges these pictures
-DRAFT = {"quality": 65, "subsampling": 2}
-DRAFT_SIDE = 128  # pixels of a side at most: sixteen drafts take the bytes of sixteen whole pictures of 64
-SMALL = 64  # pictures of this side are sent whole
-ENLARGED = {"quality": 92, "subsampling": 2}
+MAX_HINT_WORDS = 3
+FULL_QUALITY = {"quality": 92, "subsampling": 0}  # colour at full resolution: the page enlarges these pictures
+DRAFT_QUALITY = {"quality": 65, "subsampling": 2}
+ENLARGED_QUALITY = {"quality": 92, "subsampling": 2}
+MAX_DRAFT_SIZE = 128  # pixels a side: sixteen drafts have about as many bytes as sixteen full pictures of 64
+MIN_SIZE_WITH_DRAFTS = 65  # pixels a side; smaller pictures are never sent as drafts
 
 
-def pictures(pixels: np.ndarray, kind: str, whole: int) -> dict:
+def pictures(pixels: np.ndarray, kind: str, full_size: int) -> dict[str, Any]:
     """Pixels (N, S, S, 3) as data URIs of this kind, "JPEG" or "PNG".
 
-    `whole`: how many of the JPEGs, from the first, are of full size and quality; the others are drafts of a third of
+    `full_size`: how many of the JPEGs, from the first, have full size and quality. The others are drafts of a third of
     the bytes or less, and the answer says how many.
     """
-    count, side = len(pixels), pixels.shape[1]
+    count, size = len(pixels), pixels.shape[1]
     if kind == "PNG":
-        return {"pictures": [_uri(_encoded(Image.fromarray(one), "PNG"), "png") for one in pixels]}
-    whole = count if side <= SMALL else min(whole, count)
-    jpegs = [_encoded(picture, "JPEG", **FULL) for picture in _images(pixels[:whole])]
-    for picture in _images(pixels[whole:]):
-        small = picture.resize((DRAFT_SIDE, DRAFT_SIDE), Image.Resampling.BOX) if side > DRAFT_SIDE else picture
-        jpegs.append(_encoded(small, "JPEG", **DRAFT))
-    return {"pictures": [_uri(data, "jpeg") for data in jpegs]} | ({"drafts": count - whole} if whole < count else {})
+        return {"pictures": [_uri(_encode(Image.fromarray(picture), "PNG"), "png") for picture in pixels]}
+    full_size = count if size < MIN_SIZE_WITH_DRAFTS else min(full_size, count)
+    jpegs = [_encode(picture, "JPEG", **FULL_QUALITY) for picture in _images(pixels[:full_size])]
+    for picture in _images(pixels[full_size:]):
+        if size > MAX_DRAFT_SIZE:
+            picture = picture.resize((MAX_DRAFT_SIZE, MAX_DRAFT_SIZE), Image.Resampling.BOX)
+        jpegs.append(_encode(picture, "JPEG", **DRAFT_QUALITY))
+    drafts = {"drafts": count - full_size} if full_size < count else {}
+    return {"pictures": [_uri(data, "jpeg") for data in jpegs], **drafts}
 
 
 def enlarged(pixels: np.ndarray) -> dict[str, str]:
-    """Pixels (S, S, 3), made larger already, as a JPEG to look at."""
-    return {"picture": _uri(_encoded(Image.fromarray(pixels), "JPEG", **ENLARGED), "jpeg")}
+    """Enlarged pixels (S, S, 3) as a JPEG."""
+    return {"picture": _uri(_encode(Image.fromarray(pixels), "JPEG", **ENLARGED_QUALITY), "jpeg")}
 
 
 def _images(pixels: np.ndarray) -> list[Image.Image]:
-    # Four bytes a pixel, as Pillow keeps them, are not copied for each picture: a copy gives the interpreter away and
-    # has to wait for it among all visitors.
+    # Pillow stores four bytes a pixel. If the array has them already, it does not copy each picture: for a copy it
+    # releases the interpreter, and must then wait for it among all visitors.
     padded = np.zeros((*pixels.shape[:3], 4), np.uint8)
     padded[..., :3] = pixels
-    return [Image.frombuffer("RGBX", one.shape[1::-1], one, "raw", "RGBX", 0, 1) for one in padded]
+    return [Image.frombuffer("RGBX", picture.shape[1::-1], picture, "raw", "RGBX", 0, 1) for picture in padded]
 
 
-def png(pixels: np.ndarray, made: dict, name: str) -> dict[str, str]:
-    """Pixels (H, W, 3) as a file to save, that says how it was made."""
-    return {"file": _uri(export.png(pixels, made), "png"), "name": f"{name}.png"}
+def png(pixels: np.ndarray, metadata: dict[str, Any], name: str) -> dict[str, str]:
+    """Pixels (H, W, 3) as a file to save; `metadata` says how it was made."""
+    return {"file": _uri(export.png(pixels, metadata), "png"), "name": f"{name}.png"}
 
 
-def film(frames: np.ndarray, kind: str, made: dict, name: str) -> dict[str, str]:
-    """Frames (N, H, W, 3) as a file to save: `kind` is "gif", "webp" or "png"."""
-    return {"file": _uri(export.film(frames, f".{kind}", made), kind), "name": f"{name}.{kind}"}
+def film(frames: np.ndarray, kind: str, metadata: dict[str, Any], name: str) -> dict[str, str]:
+    """Frames (N, S, S, 3) as a file to save: `kind` is "gif", "webp" or "png"."""
+    return {"file": _uri(export.film(frames, f".{kind}", metadata), kind), "name": f"{name}.{kind}"}
 
 
-def name(model: str, seed: int, caption: str) -> str:
-    """What a file is called."""
+def file_name(model: str, seed: int, caption: str) -> str:
+    """The name of a file, without its suffix."""
     slug = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
     return f"{model}-{seed}-{slug}"
 
 
-def directions(rows: Tensor) -> dict[str, str]:
-    """Directions (N, 1024) one after the other, in little-endian float32, as base64."""
-    return {"directions": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
+def embeddings(rows: Tensor) -> dict[str, str]:
+    """Embeddings (N, D), one after the other in little-endian float32, as base64."""
+    return {"embeddings": base64.b64encode(rows.numpy().astype("<f4").tobytes()).decode()}
 
 
-def like(z: Tensor) -> str:
-    """A photo's noise (100,) as a text that fits into a link; `request` reads it."""
-    levels = (z / LIKE_STEP).round().clamp(-128, 127).numpy().astype(np.int8)
+def style_text(z: Tensor) -> str:
+    """The style z of a photo as a text that fits into a link, one byte for each number; `schemas` reads it."""
+    levels = (z / STYLE_STEP).round().clamp(-128, 127).numpy().astype(np.int8)
     return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip("=")
 
 
-def ranked(things: list, matches: list[float], key: str) -> list[dict]:
-    """Things with their matches, the best first."""
-    pairs = sorted(zip(things, matches), key=lambda pair: -pair[1])
-    return [{key: thing, "match": round(match, 4)} for thing, match in pairs]
+def ranked(items: list[Any], matches: list[float], key: str) -> list[dict[str, Any]]:
+    """Items with their matches, the best first."""
+    pairs = sorted(zip(items, matches), key=lambda pair: -pair[1])
+    return [{key: item, "match": round(match, 4)} for item, match in pairs]
 
 
-def note(*captions: str) -> str:
-    """What to say of captions that are too long."""
-    return f"Only the first {READ} characters are read." if any(len(caption) > READ for caption in captions) else ""
+def length_note(*captions: str) -> str:
+    """A note if a caption is too long; else empty."""
+    is_cut = any(len(caption) > MAX_CAPTION_LENGTH for caption in captions)
+    return f"Only the first {MAX_CAPTION_LENGTH} characters are read." if is_cut else ""
 
 
-def left_out(reasons: list[str]) -> str:
-    """What to say of pictures that could not be drawn among others."""
+def omission_note(reasons: list[str]) -> str:
+    """A note on pictures that are left out of a sheet, one reason each; empty if there are none."""
     if not reasons:
         return ""
     count = "One picture is" if len(reasons) == 1 else f"{len(reasons)} pictures are"
     return " ".join([f"{count} left out.", *dict.fromkeys(reasons)])
 
 
-def hint(strange: list[str], knows: list[str]) -> str:
-    """What to say of captions far from all that models learnt, by the words strange to every one; else nothing.
+def unknown_words_hint(words: list[str], subjects: list[str]) -> str:
+    """A hint that no model knows these words of a caption; empty if there are none.
 
-    `knows`: for each model, what it draws.
+    `subjects`: what each model draws.
     """
-    if not strange:
+    if not words:
         return ""
-    listed = ", ".join(f"“{word}”" for word in strange[:STRANGE])
-    known = " and ".join(filter(None, dict.fromkeys(knows)))
-    one = len(knows) == 1
-    met = f"{'It has' if one else 'They have'} hardly met {listed}."
-    return f"{'This model knows' if one else 'These models know'} {known}. {met}" if known else met
+    listed = ", ".join(f"“{word}”" for word in words[:MAX_HINT_WORDS])
+    known = " and ".join(filter(None, dict.fromkeys(subjects)))
+    one = len(subjects) == 1
+    hint = f"{'It has' if one else 'They have'} hardly met {listed}."
+    return f"{'This model knows' if one else 'These models know'} {known}. {hint}" if known else hint
 
 
-def _encoded(picture: Image.Image, kind: str, **options) -> bytes:
+def _encode(picture: Image.Image, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()

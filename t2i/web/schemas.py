@@ -1,113 +1,120 @@
-"""A stranger's request, read: limits, clamps, errors in words."""
+"""What a request may contain: limits, clamped numbers, and errors in words."""
 
 import base64
 import io
 import math
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
+from ..models import DCGANGeneratorConfig, TextEncoderConfig
 from ..registry import ModelSpec
 
-COUNT = 16  # pictures on the page
-READ = 201  # characters of a caption that the text encoder reads
-SEED_MAX = 999_999
-FAVOURITES = 48  # pictures of a sheet
-SCALES = (1, 4)  # of the PNG
-LARGE = SCALES[1]  # times as large: a picture to look at by itself
-POINTS = 64  # pictures of a blend
-NUMBERS = ("first", "second", "third", "fourth")  # sentences of a blend
-FILMS = ("gif", "webp", "png")
-CAPTIONS = 8  # of a restyled photo
-PHOTO_BYTES, PHOTO_SIDE = 2_000_000, 1024  # the page itself sends what is seen
-PHOTOS, PHOTOS_BYTES = 64, 8_000_000  # of a request to search
-RANKED = 64  # captions that a photo is described by
-COMPARED = 4  # models that draw the same
-LIKE = r"[A-Za-z0-9_-]{134}"  # a photo's noise in a link: 100 numbers of 8 bits, base64
-LIKE_STEP = 1 / 32  # of those numbers, which so reach from -4 to 4
+PICTURES_PER_PAGE = 16
+MAX_CAPTION_LENGTH = TextEncoderConfig.length  # characters that the text encoder reads; the rest is cut off
+MAX_SEED = 999_999
+MAX_FAVOURITES = 48  # pictures of a PNG sheet
+PNG_SCALES = (1, 4)
+ENLARGED_SCALE = PNG_SCALES[1]
+MAX_BLEND_POINTS = 64  # pictures of a blend
+ORDINALS = ("first", "second", "third", "fourth")  # of the sentences of a blend
+FILM_KINDS = ("gif", "webp", "png")
+MAX_RESTYLE_CAPTIONS = 8
+MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; the page sends what the encoders need
+MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
+MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
+MAX_COMPARED_MODELS = 4
+STYLE_LENGTH = math.ceil(DCGANGeneratorConfig.noise * 4 / 3)  # characters: base64 of one byte for each number of z
+STYLE_PATTERN = rf"[A-Za-z0-9_-]{{{STYLE_LENGTH}}}"  # the style of a photo as text
+STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
 
-Models = dict[str, ModelSpec]  # that the page offers, by name; the first is the default
+Models = dict[str, ModelSpec]  # the page's models by name; the first is the default
 Point = tuple[float, float]  # across and down, from 0 to 1
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """Pictures of one caption, one a seed; `at` is empty, or has a point for each seed; `like` is a photo's noise."""
+class DrawRequest:
+    """Pictures of one caption, one for each seed.
+
+    `at` is empty or has an offset for each seed; `like` is empty or the style z of a photo.
+    """
 
     caption: str
     seeds: list[int]
-    style: list[float]
+    attributes: list[float]
     at: list[Point]
     like: list[float]
     model: str
 
 
-def read_drawing(request: object, models: Models) -> Drawing:
+def read_draw_request(request: Any, models: Models) -> DrawRequest:
     model = read_model(request, models)
     caption = read_caption(request)
-    seeds = _numbers(request.get("seeds"), range(1, COUNT + 1), 0, SEED_MAX)
-    style = _numbers(request.get("style"), [0.0], -1, 1)
-    at = [_point(point) for point in _list(request.get("at") or [0], "at")[:COUNT]]
+    seeds = _numbers(request.get("seeds"), range(1, PICTURES_PER_PAGE + 1), 0, MAX_SEED)
+    attributes = _numbers(request.get("attributes"), [0.0], -1, 1)
+    at = [_point(point) for point in _list(request.get("at") or [0], "at")[:PICTURES_PER_PAGE]]
     at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
-    return Drawing(caption, [int(seed) for seed in seeds], style, at[: len(seeds)], _like(request.get("like")), model)
+    like = _style(request.get("like"))
+    return DrawRequest(caption, [int(seed) for seed in seeds], attributes, at[: len(seeds)], like, model)
 
 
-def read_first(request: object, models: Models) -> Drawing:
-    """The first picture of a drawing."""
-    asked = read_drawing(request, models)
-    return replace(asked, seeds=asked.seeds[:1], at=asked.at[:1])
+def read_single_draw_request(request: Any, models: Models) -> DrawRequest:
+    """Only the first picture of a draw request."""
+    parsed = read_draw_request(request, models)
+    return replace(parsed, seeds=parsed.seeds[:1], at=parsed.at[:1])
 
 
-def read_comparison(request: object, models: Models) -> list[Drawing]:
-    """The same drawing by each of several models, those of the paper's objectives if none are named."""
-    asked = read_drawing(request, models)
+def read_comparison(request: Any, models: Models) -> list[DrawRequest]:
+    """The same draw request for each of several models; without names, those of the paper's objectives."""
+    parsed = read_draw_request(request, models)
     names = request.get("models")
     names = [name for name, spec in models.items() if spec.objective] if names is None else _list(names, "models")
-    return [replace(asked, model=read_model({"model": name}, models)) for name in names[:COMPARED]]
+    return [replace(parsed, model=read_model({"model": name}, models)) for name in names[:MAX_COMPARED_MODELS]]
 
 
-def read_sheet(request: object) -> list:
-    """What a sheet is to show: a request for each picture."""
-    return _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")[:FAVOURITES]
+def read_sheet(request: Any) -> list[Any]:
+    """The draw requests of a sheet, one for each picture."""
+    return _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")[:MAX_FAVOURITES]
 
 
-def read_scale(request: dict) -> int:
-    return LARGE if _number(request.get("scale"), *SCALES) == LARGE else 1
+def read_scale(request: Any) -> int:
+    return ENLARGED_SCALE if _number(request.get("scale"), *PNG_SCALES) == ENLARGED_SCALE else 1
 
 
-def read_whole(request: dict) -> int:
-    """How many pictures, from the first, are wanted whole; of the others drafts do."""
-    return int(_number(request.get("whole", POINTS), 0, POINTS))
+def read_full_size(request: Any) -> int:
+    """How many pictures, from the first, are sent at full size and quality; the others may be drafts."""
+    return int(_number(request.get("full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
 
 
-def read_blend(request: object, models: Models) -> tuple[list[str], int, str]:
-    """Two sentences or four, the seed and the model."""
+def read_blend(request: Any, models: Models) -> tuple[list[str], int, str]:
+    """Two or four sentences, the seed and the model."""
     model = read_model(request, models)
     captions = _list(request.get("captions"), "captions")
     if len(captions) not in (2, 4):
         raise InputError(f"Give two sentences or four, not {len(captions)}.")
-    places = [f" for the {number} sentence" for number in NUMBERS]
-    return [_caption(*both) for both in zip(captions, places)], int(_number(request.get("seed", 1), 0, SEED_MAX)), model
+    places = [f" for the {ordinal} sentence" for ordinal in ORDINALS]
+    seed = int(_number(request.get("seed", 1), 0, MAX_SEED))
+    return [_caption(caption, place) for caption, place in zip(captions, places)], seed, model
 
 
-def read_points(request: dict) -> list[Point]:
-    """Where a blend is wanted."""
-    return [_point(point) for point in _list(request.get("at", [0.5]), "at")[:POINTS]]
+def read_points(request: Any) -> list[Point]:
+    """The points of a blend."""
+    return [_point(point) for point in _list(request.get("at", [0.5]), "at")[:MAX_BLEND_POINTS]]
 
 
-def read_film(request: dict) -> str:
-    """The kind of file."""
+def read_film_kind(request: Any) -> str:
     kind = request.get("kind")
-    if kind not in FILMS:
-        raise InputError(f"The kind must be one of {', '.join(FILMS)}.")
+    if kind not in FILM_KINDS:
+        raise InputError(f"The kind must be one of {', '.join(FILM_KINDS)}.")
     return kind
 
 
-def read_model(request: object, models: Models) -> str:
+def read_model(request: Any, models: Models) -> str:
     if not isinstance(request, dict):
         raise InputError("The request must be an object with a caption.")
     model = request.get("model", next(iter(models)))
@@ -116,42 +123,43 @@ def read_model(request: object, models: Models) -> str:
     return model
 
 
-def read_caption(request: dict) -> str:
+def read_caption(request: Any) -> str:
     return _caption(request.get("caption"))
 
 
-def read_captions(request: dict) -> list[str]:
-    """The captions that a photo is painted under."""
-    return [_caption(caption) for caption in _list(request.get("captions"), "captions")[:CAPTIONS]]
+def read_captions(request: Any) -> list[str]:
+    """The captions that are drawn in the style of a photo."""
+    return [_caption(caption) for caption in _list(request.get("captions"), "captions")[:MAX_RESTYLE_CAPTIONS]]
 
 
-def read_ranked(request: dict, spec: ModelSpec) -> list[str]:
-    """The captions that a photo is described by, the model's own if there are none."""
+def read_ranked_captions(request: Any, spec: ModelSpec) -> list[str]:
+    """The captions that a photo is compared with; the model's own if there are none."""
     captions = request.get("captions")
-    captions = own(spec) if captions is None else _list(captions, "captions")
-    if len(captions) > RANKED:
-        raise InputError(f"Give at most {RANKED} captions at once, not {len(captions)}.")
+    captions = model_captions(spec) if captions is None else _list(captions, "captions")
+    if len(captions) > MAX_RANKED_CAPTIONS:
+        raise InputError(f"Give at most {MAX_RANKED_CAPTIONS} captions at once, not {len(captions)}.")
     return [_caption(caption) for caption in captions]
 
 
-def read_photo(request: dict) -> Image.Image:
+def read_photo(request: Any) -> Image.Image:
     return _photo(request.get("photo"))
 
 
-def read_photos(request: dict) -> list[Image.Image]:
-    """What the networks see of photos in data URIs: each is made small before the next is decoded."""
+def read_photos(request: Any) -> list[Image.Image]:
+    """Photos in data URIs, prepared for the encoders: each is reduced before the next is decoded."""
     values = _list(request.get("photos"), "photos")
-    if len(values) > PHOTOS or sum(len(value) for value in values if isinstance(value, str)) > PHOTOS_BYTES:
-        raise InputError(f"Give at most {PHOTOS} photos at once, of {PHOTOS_BYTES // 10**6} MB together.")
+    num_bytes = sum(len(value) for value in values if isinstance(value, str))
+    if len(values) > MAX_PHOTOS or num_bytes > MAX_PHOTOS_BYTES:
+        raise InputError(f"Give at most {MAX_PHOTOS} photos at once, of {MAX_PHOTOS_BYTES // 10**6} MB together.")
     return [_photo(value) for value in values]
 
 
 def cut(captions: list[str]) -> list[str]:
-    """What the text encoder reads of captions."""
-    return [caption[:READ] for caption in captions]
+    """Captions without the characters that the text encoder does not read."""
+    return [caption[:MAX_CAPTION_LENGTH] for caption in captions]
 
 
-def own(spec: ModelSpec) -> list[str]:
+def model_captions(spec: ModelSpec) -> list[str]:
     """The captions that come with a model."""
     return [*spec.examples, *spec.gallery_captions] or [spec.title]
 
@@ -165,34 +173,37 @@ def _caption(value: object, place: str = "") -> str:
 
 
 def _photo(value: object) -> Image.Image:
-    """What the networks see of a data URI; its bytes and its size are bounded before anything is decoded."""
+    """The photo in a data URI, prepared for the encoders. Its bytes and size are checked before it is decoded."""
     start, _, data = value.partition(",") if isinstance(value, str) else ("", "", "")
     if not re.fullmatch(r"data:image/(png|jpeg|webp);base64", start):
         raise InputError("The photo must be a PNG, JPEG or WebP as a data URI.")
-    if len(data) > PHOTO_BYTES * 4 // 3 + 4:
+    if len(data) > MAX_PHOTO_BYTES * 4 // 3 + 4:
         needed = f"{ENCODER_INPUT_SIZE} pixels are enough"
-        raise InputError(f"The photo is larger than {PHOTO_BYTES // 1000} kB. Make it smaller: {needed}.")
-    unreadable = InputError("The photo cannot be read: it is damaged, or no picture.")
+        raise InputError(f"The photo is larger than {MAX_PHOTO_BYTES // 1000} kB. Make it smaller: {needed}.")
+    unreadable = InputError("The photo cannot be read: it is damaged, or not a picture.")
     try:
         photo = Image.open(io.BytesIO(base64.b64decode(data, validate=True)), formats=["PNG", "JPEG", "WEBP"])
-    except Exception:  # Pillow names no common base for what a hostile file raises
+    except Exception:  # Pillow has no common base class for the errors of hostile files
         raise unreadable from None
-    if max(photo.size) > PHOTO_SIDE:
+    if max(photo.size) > MAX_PHOTO_SIZE:
         needed = f"{ENCODER_INPUT_SIZE} are enough"
-        raise InputError(f"The photo is larger than {PHOTO_SIDE} pixels a side. Make it smaller: {needed}.")
+        raise InputError(f"The photo is larger than {MAX_PHOTO_SIZE} pixels a side. Make it smaller: {needed}.")
     try:
-        return Image.fromarray(prepare(photo))  # many may come together
+        return Image.fromarray(prepare(photo))  # reduced at once: a request may hold many photos
     except InputError:
         raise unreadable from None
 
 
-def _like(value: object) -> list[float]:
-    """A photo's noise, as `answer.like` wrote it; nothing for none."""
+def _style(value: object) -> list[float]:
+    """The style z of a photo from the text of `encoding.style_text`; empty if there is none."""
     if value in (None, ""):
         return []
-    if not isinstance(value, str) or not re.fullmatch(LIKE, value):
-        raise InputError("The style of a photo must be as the server told it: 134 letters, digits, - and _.")
-    return (np.frombuffer(base64.urlsafe_b64decode(f"{value}=="), np.int8) * LIKE_STEP).tolist()
+    if not isinstance(value, str) or not re.fullmatch(STYLE_PATTERN, value):
+        raise InputError(
+            f"The style of a photo must be as the server wrote it: {STYLE_LENGTH} letters, digits, - and _."
+        )
+    padding = "=" * (-STYLE_LENGTH % 4)
+    return (np.frombuffer(base64.urlsafe_b64decode(value + padding), np.int8) * STYLE_STEP).tolist()
 
 
 def _point(value: object) -> Point:
@@ -200,19 +211,19 @@ def _point(value: object) -> Point:
     return _number(across, 0, 1), _number(down, 0, 1)
 
 
-def _list(values: object, name: str) -> list:
+def _list(values: object, name: str) -> list[Any]:
     if not isinstance(values, (list, tuple, range)) or not values:
         raise InputError(f"{name.capitalize()} must be a list, and not an empty one.")
     return list(values)
 
 
-def _numbers(values: object, default, low: float, high: float) -> list[float]:
-    values = _list(default if values is None else values, "seeds and style")
-    return [_number(value, low, high) for value in values[:COUNT]]
+def _numbers(values: object, default: object, low: float, high: float) -> list[float]:
+    values = _list(default if values is None else values, "seeds and attributes")
+    return [_number(value, low, high) for value in values[:PICTURES_PER_PAGE]]
 
 
-def _number(value: object, low: float, high: float) -> float:
-    """`value` clamped to low … high; what is no finite number becomes the nearest to zero."""
+def _number(value: Any, low: float, high: float) -> float:
+    """`value` clamped to low … high; what is not a finite number counts as zero."""
     try:
         value = float(value)
     except (TypeError, ValueError, OverflowError):

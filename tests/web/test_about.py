@@ -8,7 +8,7 @@ import pytest
 import t2i
 from t2i import locate
 from t2i.registry import MODELS
-from t2i.web.tabs.about import card
+from t2i.web.tabs.about import read_card
 from tests.screen import decode, hold, rest
 
 HOSTILE = """---
@@ -83,11 +83,11 @@ def test_a_late_answer_leaves_what_is_said_of_the_next_model(page):
 
 
 def test_the_cards_of_the_main_models_are_shown_without_what_cannot_be():
-    text = card(locate.resolve("flowers"))
+    text = read_card(locate.resolve("flowers"))
     assert text.lstrip().startswith("# flowers") and "## Limits" in text
     assert "*Picture, not shown here: Eight captions of unseen classes by eight seeds*" in text
     for name in MODELS:
-        text = card(locate.resolve(name))
+        text = read_card(locate.resolve(name))
         assert not [part for part in ("![", "](samples", "samples.", "<", "&lt;!--", "figures --") if part in text]
 
 
@@ -95,10 +95,10 @@ def test_a_long_card_is_cut_and_a_hostile_one_takes_no_time(tmp_path):
     start = time.process_time()
     for text in ("![](" * 100_000, "[" * 400_000, "![" * 200_000, "[]" * 200_000, "---\n" * 100_000, "<!--" * 100_000):
         (tmp_path / "README.md").write_text(text)
-        assert len(card(tmp_path)) <= 400_000
+        assert len(read_card(tmp_path)) <= 400_000
     assert time.process_time() - start < 5  # seconds of computing, however busy the machine
     (tmp_path / "README.md").write_bytes(b"\xff\xfe")
-    assert card(tmp_path) == "This model has no card here."
+    assert read_card(tmp_path) == "This model has no card here."
 
 
 def test_every_main_model_has_failures_and_says_what_one_sees():

@@ -245,7 +245,7 @@ def test_favourites_are_saved_as_a_sheet_that_says_how_they_were_made(page, mode
     studio, recipes = t2i.load(model), json.loads(sheet.text["t2i"])["pictures"]
     assert [recipe["seed"] for recipe in recipes] == [7, 2] and recipes[0]["at"] == [[0, 0.1]]
     for place, recipe in enumerate(recipes):
-        drawn = studio.draw_array(recipe["caption"], recipe["seed"], recipe["style"], recipe["at"])[0]
+        drawn = studio.draw_array(recipe["caption"], recipe["seed"], recipe["attributes"], recipe["at"])[0]
         cut = np.asarray(sheet.crop((2 + 66 * place, 2, 66 + 66 * place, 66)), int)
         assert np.abs(cut - drawn).max() <= 1
     assert np.abs(screen[6] - np.asarray(sheet.crop((2, 2, 66, 66)), int)).mean() < 8  # a JPEG of the same
@@ -268,7 +268,9 @@ def test_without_storage_they_last_as_long_as_the_page(new_page, url, script):
 
 
 def test_storage_is_read_as_anybodys_words(page):
-    hostile = "tab=draw&seed=NaN&style=Infinity&lock=length,5&model=<b>&caption=<img src=x onerror=alert(1)>${alert(2)}"
+    hostile = (
+        "tab=draw&seed=NaN&attributes=Infinity&lock=length,5&model=<b>&caption=<img src=x onerror=alert(1)>${alert(2)}"
+    )
     entries = [
         {"query": hostile, "picture": PICTURE},
         {"query": hostile + "1", "picture": "javascript:alert(3)"},
@@ -331,7 +333,7 @@ def test_a_sheet_of_garbage_is_refused_in_words(url, pictures):
 
 
 def test_a_sheet_is_bounded_and_its_numbers_clamped(url):
-    odd = {"caption": CAPTION * 100, "seeds": [math.nan], "style": [math.inf] * 99, "at": [[1e308, "x"]]}
+    odd = {"caption": CAPTION * 100, "seeds": [math.nan], "attributes": [math.inf] * 99, "at": [[1e308, "x"]]}
     answer = ask(url, "sheet", {"pictures": [odd] * 99})
     sheet = Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1])))
     made = json.loads(sheet.text["t2i"])["pictures"]

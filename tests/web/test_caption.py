@@ -1,4 +1,4 @@
-"""The caption's box and what stands around it: it is seen whole, says what is wanted, and offers examples."""
+"""The caption's box and what limits around it: it is seen whole, says what is wanted, and offers examples."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from t2i.registry import MODELS
 from tests.screen import begun, pixels, rest, same, settle
 
 LONG = "this flower has long white petals that droop around a brown center and many thin green leaves with a fine edge"
-# Draw comes last: Blend begins with what stands there.
+# Draw comes last: Blend begins with what limits there.
 BOXES = [("Style", ".t2i-style th textarea >> nth=1"), ("Blend", "#t2i-blend-2"), ("Draw", "#t2i-caption")]
 ROOM = "box => [box.clientHeight, box.scrollHeight]"
 

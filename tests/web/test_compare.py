@@ -1,4 +1,4 @@
-"""The tab "Compare" in a real browser, and the desk behind it, on tiny models of the four objectives."""
+"""The tab "Compare" in a real browser, and the service behind it, on tiny models of the four objectives."""
 
 import json
 import shutil
@@ -13,9 +13,9 @@ from t2i import locate
 from t2i.locate import Checkpoint
 from t2i.models import TextEncoder
 from t2i.registry import MODELS, OBJECTIVES
-from t2i.web import LOOK, create_demo
-from t2i.web.service import Desk
-from t2i.web.tabs.compare import FIGURES, figures, told
+from t2i.web import LAUNCH_LOOK, create_demo
+from t2i.web.service import Service
+from t2i.web.tabs.compare import COMPARED_METRICS, figure_rows, read_figures
 from tests.screen import ask, decode, hold, pixels, rest, save, seeds, settle
 from tests.web.test_share import link_of, query
 
@@ -191,7 +191,7 @@ def test_the_seed_of_a_link_is_clamped(new_page, url, number):
 def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, use_models):
     use_models(here | {"flowers-gan": None})
     demo = create_demo()
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
     try:
         page.goto(f"{demo.local_url}?tab=compare&model=flowers-gan&caption=a+red+flower")
@@ -226,7 +226,7 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
         models[f"flowers-{objective}"] = folder
     use_models(models)
     demo = create_demo()
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
     try:
         page.goto(f"{demo.local_url}?tab=compare")
@@ -247,11 +247,12 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
 
 
 def test_where_neither_is_better_none_is_the_best(monkeypatch):
-    plain, other = (
-        replace(FIGURES[0], compare_label=label, better=better) for label, better in (("A", ""), ("B", "lower"))
-    )
-    monkeypatch.setattr("t2i.web.tabs.compare.FIGURES", (plain, other))
-    rows = told([{"A": 0.1, "B": 0.2}, {"A": 0.2}, {"A": 0.3, "B": 0.1}])
+    metrics = [
+        replace(COMPARED_METRICS[0], compare_label="A", better=""),
+        replace(COMPARED_METRICS[0], compare_label="B", better="lower"),
+    ]
+    monkeypatch.setattr("t2i.web.tabs.compare.COMPARED_METRICS", metrics)
+    rows = figure_rows([{"A": 0.1, "B": 0.2}, {"A": 0.2}, {"A": 0.3, "B": 0.1}])
     assert [[one["best"] for one in row] for row in rows] == [[False, False], [False], [False, True]]
 
 
@@ -272,7 +273,7 @@ def test_that_the_models_are_being_loaded_is_said(page):
 def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model, use_models):
     use_models({"flowers": model} | dict.fromkeys(NAMES))
     demo = create_demo()
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
     try:
         page.goto(f"{demo.local_url}?tab=compare")
@@ -292,10 +293,10 @@ def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model
 
 
 def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(here, monkeypatch):
-    desk, embedded = Desk("flowers"), []
+    service, embedded = Service("flowers"), []
     forward = TextEncoder.forward
     monkeypatch.setattr(TextEncoder, "forward", lambda self, x, *how: embedded.append(len(x)) or forward(self, x, *how))
-    answer = desk.compare({"caption": CAPTION, "seeds": [7]}, kind="PNG")
+    answer = service.compare({"caption": CAPTION, "seeds": [7]}, kind="PNG")
     assert embedded == [1]
     for row, name in zip(answer["compared"], NAMES, strict=True):
         drawn = t2i.load(name).draw_array(CAPTION, 7)[0]
@@ -308,7 +309,7 @@ def test_models_of_other_text_encoders_embed_for_themselves(here, use_models, tm
     folder = tmp_path / "own"
     networks = {"text_encoder": encoder, **Checkpoint(other).read("generator")}
     use_models(here | {"flowers-gan": save(networks, folder)})
-    answer = Desk("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "flowers-gan"]}, "PNG")
+    answer = Service("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "flowers-gan"]}, "PNG")
     drawn = t2i.load(folder).draw_array(CAPTION, 7)[0]
     assert np.abs(decode(answer["compared"][1]["pictures"][0]).astype(int) - drawn).max() <= 1
 
@@ -321,7 +322,7 @@ def test_a_hint_is_right_of_all_the_models_compared(tiny_networks, tmp_path, use
     use_models(models)
 
     def hint(*models: str) -> str:
-        return Desk("flowers").compare({"caption": "the stock market fell", "models": models})["hint"]
+        return Service("flowers").compare({"caption": "the stock market fell", "models": models})["hint"]
 
     assert hint("flowers") == "This model knows flowers. It has hardly met “the”, “stock”, “market”."
     assert hint("flowers", "birds") == "These models know flowers and birds. They have hardly met “the”, “stock”."
@@ -364,4 +365,4 @@ def test_the_event_compare(url, here):
 )
 def test_figures_that_are_none_are_not_told(tmp_path, text):
     (tmp_path / "evaluation.json").write_text(text)
-    assert figures(tmp_path) == {}
+    assert read_figures(tmp_path) == {}

@@ -1,4 +1,4 @@
-"""The page in a real browser, and the desk behind it, on small networks of random weights."""
+"""The page in a real browser, and the service behind it, on small networks of random weights."""
 
 import base64
 import copy
@@ -16,11 +16,12 @@ from PIL import Image
 import t2i
 from t2i import registry
 from t2i.registry import MODELS
-from t2i.web import LOOK, create_demo, service
+from t2i.studio import load_engine
+from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.app import TABS
-from t2i.web.component import _is_offered
-from t2i.web.schemas import COUNT
-from t2i.web.service import Desk
+from t2i.web.component import is_offered
+from t2i.web.schemas import PICTURES_PER_PAGE
+from t2i.web.service import Service
 from tests.screen import (
     ask,
     begun,
@@ -98,8 +99,8 @@ def test_shuffle_changes_and_lock_keeps(page):
     page.get_by_label("Lock seed 3", exact=True).click()
     page.get_by_role("button", name="Shuffle").click()
     after = pixels(page)
-    assert same(before, after).tolist() == [i == 2 for i in range(COUNT)]
-    assert [i for i in range(COUNT) if seeds(page)[i] == numbers[i]] == [2]
+    assert same(before, after).tolist() == [i == 2 for i in range(PICTURES_PER_PAGE)]
+    assert [i for i in range(PICTURES_PER_PAGE) if seeds(page)[i] == numbers[i]] == [2]
     page.get_by_label("Seed", exact=True).fill("1")
     assert same(before, pixels(page)).all()  # a seed is its picture
 
@@ -187,7 +188,7 @@ def test_enlarge_by_keyboard_and_download_the_same_picture(page, model):
     assert (picture.format, picture.size) == ("PNG", (64, 64))
     made = json.loads(picture.text["t2i"])
     assert made["seed"] == 6 and [picture.text["Description"]] == made["captions"]
-    drawn = t2i.load(model).draw_array(made["captions"], [made["seed"]], made["style"])[0]
+    drawn = t2i.load(model).draw_array(made["captions"], [made["seed"]], made["attributes"])[0]
     assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
     distance = np.abs(screen - np.asarray(picture, int)).mean(axis=(1, 2, 3))
     assert distance.argmin() == 5 and distance[5] < 8  # a JPEG apart from the sixth on the screen
@@ -237,7 +238,7 @@ def test_the_enlarged_picture_turns_to_the_next_and_the_one_before(page):
 
 def test_the_menu_lists_the_registry_the_papers_networks_last_and_none_that_is_missing(page):
     options = page.get_by_label("Model", exact=True).locator("option")
-    offered = [spec for spec in MODELS.values() if spec.objective or _is_offered(spec)]
+    offered = [spec for spec in MODELS.values() if spec.objective or is_offered(spec)]
     assert [option.get_attribute("value") for option in options.all()] == [spec.name for spec in offered]
     assert options.all_inner_texts() == [spec.title for spec in offered]
     assert [spec.name for spec in offered[:3]] == ["flowers", "birds", "scenes"]
@@ -255,7 +256,7 @@ def test_models_switch_without_a_reload(new_page, model, tiny_networks, tmp_path
         spec = registry.ModelSpec(name, title=name.title(), examples=(f"the {name} example",), subject=f"{name}s")
         monkeypatch.setitem(MODELS, name, spec)
     demo = create_demo()
-    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LOOK)
+    demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = new_page("about:blank")
     try:
         page.goto(demo.local_url)
@@ -266,7 +267,7 @@ def test_models_switch_without_a_reload(new_page, model, tiny_networks, tmp_path
         assert box.input_value() == "the other example"  # an example goes with its model …
         assert "Other" in page.locator(".status").inner_text()
         others = pixels(page)
-        assert page.locator(".styles label").all_inner_texts() == ["Size"]  # … and so do the sliders
+        assert page.locator(".attributes label").all_inner_texts() == ["Size"]  # … and so do the sliders
         page.get_by_label("Size", exact=True).press("End")
         assert not same(others, pixels(page)).any()
         assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
@@ -282,7 +283,7 @@ def test_models_switch_without_a_reload(new_page, model, tiny_networks, tmp_path
         assert note(page) == ""
         menu.select_option("missing")
         assert same(others, pixels(page)).all()
-        assert note(page).startswith("Missing is not to be had") and str(tmp_path) not in note(page)
+        assert note(page).startswith("Missing is not available") and str(tmp_path) not in note(page)
         assert box.input_value() == CAPTION  # … and a person's own words stay
         page.get_by_role("tab", name="Blend").click()
         blend = page.locator(".t2i-blend")
@@ -503,11 +504,11 @@ def test_blend_says_what_is_wrong_and_keeps_the_picture(blend):
 
 def test_the_ends_of_a_blend_are_the_sentences_own_pictures(model, use_models):
     use_models({"flowers": model})
-    desk, corners = Desk("flowers"), ["a red flower", "a blue bird", "an oak", "a house of stone"]
+    service, corners = Service("flowers"), ["a red flower", "a blue bird", "an oak", "a house of stone"]
     places = [[0, 0], [1, 0], [0, 1], [1, 1]]
     for captions in (corners[:2], corners):
-        answer = desk.blend({"captions": captions, "at": places[: len(captions)], "seed": 7}, kind="PNG")
-        drawn = desk._studio("flowers").draw_array(captions, 7)
+        answer = service.blend({"captions": captions, "at": places[: len(captions)], "seed": 7}, kind="PNG")
+        drawn = service._studio("flowers").draw_array(captions, 7)
         for uri, expected in zip(answer["pictures"], drawn, strict=True):
             assert np.abs(decode(uri).astype(int) - expected).max() <= 1
 
@@ -653,7 +654,7 @@ def test_the_style_of_a_photo_is_drawn_with(styles, new_page, model):
     made = json.loads(picture.text["t2i"])
     studio, photo = t2i.load(model), Image.open(io.BytesIO(base64.b64decode(photo_of(styles).split(",")[1])))
     assert np.abs(np.array(made["like"]) - studio.style(photo).clamp(-4, 3.97).numpy()).max() <= 1 / 64 + 1e-4
-    drawn = studio.draw_array(made["captions"], made["seed"], made["style"], made["at"], made["like"])[0]
+    drawn = studio.draw_array(made["captions"], made["seed"], made["attributes"], made["at"], made["like"])[0]
     assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
     assert np.abs(painted[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
     expected = studio.match(studio.draw(CAPTION, range(1, 17), like=made["like"]), CAPTION)
@@ -712,7 +713,7 @@ def test_another_model_draws_with_plain_seeds(styles):
     styles.locator(".like").wait_for()
     settle(styles)
     styles.locator("#t2i-model").select_option("flowers-gan")
-    assert styles.locator(".like").is_hidden() and len(pixels(styles)) == COUNT and note(styles) == ""
+    assert styles.locator(".like").is_hidden() and len(pixels(styles)) == PICTURES_PER_PAGE and note(styles) == ""
     styles.get_by_role("tab", name="Style").click()
     styles.get_by_label("Use in Draw: the style of photo 1").click()
     styles.locator(".like").wait_for()
@@ -918,27 +919,30 @@ def test_hostile_photos_are_refused_in_words(url):
         (uri(big.getvalue()), "larger than 1024 pixels"),
         (uri(b"\0" * 2_001_000), "larger than 2000 kB"),
     ):
-        for verb, request in (("restyle", {"photo": photo, "captions": [CAPTION]}), ("see", {"photos": [photo]})):
+        for verb, request in (
+            ("restyle", {"photo": photo, "captions": [CAPTION]}),
+            ("embed_photos", {"photos": [photo]}),
+        ):
             answer = ask(url, verb, request)
             assert words in answer["error"], answer
     small = io.BytesIO()
     Image.new("L", (9, 9)).save(small, "PNG")
     for photos in ([uri(small.getvalue())] * 65, [uri(b"\0" * 2_000_000)] * 4):
-        assert "at most 64 photos" in ask(url, "see", {"photos": photos})["error"]
+        assert "at most 64 photos" in ask(url, "embed_photos", {"photos": photos})["error"]
 
 
 def test_a_model_that_cannot_see_draws_and_says_so_of_the_rest(tiny_networks, tmp_path, use_models):
     blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
     use_models({"flowers": save(blind, tmp_path / "blind", words="a flower")})
-    desk = Desk("flowers")
-    assert desk.match({"caption": "a flower"}) == {"matches": []}
-    assert "“stock”, “market”" in desk.draw({"caption": "the stock market fell"})["hint"]
+    service = Service("flowers")
+    assert service.match({"caption": "a flower"}) == {"matches": []}
+    assert "“stock”, “market”" in service.draw({"caption": "the stock market fell"})["hint"]
     photo = as_uri(Image.new("RGB", (9, 9)))
     for verb, request in (
-        (desk.gallery, {}),
-        (desk.see, {"photos": [photo]}),
-        (desk.search, {"caption": CAPTION, "photos": [photo]}),
-        (desk.describe, {"photo": photo}),
+        (service.gallery, {}),
+        (service.embed_photos, {"photos": [photo]}),
+        (service.search, {"caption": CAPTION, "photos": [photo]}),
+        (service.describe, {"photo": photo}),
     ):
         with pytest.raises(t2i.InputError, match="no image encoder"):
             verb(request)
@@ -946,7 +950,7 @@ def test_a_model_that_cannot_see_draws_and_says_so_of_the_rest(tiny_networks, tm
 
 @pytest.mark.parametrize("captions", ["text", [], [5], [""], ["🌸"], [CAPTION] * 65, [[CAPTION]]])
 def test_captions_that_cannot_be_ranked_are_refused_in_words(url, captions):
-    answer = ask(url, "hear", {"captions": captions})
+    answer = ask(url, "embed_captions", {"captions": captions})
     assert set(answer) == {"error"} and " " in answer["error"]
 
 
@@ -971,7 +975,9 @@ def test_every_tab_fits_a_phone(new_page, url):
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name
 
 
-@pytest.mark.parametrize("function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "style", "see"])
+@pytest.mark.parametrize(
+    "function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "style", "embed_photos"]
+)
 @pytest.mark.parametrize(
     "garbage",
     [
@@ -982,7 +988,7 @@ def test_every_tab_fits_a_phone(new_page, url):
         {"caption": 5},
         {"caption": CAPTION, "seeds": "all"},
         {"caption": CAPTION, "seeds": []},
-        {"caption": CAPTION, "style": {"0": 1}},
+        {"caption": CAPTION, "attributes": {"0": 1}},
         {"caption": CAPTION, "at": "0.5"},
         {"caption": CAPTION, "like": "A" * 136},
         {"caption": CAPTION, "like": [0.5] * 100},
@@ -998,8 +1004,8 @@ def test_garbage_is_answered_in_words(url, function, garbage):
 @pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
 def test_every_number_is_clamped(url, number):
     many = [number] * 99
-    answer = ask(url, "draw", {"caption": CAPTION, "seeds": many, "style": many, "at": [*many, [number] * 9]})
-    assert len(answer["pictures"]) == COUNT
+    answer = ask(url, "draw", {"caption": CAPTION, "seeds": many, "attributes": many, "at": [*many, [number] * 9]})
+    assert len(answer["pictures"]) == PICTURES_PER_PAGE
     assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
     answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
     assert Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1]))).format == "PNG"
@@ -1087,20 +1093,20 @@ def test_the_events_search_and_describe(client, model):
 def test_people_draw_on_while_somebody_waits_for_another_model(model, monkeypatch, use_models):
     use_models({"flowers": model, "other": model})
     monkeypatch.setitem(MODELS, "other", registry.ModelSpec("other", title="Other"))
-    desk, gate, answers, loaded = Desk("flowers"), threading.Event(), [], []
-    load = service.load_engine
+    service, gate, answers, loaded = Service("flowers"), threading.Event(), [], []
+    load = load_engine
 
     def load_slowly(checkpoint):
         gate.wait()
         loaded.append(checkpoint)
         return load(checkpoint)
 
-    monkeypatch.setattr(service, "load_engine", load_slowly)
+    monkeypatch.setattr("t2i.web.service.load_engine", load_slowly)
     other = {"caption": CAPTION, "seeds": [7], "model": "other"}
-    people = [threading.Thread(target=lambda: answers.append(desk.draw(other))) for _ in range(2)]
+    people = [threading.Thread(target=lambda: answers.append(service.draw(other))) for _ in range(2)]
     for person in people:
         person.start()
-    assert desk.draw({"caption": CAPTION, "seeds": [7]})["pictures"] and not answers
+    assert service.draw({"caption": CAPTION, "seeds": [7]})["pictures"] and not answers
     gate.set()
     for person in people:
         person.join()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2i.web.app import TABS
-from tests.screen import COUNT, decode, note, pixels, rest, same, seeds, settle
+from tests.screen import PICTURES_PER_PAGE, decode, note, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird, 100 % & more + café"
 HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
@@ -231,7 +231,7 @@ def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
 
 @pytest.mark.parametrize("tab", ["draw", "blend", "style", "compare", "search"])
 def test_hostile_links_execute_nothing(new_page, url, tab):
-    names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "style", "at", "like", HOSTILE)
+    names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "attributes", "at", "like", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
     amiss = page.locator(".amiss:visible", has_text="model is not here. This is Flowers.")
     amiss.wait_for()
@@ -250,15 +250,24 @@ def test_a_style_that_is_none_is_left_out_of_the_pictures(page, url):
         assert same(plain, pixels(page)).all() and note(page) == "" and page.locator(".like").is_hidden(), like
 
 
+def test_a_link_sets_the_sliders_also_by_the_key_of_earlier_links(new_page, url):
+    for key in ("attributes", "style"):
+        page = new_page(query(url, ("tab", "draw"), ("caption", CAPTION), (key, "0.5,-0.25")))
+        settle(page)
+        sliders = page.locator(".attributes input").evaluate_all("all => all.map(slider => slider.value)")
+        assert sliders[:3] == ["0.5", "-0.25", "0"], key
+        assert "attributes=0.5%2C-0.25%2C0" in link_of(page)
+
+
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "9" * 400])
 def test_every_number_of_a_link_is_clamped(new_page, url, number):
     many = ",".join([number, "1e308", "length", ""] * 20)
     tiles = [("tile", tile) for tile in (f"{number},{number}", f"2,{number}", "length,5", many)]
-    pairs = [("seed", number), ("style", many), ("at", many), ("lock", number), *tiles]
+    pairs = [("seed", number), ("attributes", many), ("at", many), ("lock", number), *tiles]
     page = new_page(query(url, ("tab", "draw"), ("caption", "a red flower"), *pairs))
-    assert len(pixels(page)) == COUNT and note(page) == ""
-    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(seeds(page)) == COUNT
-    assert page.locator(".styles input").evaluate_all("all => all.every(s => Math.abs(s.value) <= 1)")
+    assert len(pixels(page)) == PICTURES_PER_PAGE and note(page) == ""
+    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(seeds(page)) == PICTURES_PER_PAGE
+    assert page.locator(".attributes input").evaluate_all("all => all.every(s => Math.abs(s.value) <= 1)")
     page = new_page(query(url, ("tab", "blend"), ("seed", number), ("at", many)))
     page.wait_for_function(BLENDED)
 
@@ -267,13 +276,15 @@ def test_links_of_any_length_and_kind_are_read(new_page, url):
     long = new_page(f"{url}/?tab=draw&seed=5&caption={'red%20' * 5000}")
     assert np.ptp(pixels(long)) > 0 and "201" in note(long) and seeds(long)[0] == 5
     crowd = new_page(f"{url}/?tab=draw&seed=8&caption=red{'&lock=1&tile=1,2' * 10_000}"[:60_000])
-    assert len(pixels(crowd)) == COUNT and seeds(crowd)[:3] == [8, 2, 10]
+    assert len(pixels(crowd)) == PICTURES_PER_PAGE and seeds(crowd)[:3] == [8, 2, 10]
     for tail in ("tab=nowhere", "%", quote("tab=draw&seed=3")):
         odd = new_page(f"{url}/?{tail}")
-        assert len(pixels(odd)) == COUNT and seeds(odd)[0] == 1
+        assert len(pixels(odd)) == PICTURES_PER_PAGE and seeds(odd)[0] == 1
 
 
-names = st.sampled_from(["model", "caption", "seed", "lock", "tile", "style", "at", "like", "own", "where", "chosen"])
+names = st.sampled_from(
+    ["model", "caption", "seed", "lock", "tile", "attributes", "style", "at", "like", "own", "where", "chosen"]
+)
 numbers = st.one_of(st.integers(), st.floats(), st.integers(0, 16))
 values = st.one_of(
     st.text(),
@@ -291,7 +302,7 @@ def test_any_link(page, url, tab, query):
     page.goto(f"{url}/?tab={tab.lower()}&{query}")
     page.get_by_role("tab", name=tab, selected=True).wait_for()
     rest(page)
-    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(pixels(page)) == COUNT
+    assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(pixels(page)) == PICTURES_PER_PAGE
     sliders = "all => all.every(one => +one.min <= +one.value && +one.value <= +one.max)"
     assert page.locator("input[type=range]").evaluate_all(sliders)
     assert page.locator(".gradio-container script, img[src=x]").count() == 0

@@ -13,7 +13,8 @@ from t2i.__main__ import main
 from t2i.engine import Engine
 from t2i.media import export
 from t2i.media.photo import prepare
-from t2i.web import encoding, schemas, service
+from t2i.web import encoding, schemas
+from t2i.web.service import Service
 from tests.generators import tiny_cbn
 from tests.screen import decode, free_port, photo_painted, rest, served, settle
 
@@ -105,15 +106,15 @@ def test_the_command_line_sees_at_any_size(model_128, photo, tmp_path, capsys):
 def test_drafts_are_small_and_of_small_pictures_there_are_none(side, whole, draft):
     noise = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     pixels = np.stack([export.resize(one, side) for one in noise])
-    made = encoding.pictures(pixels, "JPEG", whole=2)
+    made = encoding.pictures(pixels, "JPEG", full_size=2)
     assert made.get("drafts") == (3 if draft else None)
     assert [len(decode(uri)) for uri in made["pictures"]] == [whole] * 2 + [draft or whole] * 3
     assert all(
         np.abs(decode(u).astype(int) - export.resize(p, len(decode(u)))).mean() < 8
         for u, p in zip(made["pictures"], pixels)
     )
-    assert "drafts" not in encoding.pictures(pixels, "JPEG", whole=5)
-    pngs = encoding.pictures(pixels, "PNG", whole=0)
+    assert "drafts" not in encoding.pictures(pixels, "JPEG", full_size=5)
+    pngs = encoding.pictures(pixels, "PNG", full_size=0)
     assert pngs.keys() == {"pictures"} and all((decode(u) == p).all() for u, p in zip(pngs["pictures"], pixels))
 
 
@@ -121,13 +122,13 @@ def test_drafts_are_small_and_of_small_pictures_there_are_none(side, whole, draf
 def here(model, model_128, use_models):
     """Flowers by a model of 128 pixels, the paper's by one of 64."""
     use_models({"flowers": model_128, "flowers-paper": model})
-    return service.Desk("flowers")
+    return Service("flowers")
 
 
 def test_sixteen_drafts_take_the_bytes_of_sixteen_small_pictures(here):
     asked = {"caption": RED, "seeds": [*range(16)]}
-    small = here.draw(asked | {"model": "flowers-paper", "whole": 0})
-    draft, whole = here.draw(asked | {"whole": 0}), here.draw(asked)
+    small = here.draw(asked | {"model": "flowers-paper", "full_size": 0})
+    draft, whole = here.draw(asked | {"full_size": 0}), here.draw(asked)
     sizes = [sum(map(len, one["pictures"])) for one in (small, draft, whole)]
     assert sizes[1] < 1.3 * sizes[0] and sizes[1] < sizes[2] / 2, sizes
     assert (small["size"], draft["size"], draft["drafts"]) == (64, 128, 16) and "drafts" not in small | whole
@@ -137,19 +138,19 @@ def test_what_is_asked_for_again_is_drawn_once(here, photo, monkeypatch):
     drawn = []
     engine = here._studio("flowers").engine
     monkeypatch.setattr(engine, "render", lambda z, h, draw=engine.render: drawn.append(len(z)) or draw(z, h))
-    asked = {"caption": RED, "seeds": [3, 4, 5], "style": [0.5], "at": [[0.5, 0]] * 3}
-    draft, whole = here.draw(asked | {"whole": 0}), here.draw(asked)
+    asked = {"caption": RED, "seeds": [3, 4, 5], "attributes": [0.5], "at": [[0.5, 0]] * 3}
+    draft, whole = here.draw(asked | {"full_size": 0}), here.draw(asked)
     assert here.match(asked)["matches"] and drawn == [3] and draft["ms"] == whole["ms"]
-    for other in ({"seeds": [3, 4, 6]}, {"style": [0.4]}, {"at": [[0.4, 0]] * 3}, {"caption": BLUE}):
+    for other in ({"seeds": [3, 4, 6]}, {"attributes": [0.4]}, {"at": [[0.4, 0]] * 3}, {"caption": BLUE}):
         here.draw(asked | other)
     assert drawn == [3] * 5
-    painted = {"photo": encoding._uri(encoding._encoded(photo, "PNG"), "png"), "captions": [RED, BLUE]}
-    one, two = here.restyle(painted | {"whole": 0}), here.restyle(painted)
+    painted = {"photo": encoding._uri(encoding._encode(photo, "PNG"), "png"), "captions": [RED, BLUE]}
+    one, two = here.restyle(painted | {"full_size": 0}), here.restyle(painted)
     assert drawn == [3] * 5 + [2] and one["drafts"] == 2 and len(decode(two["pictures"][0])) == 128
-    monkeypatch.setattr(service, "CACHED_BYTES", 3 * 128**2 * 3)  # of one drawing
+    monkeypatch.setattr("t2i.web.service.MAX_CACHE_BYTES", 3 * 128**2 * 3)  # of one drawing
     here.draw(asked)
     here.draw(asked | {"caption": BLUE})
-    assert here._cache._bytes == 3 * 128**2 * 3 and len(here._cache._drawn) == 1
+    assert here._cache._bytes == 3 * 128**2 * 3 and len(here._cache._entries) == 1
 
 
 def test_every_file_has_the_models_size_and_a_mixed_sheet_the_larger(here):
@@ -167,13 +168,13 @@ def test_every_file_has_the_models_size_and_a_mixed_sheet_the_larger(here):
 
 @pytest.mark.parametrize("whole", [None, "many", -1, 10**400, float("nan"), [], {}])
 def test_how_many_are_no_drafts_is_clamped(here, whole):
-    drawn = here.draw({"caption": RED, "seeds": [3, 4], "whole": whole})
+    drawn = here.draw({"caption": RED, "seeds": [3, 4], "full_size": whole})
     assert drawn.get("drafts", 0) in (0, 2)
-    assert 0 <= schemas.read_whole({"whole": whole}) <= schemas.POINTS
+    assert 0 <= schemas.read_full_size({"full_size": whole}) <= schemas.MAX_BLEND_POINTS
 
 
 def test_a_comparison_of_models_of_two_sizes(here):
-    asked = {"caption": RED, "seeds": [3, 4], "models": ["flowers", "flowers-paper"], "whole": 1}
+    asked = {"caption": RED, "seeds": [3, 4], "models": ["flowers", "flowers-paper"], "full_size": 1}
     large, small = here.compare(asked)["compared"]
     assert (large["size"], large["drafts"], small["size"]) == (128, 1, 64) and "drafts" not in small
 

@@ -27,8 +27,8 @@ from starlette.responses import PlainTextResponse
 
 from t2i import publish
 from t2i.web import middleware
-from t2i.web.app import QUEUE
-from t2i.web.middleware import HEADERS, MOST_BYTES, MOST_NAME, THREADS, UNREAD
+from t2i.web.app import MAX_QUEUE_SIZE
+from t2i.web.middleware import HEADERS, MAX_BODY_BYTES, MAX_SESSION_NAME_LENGTH, MAX_THREADS, MAX_UNREAD_RESULTS
 from tests.screen import ROOT
 from tests.web.test_hostile import junk
 
@@ -183,15 +183,15 @@ def test_doors_that_the_page_does_not_use_are_closed(ask, home, door):
 
 def test_a_body_is_bounded_and_must_say_its_length(ask):
     door = "/gradio_api/component_server/"
-    assert ask(door, b"{}", {"Content-Length": str(MOST_BYTES + 1)})[0] == 413
+    assert ask(door, b"{}", {"Content-Length": str(MAX_BODY_BYTES + 1)})[0] == 413
     assert ask(door, b"2\r\n{}\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
     for length in ("-1", "1e9", "٣"):
         assert ask(door, b"{}", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
 
 
 def test_bodies_are_bounded_together(monkeypatch):
-    monkeypatch.setattr(middleware, "MOST_AT_ONCE", 10)
-    stands = middleware.Guard(None)
+    monkeypatch.setattr(middleware, "MAX_TOTAL_BODY_BYTES", 10)
+    limits = middleware.RequestLimits(None)
     headers = [(b"content-length", b"8"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/cancel", "headers": headers}
 
@@ -207,7 +207,7 @@ def test_bodies_are_bounded_together(monkeypatch):
         async def send(message):
             told.append(message)
 
-        await stands(scope, receive, send)
+        await limits(scope, receive, send)
         return told[0]["status"]
 
     async def crowd() -> list[int]:
@@ -218,11 +218,11 @@ def test_bodies_are_bounded_together(monkeypatch):
         end.set()
         return [between, await slow, await post(b"12345678")]
 
-    assert asyncio.run(crowd()) == [503, 422, 422] and stands.held == 0  # 422: a number is no request
+    assert asyncio.run(crowd()) == [503, 422, 422] and limits.body_bytes == 0  # 422: a number is no request
 
 
 def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
-    monkeypatch.setattr(middleware, "WAITING", 2)
+    monkeypatch.setattr(middleware, "MAX_WAITING_REQUESTS", 2)
 
     async def crowd() -> list[int]:
         gate, told = asyncio.Event(), []
@@ -238,9 +238,9 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
             async def send(message):
                 told.extend([message["status"]] if "status" in message else [])
 
-            await stands(scope, receive, send)
+            await limits(scope, receive, send)
 
-        stands = middleware.Guard(app)
+        limits = middleware.RequestLimits(app)
         headers = [(b"content-length", b"2"), (b"content-type", b"application/json")]
         queue = SimpleNamespace(pending_event_ids_session={})
         blocks = SimpleNamespace(get_blocks=lambda: SimpleNamespace(_queue=queue))
@@ -251,7 +251,7 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
         gate.set()
         await asyncio.gather(*first)
         await post()
-        assert stands.waiting == 0
+        assert limits.waiting == 0
         return told
 
     assert asyncio.run(crowd()) == [503, 200, 200, 200]
@@ -265,9 +265,9 @@ def test_a_crowd_is_served_in_turn(ask):
         while time.monotonic() < end:
             served[number] += len(call(ask, "draw", {"caption": CAPTION, "seeds": [number]})["pictures"])
 
-    with ThreadPoolExecutor(4 * THREADS) as crowd:
-        list(crowd.map(person, range(4 * THREADS)))
-    assert len(served) == 4 * THREADS and max(served.values()) <= 2 * min(served.values()) + 2
+    with ThreadPoolExecutor(4 * MAX_THREADS) as crowd:
+        list(crowd.map(person, range(4 * MAX_THREADS)))
+    assert len(served) == 4 * MAX_THREADS and max(served.values()) <= 2 * min(served.values()) + 2
 
 
 DRAW = {"data": [CAPTION, [1], None, "flowers", None, None], "fn_index": 0, "session_hash": "x"}
@@ -279,7 +279,7 @@ WRONG = [
         for body in (b"", b"{", b"null", b"[]", b"5", b'{"a": ', b"\xff\xfe{}", b"[" * 50_000)
     ),
     *((door, b'{"data": [' + b"[]," * 200_000 + b"[]]}") for door in OPEN),
-    *((door, DRAW | {"session_hash": "x" * (MOST_NAME + 1)}) for door in OPEN),
+    *((door, DRAW | {"session_hash": "x" * (MAX_SESSION_NAME_LENGTH + 1)}) for door in OPEN),
     *(("component_server", CALL | {"component_id": one}) for one in (10**9, 10**30, -1, "x", None, [], {})),
     *(("component_server", CALL | {"fn_name": one}) for one in ("__init__", "get_config", "", "\ud800", 5, None)),
     *(("component_server", CALL | {"session_hash": one}) for one in (5, None, ["x"])),
@@ -371,7 +371,7 @@ def test_programs_wait_in_a_bounded_queue(ask):
     while calls[-1][0] == 200 and len(calls) < 500:
         calls.append(ask("/gradio_api/call/v2/blend", BLEND))
     status, _, body = calls[-1]
-    assert status == 503 and "full" in body and QUEUE < len(calls) < 500
+    assert status == 503 and "full" in body and MAX_QUEUE_SIZE < len(calls) < 500
     assert ask("/config")[0] == 200
 
 
@@ -381,7 +381,7 @@ def test_answers_that_nobody_fetches_are_forgotten(ask):
             time.sleep(0.1)
         return json.loads(answer[2])["event_id"]
 
-    events = [wrong() for _ in range(UNREAD + 9)]
+    events = [wrong() for _ in range(MAX_UNREAD_RESULTS + 9)]
     assert "404" in ask(f"/gradio_api/call/v2/draw/{events[0]}")[2]
     assert "Type a few words" in ask(f"/gradio_api/call/v2/draw/{events[-1]}")[2]
 

@@ -1,4 +1,4 @@
-"""The page rendered by a server first (Gradio's `ssr_mode`), as a Space does it: Node stands before Python then."""
+"""The page rendered by a server first (Gradio's `ssr_mode`), as a Space does it: Node limits before Python then."""
 
 import urllib.error
 import urllib.request

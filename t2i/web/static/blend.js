@@ -29,10 +29,10 @@ const words = () => ({
 function request() {
   const fresh = JSON.stringify(words()) !== known;
   const point = sliders.map(({ slider }) => Number(slider.value));
-  return { ...words(), at: [point, ...(fresh ? stops() : [])], whole: 1 }; // the stops are small
+  return { ...words(), at: [point, ...(fresh ? stops() : [])], full_size: 1 }; // the stops are small
 }
 
-function show({ at, whole, ...asked }, reply, newest) {
+function show({ at, full_size, ...asked }, reply, newest) {
   remark(note, reply);
   boxes.forEach((box) => box.setAttribute("aria-invalid", String(Boolean(reply.error) && !box.value.trim())));
   if (!reply.error) {
@@ -151,7 +151,7 @@ function arrange() {
   ask();
 }
 
-const seed = seedBox(props.seedMax, ask);
+const seed = seedBox(props.maxSeed, ask);
 find(".modes").addEventListener("change", arrange);
 menu.addEventListener("change", () => {
   const { examples } = spec(menu.value);
@@ -179,7 +179,7 @@ function restore(query) {
   const captions = query.has("caption") ? query.getAll("caption").map(oneLine) : blended(begin.caption, examples);
   find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
   boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
-  seed.box.value = clamp(query.get("seed") ?? begin.seed ?? 1, 0, props.seedMax);
+  seed.box.value = clamp(query.get("seed") ?? begin.seed ?? 1, 0, props.maxSeed);
   const at = fields(query.get("at"), 2);
   sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
   told();

@@ -107,7 +107,7 @@ function followInDrafts(verb, request, show) {
   let resting;
   let rests = false;
 
-  const ask = follow(verb, () => ({ ...request(), ...(!rests && { whole: 0 }) }), (sent, reply, newest) => {
+  const ask = follow(verb, () => ({ ...request(), ...(!rests && { full_size: 0 }) }), (sent, reply, newest) => {
     show(sent, reply, newest && !reply.drafts);
     if (newest && reply.drafts) resting = setTimeout(() => ask((rests = true)), RESTED);
   });

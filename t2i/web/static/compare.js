@@ -5,10 +5,10 @@ const note = find("#t2i-compare-note");
 
 // ---- the columns
 
-function column({ name, objective, formula, description, here, figures }) {
+function column({ name, objective, formula, description, isAvailable, figures }) {
   const title = objective.toUpperCase();
   const item = make("li");
-  const images = Array.from({ length: props.seeds }, () => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
+  const images = Array.from({ length: props.seedsPerModel }, () => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
   const [large, ...next] = images;
   const steps = next.map((image, i) => {
     const step = make("button", { type: "button" });
@@ -23,22 +23,22 @@ function column({ name, objective, formula, description, here, figures }) {
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
   const measured = make("dl");
   for (const { label, text, best } of figures) {
-    const row = make("div", { title: props.meanings.find((one) => one.label === label).meaning });
+    const row = make("div", { title: props.metrics.find((one) => one.label === label).meaning });
     const value = make("dd", {}, text);
     if (best) value.replaceChildren(make("b", {}, text), make("span", { class: "heard" }, ", the best"));
     row.append(term(label), value);
     measured.append(row);
   }
   const differs = make("p", { title: formula }, description);
-  item.append(make("h2", {}, title), ...(here ? [large, strip] : [missing]), differs, measured);
-  if (here) item.append(more);
+  item.append(make("h2", {}, title), ...(isAvailable ? [large, strip] : [missing]), differs, measured);
+  if (isAvailable) item.append(more);
   find(".objectives").append(item);
-  return { name, here, title, images, steps, more };
+  return { name, isAvailable, title, images, steps, more };
 }
 
 // A figure's name, and which way is better: an arrow to the eye, words to the ear.
 function term(label) {
-  const { better } = props.meanings.find((one) => one.label === label);
+  const { better } = props.metrics.find((one) => one.label === label);
   const name = make("dt", {}, label);
   if (better) {
     name.append(make("span", { class: "way", "aria-hidden": "true" }, better === "lower" ? " ↓" : " ↑"));
@@ -47,9 +47,9 @@ function term(label) {
   return name;
 }
 
-const columns = props.compared.map(column).filter(({ here }) => here);
+const columns = props.columns.map(column).filter(({ isAvailable }) => isAvailable);
 
-for (const { label, better, meaning } of props.meanings) {
+for (const { label, better, meaning } of props.metrics) {
   const told = make("dd", {}, meaning);
   if (better) told.append(make("span", { "aria-hidden": "true" }, `; ${better} is better`)); // heard with the name
   find(".meanings").append(term(label), told);
@@ -76,8 +76,8 @@ function loaded() {
 }
 
 function request() {
-  const seeds = Array.from({ length: props.seeds }, (_, i) => seed.read() + i);
-  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name), whole: 1 };
+  const seeds = Array.from({ length: props.seedsPerModel }, (_, i) => seed.read() + i);
+  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name), full_size: 1 };
 }
 
 function show(sent, reply, newest) {
@@ -101,7 +101,7 @@ function paint({ title, images, steps }, pictures, { caption, seeds }) {
 
 // ---- words and seed
 
-const seed = seedBox(props.seedMax - props.seeds, ask);
+const seed = seedBox(props.maxSeed - props.seedsPerModel, ask);
 
 function place(to) {
   seed.box.value = clamp(to, 0, seed.box.max);

@@ -28,7 +28,7 @@ function request() {
     seeds: [...seeds],
     ...(ats.some(off) && { at: [...ats] }),
     ...(like && { like }),
-    style: sliders.map((slider) => Number(slider.value)),
+    attributes: sliders.map((slider) => Number(slider.value)),
     model: menu.value,
   };
 }
@@ -52,13 +52,13 @@ function show(sent, reply, newest) {
   if (!newest) return;
   grid.setAttribute("aria-busy", "false");
   if (!reply.error) remember(reply.pictures[0]);
-  judging = setTimeout(judge, "whole" in sent ? RESTED : 0); // else it has rested already
+  judging = setTimeout(judge, "full_size" in sent ? RESTED : 0); // else it has rested already
   say(note.textContent || `Sixteen pictures${sent.like ? " in the style of a photo" : ""}: ${sent.caption}`);
 }
 
 // ---- the pictures
 
-const tiles = Array.from({ length: props.count }, (_, i) => {
+const tiles = Array.from({ length: props.numPictures }, (_, i) => {
   const item = make("li");
   const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i} t2i-match-${i}` });
   const foot = make("div", { class: "foot" });
@@ -94,7 +94,7 @@ grid.addEventListener("keydown", (event) => {
   const kind = event.target.classList[0];
   const from = tiles.findIndex((tile) => tile[kind] === event.target);
   const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -4, ArrowDown: 4 }[event.key];
-  const to = { Home: 0, End: props.count - 1 }[event.key] ?? from + step;
+  const to = { Home: 0, End: props.numPictures - 1 }[event.key] ?? from + step;
   if (from < 0 || !tiles[to]) return;
   event.preventDefault();
   tiles[to][kind].focus();
@@ -102,7 +102,7 @@ grid.addEventListener("keydown", (event) => {
 
 // ---- seeds
 
-const seed = seedBox(props.seedMax - props.count, () => place(seed.read()));
+const seed = seedBox(props.maxSeed - props.numPictures, () => place(seed.read()));
 
 function reseed() {
   const base = seed.read();
@@ -248,15 +248,15 @@ function fit(styles) {
   });
   const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
   resetAll.addEventListener("click", () =>
-    find(".styles").querySelectorAll("[aria-label^=Reset]").forEach((reset) => reset.click()),
+    find(".attributes").querySelectorAll("[aria-label^=Reset]").forEach((reset) => reset.click()),
   );
   sliders.splice(0, sliders.length, ...rows.map(({ slider }) => slider));
-  find(".styles").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
+  find(".attributes").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
 }
 
 // ---- the style of a photo, from the tab "Style", as the server told it
 
-const LIKE = new RegExp(`^${props.like}$`);
+const LIKE = new RegExp(`^${props.stylePattern}$`);
 const photos = new Map(); // by their style: a link has the style alone
 let like = "";
 
@@ -280,7 +280,7 @@ caption.addEventListener("input", ask);
 function dress() {
   imitate(""); // another model's noise means other things
   fit(spec(menu.value).attributes);
-  find(".t2i-draw").classList.toggle("sees", spec(menu.value).sees);
+  find(".t2i-draw").classList.toggle("sees", spec(menu.value).has_image_encoder);
   caption.placeholder = spec(menu.value).placeholder;
   document.querySelector(".t2i-head span").textContent = caption.placeholder.replace("\u00a0…", "");
   find(".chips").replaceChildren(
@@ -359,19 +359,19 @@ dialog.addEventListener("keydown", ({ key }) => {
 dialog.addEventListener("close", () => tiles[enlarged].picture.focus());
 
 // To the next of the sixteen; after the last comes the first.
-const turn = (by) => enlarge((enlarged + by + props.count) % props.count);
+const turn = (by) => enlarge((enlarged + by + props.numPictures) % props.numPictures);
 
 // ---- what a link says of this tab: caption, seed, how far on, styles, a photo's style, which pictures are locked, and
 // each that is not where the seed puts it as "place,seed,across,down"
 
 function state() {
-  const { caption, style } = request();
+  const { caption, attributes } = request();
   const base = seed.read();
   const held = [...seeds.keys()].filter(locked).map((i) => ["lock", i]);
   const strayed = [...seeds.keys()].filter((i) => seeds[i] !== base + i || String(ats[i]) !== String(at));
   const places = strayed.map((i) => ["tile", [i, seeds[i], ats[i]]]);
   const photo = like ? [["like", like]] : [];
-  return [["caption", caption], ["seed", base], ["at", at], ["style", style], ...photo, ...held, ...places];
+  return [["caption", caption], ["seed", base], ["at", at], ["attributes", attributes], ...photo, ...held, ...places];
 }
 
 const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
@@ -381,13 +381,13 @@ function restore(query) {
   caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
   tiles.forEach((_, i) => hold(i, false));
   if (query.get("model") === menu.value) imitate(query.get("like"));
-  const style = fields(query.get("style"), sliders.length);
+  const style = fields(query.get("attributes") ?? query.get("style"), sliders.length);
   sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
   place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
   for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
   for (const [tile, own, ...on] of query.getAll("tile").map((tile) => fields(tile, 4))) {
     const i = Number(tile); // "length" is no tile
-    if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.seedMax)), point(on)];
+    if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.maxSeed)), point(on)];
   }
   label();
 }
@@ -399,11 +399,11 @@ const remember = recall("draw", link);
 // ---- favourites: a picture is kept with the query that draws it first of sixteen
 
 const open = (query) => link.go(new URLSearchParams(query));
-const favourites = album(find(".favourites"), "t2i-favourites", props.favourites, open, () => markHearts());
+const favourites = album(find(".favourites"), "t2i-favourites", props.maxFavourites, open, () => markHearts());
 
 function recipe(i) {
-  const { model, caption, seeds, style, at, like } = shown;
-  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], style, ...(like && { like }) };
+  const { model, caption, seeds, attributes, at, like } = shown;
+  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], attributes, ...(like && { like }) };
   return String(new URLSearchParams(Object.entries(pairs)));
 }
 
@@ -423,7 +423,7 @@ find(".sheet").addEventListener("click", ({ target }) => {
     caption: query.get("caption"),
     seeds: [query.get("seed")],
     at: [fields(query.get("at"), 2)],
-    style: fields(query.get("style"), props.count),
+    attributes: fields(query.get("attributes") ?? query.get("style"), props.numPictures),
     like: query.get("like"),
   }));
   save(target, server.sheet, { pictures }, find(".said"));

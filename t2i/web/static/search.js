@@ -42,11 +42,11 @@ const ranked = (things, direction) =>
 // ---- words to pictures
 
 const asking = () => ({ captions: [words.value.slice(0, 1000)], model: menu.value });
-const ask = follow(server.hear, asking, (sent, reply, newest) => {
+const ask = follow(server.embed_captions, asking, (sent, reply, newest) => {
   remark(note, reply);
   words.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (reply.error) return;
-  [wanted] = directions(reply.directions);
+  [wanted] = directions(reply.embeddings);
   show();
   const [best] = shown;
   if (newest && best) say(`The best for ${sent.captions[0]}: ${best.name}, match ${percent(best.match)}`);
@@ -129,13 +129,13 @@ const typed = () => own.value.split("\n").filter((line) => line.trim()).map((lin
 
 function list() {
   const { examples, gallery_captions: more } = spec(menu.value);
-  return { captions: [...new Set([...typed(), ...examples, ...more])].slice(0, props.captions), model: menu.value };
+  return { captions: [...new Set([...typed(), ...examples, ...more])].slice(0, props.maxCaptions), model: menu.value };
 }
 
-const learn = follow(server.hear, list, (sent, reply) => {
+const learn = follow(server.embed_captions, list, (sent, reply) => {
   complain(find("#t2i-own-note"), reply.error, reply.note);
   if (reply.error) return;
-  const heard = directions(reply.directions);
+  const heard = directions(reply.embeddings);
   captions = reply.captions.map((text, i) => ({ text, direction: heard[i] }));
   describe();
 });
@@ -147,8 +147,8 @@ async function draw() {
   const reply = await patient(server.gallery, { model });
   if (menu.value !== model) return;
   if (reply.error) return complain(hint, reply.error);
-  const seen = directions(reply.directions);
-  fit = reply.fit;
+  const seen = directions(reply.embeddings);
+  fit = reply.calibration;
   indices.drawn = reply.pictures.map((source, i) => {
     return { source, name: `drawn by the model from “${reply.captions[i]}”`, direction: seen[i] };
   });
@@ -163,7 +163,7 @@ async function addPhoto(image, name, following) {
   find("input[value=own]").checked = true;
   indices.own.push({ source: seenOf(image), name, direction: null });
   image.close();
-  if (unseen().length >= props.atOnce) await see(following);
+  if (unseen().length >= props.photosPerRequest) await see(following);
 }
 
 // The central square, as the image encoder sees it.
@@ -198,15 +198,15 @@ const unseen = () => indices.own.filter(({ direction }) => !direction);
 async function see(following = 0) {
   const model = menu.value;
   while (unseen().length && menu.value === model) {
-    const some = unseen().slice(0, props.atOnce);
+    const some = unseen().slice(0, props.photosPerRequest);
     progress.hidden = false;
     progress.max = indices.own.length + following;
     progress.value = indices.own.length - unseen().length;
-    const reply = await patient(server.see, { photos: some.map(({ source }) => source), model });
+    const reply = await patient(server.embed_photos, { photos: some.map(({ source }) => source), model });
     if (menu.value !== model) break;
     if (reply.error) return complain(hint, reply.error);
-    fit = reply.fit;
-    directions(reply.directions).forEach((direction, i) => (some[i].direction = direction));
+    fit = reply.calibration;
+    directions(reply.embeddings).forEach((direction, i) => (some[i].direction = direction));
     show();
   }
   progress.hidden = !following;
@@ -238,7 +238,7 @@ const offer = () => (find(".draw-words").disabled = !words.value.trim());
 
 function dress() {
   offer();
-  const { title, sees, placeholder } = spec(menu.value);
+  const { title, has_image_encoder: sees, placeholder } = spec(menu.value);
   words.placeholder = own.placeholder = placeholder;
   indices.drawn = [];
   indices.own.forEach((photo) => (photo.direction = null));
@@ -275,7 +275,7 @@ function state() {
 
 function restore(query) {
   words.value = oneLine(query.get("caption") ?? fromDraw().caption ?? spec(menu.value).examples[0] ?? "");
-  own.value = query.getAll("own").slice(0, props.captions).map(oneLine).join("\n");
+  own.value = query.getAll("own").slice(0, props.maxCaptions).map(oneLine).join("\n");
   find(`input[value=${query.get("where") === "own" ? "own" : "drawn"}]`).checked = true;
   pick = query.get("chosen");
   dress();

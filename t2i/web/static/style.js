@@ -12,7 +12,7 @@ const crop = find(".crop");
 
 // ---- captions: a column each
 
-const columns = Array.from({ length: props.captions }, (_, i) => {
+const columns = Array.from({ length: props.numCaptions }, (_, i) => {
   const head = make("th", { scope: "col" });
   const box = make("textarea", { rows: 3, "aria-label": `Caption ${i + 1}`, autocapitalize: "off", enterkeyhint: "done" });
   box.setAttribute("aria-describedby", note.id);

@@ -6,41 +6,41 @@ from pathlib import Path
 import gradio as gr
 
 from ...errors import InputError
-from ..component import panel
+from ..component import add_panel
 from ..schemas import read_model
-from ..service import Desk, in_words
+from ..service import Service, errors_as_json
 
 NO_CARD = "This model has no card here."
-LONGEST = 100_000  # characters of a card
+MAX_CARD_LENGTH = 100_000  # characters
 
 
-def about_tab(desk: Desk) -> None:
+def about_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # A plain function, because Gradio marks what it may call with an attribute.
+    # A plain function: Gradio sets an attribute on each function that the page may call.
     def draw(request):
-        return in_words(lambda: desk.draw(request))
+        return errors_as_json(lambda: service.draw(request))
 
-    def show(event: gr.EventData) -> str:
+    def show_card(event: gr.EventData) -> str:
         try:
-            return card(desk.checkpoint(read_model({"model": event.model}, desk.models)).folder)
+            return read_card(service.checkpoint(read_model({"model": event.model}, service.models)).folder)
         except InputError:
             return NO_CARD
 
-    about = panel("about", [draw], desk)
+    panel = add_panel("about", [draw], service)
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
-        shown = gr.Markdown(latex_delimiters=[])
-    about.select(show, None, shown, show_progress="hidden", api_visibility="private")
+        card = gr.Markdown(latex_delimiters=[])
+    panel.select(show_card, None, card, show_progress="hidden", api_visibility="private")
 
 
-def card(folder: Path) -> str:
-    """The card beside a model's weights, as Markdown of words alone, for it may be a stranger's.
+def read_card(folder: Path) -> str:
+    """The model card in a folder as Markdown, made safe because the folder may be a stranger's.
 
-    No markup of its own, no pictures, no links but to the web.
+    It contains no HTML, no pictures, and only links to https addresses.
     """
     try:
         with open(folder / "README.md", encoding="utf-8") as file:
-            text = file.read(LONGEST)
+            text = file.read(MAX_CARD_LENGTH)
     except (OSError, ValueError):
         return NO_CARD
     text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)  # the front matter

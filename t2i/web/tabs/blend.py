@@ -1,42 +1,42 @@
-"""The tab "Blend": the way from one sentence to another, or among four (GAN-INT, section 4.3)."""
+"""The tab "Blend": interpolation between two sentences, or among four (GAN-INT, section 4.3)."""
 
-from ..component import event, panel
-from ..schemas import SEED_MAX
-from ..service import Desk, in_words
+from ..component import add_api_event, add_panel
+from ..schemas import MAX_SEED
+from ..service import Service, errors_as_json
 
 
-def blend_tab(desk: Desk) -> None:
+def blend_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # Plain functions, because Gradio marks what it may call with an attribute.
+    # Plain functions: Gradio sets an attribute on each function that the page may call.
     def blend(request):
-        return in_words(lambda: desk.blend(request))
+        return errors_as_json(lambda: service.blend(request))
 
     def film(request):
-        return in_words(lambda: desk.film(request))
+        return errors_as_json(lambda: service.film(request))
 
-    panel("blend", [blend, film], desk, seedMax=SEED_MAX)
+    add_panel("blend", [blend, film], service, maxSeed=MAX_SEED)
 
-    def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = desk.default) -> dict:
-        """Draw points on the way between two sentences, or among four on the corners of a square.
+    def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = service.default) -> dict:
+        """Draw pictures between two sentences, or among four at the corners of a square.
 
         Args:
             captions: two sentences, or four: top left, top right, bottom left, bottom right.
-            at: up to 64 points [across, down], from 0 to 1; two sentences use across alone.
+            at: up to 64 points [across, down], both from 0 to 1; with two sentences only across counts.
             seed: a whole number from 0 to 999999, the same for every point.
             model: a name from the page's model menu.
 
         Returns:
             pictures: PNG data URIs
-            size: pixels of a side
-            note: what was left out of the sentences
-            hint: that a sentence is far from what the model learnt
-            ms: milliseconds a picture
-            model: the name of what drew
-            parameters: how many numbers it learnt
-            error: what was wrong, in words, instead of all else
+            size: pixels a side
+            note: says if a sentence was cut
+            hint: says if the model does not know words of the sentences
+            ms: milliseconds per picture
+            model: the title of the model
+            parameters: the number of parameters of the model
+            error: what was wrong, in words, instead of everything else
         """
         request = {"captions": captions, "at": at, "seed": seed, "model": model}
-        return in_words(lambda: desk.blend(request, kind="PNG"))
+        return errors_as_json(lambda: service.blend(request, kind="PNG"))
 
-    event(blend_event, "blend")
+    add_api_event(blend_event, "blend")

@@ -2,100 +2,100 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ...errors import InputError
 from ...locate import is_available
 from ...metrics.table import METRICS, find_value
 from ...registry import OBJECTIVES, ModelSpec
-from ..component import event, panel
-from ..schemas import SEED_MAX
-from ..service import Desk, in_words
+from ..component import add_api_event, add_panel
+from ..schemas import MAX_SEED
+from ..service import Service, errors_as_json
 
-MOST = 1e9  # in size of a figure; no NaN, either
-SEEDS = 5  # of each model: one large, the next ones small
-FIGURES = tuple(metric for metric in METRICS if metric.compare_label)
+MAX_FIGURE = 1e9  # in absolute value: anything may stand in a stranger's file, NaN too
+SEEDS_PER_MODEL = 5  # the first is shown large, the others small
+COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 
-def compare_tab(desk: Desk) -> None:
+def compare_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # A plain function, because Gradio marks what it may call with an attribute.
+    # A plain function: Gradio sets an attribute on each function that the page may call.
     def compare(request):
-        return in_words(lambda: desk.compare(request))
+        return errors_as_json(lambda: service.compare(request))
 
-    specs = [spec for spec in desk.models.values() if spec.objective]
-    measured = told([_figures_of(desk, spec.name) for spec in specs])
-    shown = {
-        "compared": [_column(spec, rows) for spec, rows in zip(specs, measured, strict=True)],
-        "meanings": [{"label": one.compare_label, "better": one.better, "meaning": one.meaning} for one in FIGURES],
-    }
-    panel("compare", [compare], desk, seeds=SEEDS, seedMax=SEED_MAX, **shown)
+    specs = [spec for spec in service.models.values() if spec.objective]
+    rows = figure_rows([_figures_of(service, spec.name) for spec in specs])
+    columns = [_column(spec, figures) for spec, figures in zip(specs, rows, strict=True)]
+    metrics = [{"label": m.compare_label, "better": m.better, "meaning": m.meaning} for m in COMPARED_METRICS]
+    limits = {"seedsPerModel": SEEDS_PER_MODEL, "maxSeed": MAX_SEED}
+    add_panel("compare", [compare], service, **limits, columns=columns, metrics=metrics)
 
     def compare_event(caption: str, seeds: list[int] | None = None, models: list[str] | None = None) -> dict:
-        """Draw a caption with several models, each from the same seeds.
+        """Draw a caption with several models, each with the same seeds.
 
         Args:
             caption: what to draw, in English; 201 characters are read.
-            seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16.
-            models: up to 4 names of models, else those of the paper's four objectives.
+            seeds: up to 16 whole numbers from 0 to 999999, by default 1 to 16.
+            models: up to 4 names of models, by default those of the paper's four objectives.
 
         Returns:
-            compared: for each model what draw answers: pictures, size, ms, model and parameters
-            seeds: of the pictures
-            note: what was left out of the caption
-            hint: that the caption is far from what all of them learnt
-            error: what was wrong, in words, instead of all else
+            compared: for each model what draw returns: pictures, size, ms, model and parameters
+            seeds: the seeds of the pictures
+            note: says if the caption was cut
+            hint: says if no model knows words of the caption
+            error: what was wrong, in words, instead of everything else
         """
         request = {"caption": caption, "seeds": seeds, "models": models}
-        return in_words(lambda: desk.compare(request, kind="PNG"))
+        return errors_as_json(lambda: service.compare(request, kind="PNG"))
 
-    event(compare_event, "compare")
+    add_api_event(compare_event, "compare")
 
 
-def _column(spec: ModelSpec, rows: list[dict]) -> dict:
-    """What the page knows of a model before it draws: whether it is here, and what was measured."""
-    here = is_available(spec.name)
+def _column(spec: ModelSpec, figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the page shows of a model before it draws."""
     objective = OBJECTIVES[spec.objective]
     words = {"objective": objective.name, "formula": objective.formula, "description": objective.description}
-    return {"name": spec.name, **words, "here": here, "figures": rows}
+    return {"name": spec.name, **words, "isAvailable": is_available(spec.name), "figures": figures}
 
 
-def _figures_of(desk: Desk, model: str) -> dict[str, float]:
+def _figures_of(service: Service, model: str) -> dict[str, float]:
     try:
-        return figures(desk.checkpoint(model).folder)
+        return read_figures(service.checkpoint(model).folder)
     except InputError:
         return {}
 
 
-def figures(folder: Path) -> dict[str, float]:
-    """The figures of a model, by label; those alone that lie beside its weights."""
+def read_figures(folder: Path) -> dict[str, float]:
+    """The measured figures of a model by their label; empty if `evaluation.json` is not beside its weights."""
     try:
         measured = json.loads((folder / "evaluation.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    found = {one.compare_label: _at(measured, one.path) for one in FIGURES}
-    return {label: value for label, value in found.items() if value is not None}
+    figures = {metric.compare_label: _find_figure(measured, metric.path) for metric in COMPARED_METRICS}
+    return {label: value for label, value in figures.items() if value is not None}
 
 
-def told(measured: list[dict[str, float]]) -> list[list[dict]]:
-    """The figures of models in words, and which are the best of their row: those that read as the best one does."""
-    rows = [[] for _ in measured]
-    for one in FIGURES:
-        values = [model[one.compare_label] for model in measured if one.compare_label in model]
-        differ = len({one.compare_format(value) for value in values}) > 1
-        choose = {"lower": min, "higher": max}.get(one.better)
-        best = one.compare_format(choose(values)) if choose and differ else None
-        for row, model in zip(rows, measured, strict=True):
-            if one.compare_label in model:
-                text = one.compare_format(model[one.compare_label])
-                row.append({"label": one.compare_label, "text": text, "best": text == best})
+def figure_rows(measured: list[dict[str, float]]) -> list[list[dict[str, Any]]]:
+    """For each model its figures as text, and whether each is the best; equal texts are equally good."""
+    rows: list[list[dict[str, Any]]] = [[] for _ in measured]
+    for metric in COMPARED_METRICS:
+        label = metric.compare_label
+        values = [figures[label] for figures in measured if label in figures]
+        differ = len({metric.compare_format(value) for value in values}) > 1
+        choose = {"lower": min, "higher": max}.get(metric.better)
+        best = metric.compare_format(choose(values)) if choose and differ else None
+        for row, figures in zip(rows, measured, strict=True):
+            if label in figures:
+                text = metric.compare_format(figures[label])
+                row.append({"label": label, "text": text, "best": text == best})
     return rows
 
 
-def _at(measured: object, path: str) -> float | None:
-    """The number at a path of evaluation.json; None if there is none, as in anybody's folder."""
+def _find_figure(measured: object, path: str) -> float | None:
+    """The number at a path of evaluation.json; None if there is none or it is out of range."""
     try:
         value = find_value(measured, path)
     except TypeError:
         return None
-    return value if value is not None and abs(value) < MOST else None
+    return value if value is not None and abs(value) < MAX_FIGURE else None

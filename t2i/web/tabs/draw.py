@@ -1,37 +1,42 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
-from ..component import event, panel
-from ..schemas import COUNT, FAVOURITES, LIKE, SEED_MAX
-from ..service import Desk, in_words
+from ..component import add_api_event, add_panel
+from ..schemas import MAX_FAVOURITES, MAX_SEED, PICTURES_PER_PAGE, STYLE_PATTERN
+from ..service import Service, errors_as_json
 
 
-def draw_tab(desk: Desk) -> None:
+def draw_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # Plain functions, because Gradio marks what it may call with an attribute.
+    # Plain functions: Gradio sets an attribute on each function that the page may call.
     def draw(request):
-        return in_words(lambda: desk.draw(request))
+        return errors_as_json(lambda: service.draw(request))
 
     def match(request):
-        return in_words(lambda: desk.match(request))
+        return errors_as_json(lambda: service.match(request))
 
     def enlarge(request):
-        return in_words(lambda: desk.enlarge(request))
+        return errors_as_json(lambda: service.enlarge(request))
 
     def png(request):
-        return in_words(lambda: desk.png(request))
+        return errors_as_json(lambda: service.png(request))
 
     def sheet(request):
-        return in_words(lambda: desk.sheet(request))
+        return errors_as_json(lambda: service.sheet(request))
 
-    limits = {"count": COUNT, "seedMax": SEED_MAX, "favourites": FAVOURITES, "like": LIKE}
-    panel("draw", [draw, match, enlarge, png, sheet], desk, **limits)
+    limits = {
+        "numPictures": PICTURES_PER_PAGE,
+        "maxSeed": MAX_SEED,
+        "maxFavourites": MAX_FAVOURITES,
+        "stylePattern": STYLE_PATTERN,
+    }
+    add_panel("draw", [draw, match, enlarge, png, sheet], service, **limits)
 
     def draw_event(
         caption: str,
         seeds: list[int] | None = None,
-        style: list[float] | None = None,
-        model: str = desk.default,
+        attributes: list[float] | None = None,
+        model: str = service.default,
         at: list[list[float]] | None = None,
         like: str | None = None,
     ) -> dict:
@@ -39,25 +44,25 @@ def draw_tab(desk: Desk) -> None:
 
         Args:
             caption: what to draw, in English; 201 characters are read.
-            seeds: up to 16 whole numbers from 0 to 999999, else 1 to 16; a seed is its picture.
-            style: numbers from -1 to 1, the page's sliders from above; 0 leaves a picture as it is.
+            seeds: up to 16 whole numbers from 0 to 999999, by default 1 to 16; a seed always gives the same picture.
+            attributes: numbers from -1 to 1 for the page's attribute sliders, from the top; 0 changes nothing.
             model: a name from the page's model menu.
-            at: a point [across, down] from 0 to 1 for each seed: how far on towards the next seed, and the fourth next.
-            like: a photo's style, as `restyle` tells it: the seeds then add what it leaves open.
+            at: for each seed [across, down] from 0 to 1: how far to move towards the next seed, and the fourth next.
+            like: the style of a photo, as restyle returns it; the seeds then vary the rest.
 
         Returns:
             pictures: PNG data URIs
-            size: pixels of a side
-            matches: how probably each fits the caption, from 0 to 1
-            seeds: of the pictures
-            note: what was left out of the caption
-            hint: that the caption is far from what the model learnt
-            ms: milliseconds a picture
-            model: the name of what drew
-            parameters: how many numbers it learnt
-            error: what was wrong, in words, instead of all else
+            size: pixels a side
+            matches: for each picture the probability that it matches the caption, from 0 to 1
+            seeds: the seeds of the pictures
+            note: says if the caption was cut
+            hint: says if the model does not know words of the caption
+            ms: milliseconds per picture
+            model: the title of the model
+            parameters: the number of parameters of the model
+            error: what was wrong, in words, instead of everything else
         """
-        request = {"caption": caption, "seeds": seeds, "style": style, "model": model, "at": at, "like": like}
-        return in_words(lambda: desk.draw(request, kind="PNG") | desk.match(request))
+        request = {"caption": caption, "seeds": seeds, "attributes": attributes, "model": model, "at": at, "like": like}
+        return errors_as_json(lambda: service.draw(request, kind="PNG") | service.match(request))
 
-    event(draw_event, "draw")
+    add_api_event(draw_event, "draw")

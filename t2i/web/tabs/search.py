@@ -1,56 +1,62 @@
-"""The tab "Search": pictures by words, and words by a picture, in the joint space of both."""
+"""The tab "Search": pictures that match words, and captions that match a picture, by their embeddings."""
 
-from ..component import event, panel
-from ..schemas import PHOTOS, RANKED
-from ..service import Desk, in_words
+from ...media.photo import ENCODER_INPUT_SIZE
+from ..component import add_api_event, add_panel
+from ..schemas import MAX_PHOTOS, MAX_RANKED_CAPTIONS
+from ..service import Service, errors_as_json
 
 
-def search_tab(desk: Desk) -> None:
+def search_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # Plain functions, because Gradio marks what it may call with an attribute.
-    def see(request):
-        return in_words(lambda: desk.see(request))
+    # Plain functions: Gradio sets an attribute on each function that the page may call.
+    def embed_photos(request):
+        return errors_as_json(lambda: service.embed_photos(request))
 
-    def hear(request):
-        return in_words(lambda: desk.hear(request))
+    def embed_captions(request):
+        return errors_as_json(lambda: service.embed_captions(request))
 
     def gallery(request):
-        return in_words(lambda: desk.gallery(request))
+        return errors_as_json(lambda: service.gallery(request))
 
-    panel("search", [see, hear, gallery], desk, atOnce=PHOTOS // 4, captions=RANKED)
+    limits = {
+        "photosPerRequest": MAX_PHOTOS // 4,
+        "maxCaptions": MAX_RANKED_CAPTIONS,
+        "photoSize": ENCODER_INPUT_SIZE,
+    }
+    add_panel("search", [embed_photos, embed_captions, gallery], service, **limits)
 
-    def search_event(caption: str, photos: list[str], model: str = desk.default) -> dict:
-        """Find the photos that fit a caption best.
+    def search_event(caption: str, photos: list[str], model: str = service.default) -> dict:
+        """Find the photos that match a caption best.
 
         Args:
             caption: what to look for, in English; 201 characters are read.
-            photos: up to 64 PNGs, JPEGs or WebPs, 1024×1024 pixels each and 8 MB together at most, as data URIs.
+            photos: up to 64 PNGs, JPEGs or WebPs of at most 1024×1024 pixels, 8 MB together, as data URIs.
             model: a name from the page's model menu.
 
         Returns:
             found: the best first, each with photo (its place in the list, from 0) and match (from 0 to 1)
-            note: what was left out of the caption
-            model: the name of what looked
-            error: what was wrong, in words, instead of all else
+            note: says if the caption was cut
+            model: the title of the model
+            error: what was wrong, in words, instead of everything else
         """
-        return in_words(lambda: desk.search({"caption": caption, "photos": photos, "model": model}))
+        return errors_as_json(lambda: service.search({"caption": caption, "photos": photos, "model": model}))
 
-    def describe_event(photo: str, captions: list[str] | None = None, model: str = desk.default) -> dict:
-        """Find the captions that fit a photo best.
+    def describe_event(photo: str, captions: list[str] | None = None, model: str = service.default) -> dict:
+        """Find the captions that match a photo best.
 
         Args:
-            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is seen, at 64×64.
-            captions: up to 64 sentences, in English, else those that come with the model.
+            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is used, at 64×64.
+            captions: up to 64 sentences, in English, by default those that come with the model.
             model: a name from the page's model menu.
 
         Returns:
             found: the best first, each with caption and match (from 0 to 1)
-            note: what was left out of the captions
-            model: the name of what looked
-            error: what was wrong, in words, instead of all else
+            note: says if a caption was cut
+            model: the title of the model
+            error: what was wrong, in words, instead of everything else
         """
-        return in_words(lambda: desk.describe({"photo": photo, "captions": captions, "model": model}))
+        return errors_as_json(lambda: service.describe({"photo": photo, "captions": captions, "model": model}))
 
-    event(search_event, "search")
-    event(describe_event, "describe")
+    add_api_event(search_event, "search")
+    add_api_event(describe_event, "describe")

@@ -1,46 +1,47 @@
-"""The tab "Style": photos by captions, the paper's Figure 6 (style encoder S, section 4.4)."""
+"""The tab "Style": captions drawn in the styles of photos, the paper's Figure 6 (style encoder S, section 4.4)."""
 
-from ..component import event, panel
-from ..service import Desk, in_words
+from ...media.photo import ENCODER_INPUT_SIZE
+from ..component import add_api_event, add_panel
+from ..service import Service, errors_as_json
 
-CAPTIONS = 6  # columns
+NUM_CAPTIONS = 6  # columns
 
 
-def style_tab(desk: Desk) -> None:
+def style_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # Plain functions, because Gradio marks what it may call with an attribute.
+    # Plain functions: Gradio sets an attribute on each function that the page may call.
     def restyle(request):
-        return in_words(lambda: desk.restyle(request))
+        return errors_as_json(lambda: service.restyle(request))
 
     def style(request):
-        return in_words(lambda: desk.style(request))
+        return errors_as_json(lambda: service.style(request))
 
     def draw(request):
-        return in_words(lambda: desk.draw(request))
+        return errors_as_json(lambda: service.draw(request))
 
-    panel("style", [restyle, style, draw], desk, captions=CAPTIONS)
+    add_panel("style", [restyle, style, draw], service, numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE)
 
-    def restyle_event(photo: str, captions: list[str], model: str = desk.default) -> dict:
-        """Paint captions in the style of a photo.
+    def restyle_event(photo: str, captions: list[str], model: str = service.default) -> dict:
+        """Draw captions in the style of a photo.
 
         Args:
-            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is seen, at 64×64.
+            photo: a PNG, JPEG or WebP of at most 1024×1024 pixels, as a data URI; its central square is used, at 64×64.
             captions: up to 8 sentences, in English.
             model: a name from the page's model menu.
 
         Returns:
             pictures: PNG data URIs
-            size: pixels of a side
-            like: the photo's style, for draw
-            note: what was left out of the captions
-            hint: that a caption is far from what the model learnt
-            ms: milliseconds a picture
-            model: the name of what drew
-            parameters: how many numbers it learnt
-            error: what was wrong, in words, instead of all else
+            size: pixels a side
+            like: the style of the photo, for draw
+            note: says if a caption was cut
+            hint: says if the model does not know words of the captions
+            ms: milliseconds per picture
+            model: the title of the model
+            parameters: the number of parameters of the model
+            error: what was wrong, in words, instead of everything else
         """
         request = {"photo": photo, "captions": captions, "model": model}
-        return in_words(lambda: desk.restyle(request, kind="PNG") | desk.style(request))
+        return errors_as_json(lambda: service.restyle(request, kind="PNG") | service.style(request))
 
-    event(restyle_event, "restyle")
+    add_api_event(restyle_event, "restyle")
