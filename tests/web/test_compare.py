@@ -189,7 +189,7 @@ def test_the_seed_of_a_link_is_clamped(new_page, url, number):
 
 
 def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, use_models):
-    use_models(here | {"flowers-gan": None})
+    use_models(here | {"flowers-paper": None, "flowers-gan": None})
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
@@ -271,7 +271,7 @@ def test_that_the_models_are_being_loaded_is_said(page):
 
 
 def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model, use_models):
-    use_models({"flowers": model} | dict.fromkeys(NAMES))
+    use_models({"flowers": model} | dict.fromkeys(["flowers-paper", *NAMES]))
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
