@@ -1,4 +1,4 @@
-"""What the tests share: a model small enough to make on the spot, the page that shows it, and a browser."""
+"""What the tests share: tiny models, the page that shows them, and a browser."""
 
 import copy
 import json
@@ -52,8 +52,8 @@ def tiny_networks() -> dict[str, nn.Module]:
         }
         for network in (networks["text_encoder"], networks["generator"].project):
             for weight in network.parameters():
-                weight.data *= 4  # so that other words make another picture
-        calibrate = networks["image_encoder"].calibrate  # so that other seeds match otherwise
+                weight.data *= 4  # so that the picture depends on the words
+        calibrate = networks["image_encoder"].calibrate  # so that the match depends on the seed
         calibrate.weight.data.fill_(1000)
         calibrate.bias.data.fill_(18)
         for network in networks.values():
@@ -101,17 +101,17 @@ def compared(tiny_networks, tmp_path_factory) -> dict[str, Path]:
 
     GAN-CLS alone has figures beside its weights.
     """
-    found = {}
+    folders = {}
     for seed, objective in enumerate(OBJECTIVES):
         generator = copy.deepcopy(tiny_networks["generator"])
         noise = torch.Generator().manual_seed(seed)
         for weight in generator.parameters():
             weight.data *= 1 + 0.3 * torch.randn(weight.shape, generator=noise)
         folder = save({"generator": generator}, tmp_path_factory.mktemp("compared"), text_encoder="flowers")
-        found[f"flowers-{objective}"] = folder
-    told = {"fidelity": {"pictures": {"kid": 0.0625}}, "agreement": {"pictures": {"r_precision": 0.141}}}
-    (found["flowers-gan-cls"] / "evaluation.json").write_text(json.dumps(told))
-    return found
+        folders[f"flowers-{objective}"] = folder
+    figures = {"fidelity": {"pictures": {"kid": 0.0625}}, "agreement": {"pictures": {"r_precision": 0.141}}}
+    (folders["flowers-gan-cls"] / "evaluation.json").write_text(json.dumps(figures))
+    return folders
 
 
 @pytest.fixture(scope="session")
@@ -129,21 +129,21 @@ def browser():
 
 @pytest.fixture
 def new_page(browser):
-    """Opens a page at an address; what must never happen on one, in any test, is looked for at the end."""
-    pages, wrong = [], []
+    """Opens pages; at the end it checks that none has shown a dialog or raised an error."""
+    pages, problems = [], []
 
     def open_page(address: str, **properties):
         page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | properties)
         pages.append(page)
-        page.on("dialog", lambda dialog: (wrong.append(dialog.message), dialog.dismiss()))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)
         return page
 
     yield open_page
     for page in pages:
         page.close()
-    assert not wrong
+    assert not problems
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def page(new_page, url):
 
 @pytest.fixture
 def use_models(monkeypatch, tmp_path_factory):
-    """Puts models in the place of registered ones, by name; None: its weights are missing."""
+    """Puts models in the place of registered ones, by name; None stands for missing weights."""
 
     def use(models: dict[str, Path | None]) -> None:
         folder = weights_folder(tmp_path_factory.mktemp("weights") / "weights", models)
@@ -166,7 +166,7 @@ def use_models(monkeypatch, tmp_path_factory):
 
 @pytest.fixture
 def hub(monkeypatch, tmp_path):
-    """A Hub of our own that the client takes for the real one, and an empty cache; a retry waits but a moment."""
+    """A fake Hub with an empty cache; the client does not wait before it retries."""
     sleep = time.sleep
     with serve() as hub:
         monkeypatch.setattr(constants, "ENDPOINT", hub.url)

@@ -1,4 +1,4 @@
-"""What the tests of the screen share: how to wait for it, and what is on it."""
+"""What the tests of the page share: how to serve it, to wait for it and to read it."""
 
 import base64
 import io
@@ -28,7 +28,7 @@ from tests.weights import weights_folder
 ROOT = Path(__file__).parents[1]
 SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
 
-# The sixteen pictures as the browser decoded them, one above the other; as text, which travels fast.
+# The sixteen pictures as the browser decoded them, one above the other, as base64.
 PIXELS = """() => {
   const images = [...document.querySelectorAll('.grid img')];
   const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 64 * images.length });
@@ -52,7 +52,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(models: dict[str, Path | None], port: int, **variables: str) -> Iterator[str]:
-    """The address of `python app.py`, as a person would run it, with these models in the place of registered ones."""
+    """Run `python app.py` with these models in the place of registered ones; yields its address."""
     weights = tempfile.TemporaryDirectory()
     environment = os.environ | {
         "HOST": "127.0.0.1",
@@ -66,29 +66,29 @@ def served(models: dict[str, Path | None], port: int, **variables: str) -> Itera
     command = [sys.executable, str(ROOT / "app.py")]
     with (
         weights,
-        tempfile.NamedTemporaryFile() as log,  # a pipe that nobody reads on would fill, and hold the server up
+        tempfile.NamedTemporaryFile() as log,  # a pipe would fill up and block the server
         subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log) as app,
     ):
 
-        def said() -> str:
+        def read_log() -> str:
             return Path(log.name).read_text(errors="replace")
 
         try:
-            while "Running on" not in said():
-                assert app.poll() is None, f"app.py stopped:\n{said()}"
+            while "Running on" not in read_log():
+                assert app.poll() is None, f"app.py stopped:\n{read_log()}"
                 time.sleep(0.1)
             yield f"http://127.0.0.1:{port}"
         finally:
             app.terminate()
             try:
-                app.wait(20)  # while it can still say so: else Node would outlive it
+                app.wait(20)  # it stops Node before itself
             except subprocess.TimeoutExpired:
                 app.kill()
 
 
 @contextmanager
 def chromium(*options: str, shell: bool = False):
-    """Debian's Chromium, or its shell: the same without its own windows, which opens a page in half the time."""
+    """Debian's Chromium, or its headless shell, which opens a page in half the time."""
     from playwright import sync_api
 
     debian = [Path("/usr/bin/chromium-headless-shell")] * shell + [Path("/usr/bin/chromium")]
@@ -103,29 +103,31 @@ def chromium(*options: str, shell: bool = False):
 
 
 def settle(page):
+    """Wait until the tab "Draw" shows the pictures of its last request."""
     page.wait_for_function(SETTLED, timeout=20_000)
 
 
 def rest(page):
-    """Wait until no tab awaits an answer."""
+    """Wait until no tab waits for an answer."""
     page.wait_for_function("!document.querySelector('[data-waiting]')", timeout=20_000)
 
 
 def pixels(page) -> np.ndarray:
+    """The sixteen pictures (16, 64, 64, 3), once they are there."""
     settle(page)
     flat = np.frombuffer(base64.b64decode(page.evaluate(PIXELS)), np.uint8)
     return flat.reshape(PICTURES_PER_PAGE, 64, 64, 4)[..., :3].astype(int)
 
 
-def hold(page, words) -> list:
-    """The requests in which some words stand, from now on: each waits on the way to the server until it is let go."""
-    held = []
+def hold_requests(page, text) -> list:
+    """Hold back all further requests that contain a text; returns their list, for `continue_()`."""
+    requests = []
 
-    def keep(route):
-        held.append(route) if words in route.request.post_data else route.continue_()
+    def hold(route):
+        requests.append(route) if text in route.request.post_data else route.continue_()
 
-    page.route("**/component_server/**", keep)
-    return held
+    page.route("**/component_server/**", hold)
+    return requests
 
 
 def seeds(page) -> list[int]:
@@ -133,28 +135,40 @@ def seeds(page) -> list[int]:
 
 
 def note(page) -> str:
-    return page.locator("#t2i-note").inner_text()
+    return page.locator("#t2i-draw-note").inner_text()
 
 
-def same(one, two) -> np.ndarray:
-    """Which of the sixteen pictures are the same in both."""
-    return (one == two).all(axis=(1, 2, 3))
+def same(a, b) -> np.ndarray:
+    """Which of the sixteen pictures are equal."""
+    return (a == b).all(axis=(1, 2, 3))
 
 
-def begun(page):
-    """Wait until the tab "Style" shows the picture it begins with, and mark its row, which the first photo replaces."""
+def matches(page) -> list[int]:
+    """The percentages under the sixteen pictures, once they are there."""
+    page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
+    return [int(text.removeprefix("match ").removesuffix(" %")) for text in page.locator(".match").all_text_contents()]
+
+
+def wait_for_sample(page):
+    """Wait until the tab "Style" has drawn its sample, and mark the sample's row, which the first photo replaces."""
     page.wait_for_function("document.querySelector('.t2i-style td img')?.src.startsWith('data:image/jpeg')")
-    page.evaluate("document.querySelector('.t2i-style tbody tr').dataset.begun = ''")
+    page.evaluate("document.querySelector('.t2i-style tbody tr').dataset.sample = ''")
 
 
-def photo_painted(page):
-    """Wait until the first photo on the tab "Style" is painted, and what that tab begins with is gone."""
-    page.locator("[data-begun]").wait_for(state="detached")
+def wait_for_photo(page):
+    """Wait until the tab "Style" has drawn captions in the style of the first photo instead of the sample."""
+    page.locator("[data-sample]").wait_for(state="detached")
     page.locator(".t2i-style td img[src^='data:image/jpeg']").first.wait_for()
 
 
 def photo_of(page) -> str:
     return page.evaluate("document.querySelector('.t2i-style .photo canvas').toDataURL('image/png')")
+
+
+def as_uri(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def decode(uri: str) -> np.ndarray:
@@ -163,13 +177,13 @@ def decode(uri: str) -> np.ndarray:
 
 @cache
 def component(url: str, function: str) -> int:
-    """The part of the page that has a server function; it keeps its number while the server runs."""
+    """The id of the component that has a server function."""
     config = json.load(urllib.request.urlopen(f"{url}/config"))
     return next(c["id"] for c in config["components"] if function in c["props"].get("server_fns", []))
 
 
 def ask(url, function, data) -> dict:
-    """Call a server function as a stranger could, without the page; a fault of the server's is no answer."""
+    """Call a server function without the page, as a stranger could; it may refuse, but not fail."""
     body = {"data": data, "component_id": component(url, function), "fn_name": function, "session_hash": "stranger"}
     request = urllib.request.Request(
         f"{url}/gradio_api/component_server/",

@@ -38,7 +38,7 @@ def screenshot(page: Page) -> Image.Image:
 
 def typing_frames(page: Page) -> Iterator[tuple[Image.Image, int]]:
     """Frames of the animation, and the milliseconds for which each is shown."""
-    caption, slider = page.locator("#t2i-caption"), page.locator("#t2i-attribute-3")
+    caption, slider = page.locator("#t2i-draw-caption"), page.locator("#t2i-draw-attribute-3")
     caption.fill(START_TEXT)
     page.wait_for_selector(READY)
     yield screenshot(page), 900

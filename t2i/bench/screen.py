@@ -35,9 +35,9 @@ PAUSE_MS = 1500  # between measurements
 # CSS selectors of each page.
 OUR_SELECTORS = {
     "ready": ".grid[aria-busy=false]",
-    "caption": "#t2i-caption",
+    "caption": "#t2i-draw-caption",
     "pictures": ".grid img",
-    "attribute": "#t2i-attribute-1",
+    "attribute": "#t2i-draw-attribute-1",
     "picture": ".blended",
     "blend": "#t2i-blend-across",
 }

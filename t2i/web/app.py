@@ -1,9 +1,10 @@
 """The page around the tabs."""
 
-from pathlib import Path
+import html
 
 import gradio as gr
 
+from .component import STATIC, shared_head
 from .service import Service
 from .tabs.about import about_tab
 from .tabs.blend import blend_tab
@@ -12,7 +13,6 @@ from .tabs.draw import draw_tab
 from .tabs.search import search_tab
 from .tabs.style import style_tab
 
-STATIC = Path(__file__).parent / "static"
 MAX_QUEUE_SIZE = 64  # API calls that may wait; the page itself bypasses the queue
 TABS = {
     "Draw": draw_tab,
@@ -50,7 +50,8 @@ class Page(gr.Blocks):
 def create_demo(model: str = "flowers") -> gr.Blocks:
     """Build the page without launching it; `model`, a name, a folder or a Hub id, is loaded and warmed up first."""
     service = Service(model)
-    invitation = service.models[service.default].placeholder.rstrip("\u00a0…")  # page.js changes it with the model
+    placeholder = service.models[service.default].placeholder
+    invitation = html.escape(placeholder.rstrip("\u00a0…"))  # page.js changes it with the model
     with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
             "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>"
@@ -58,6 +59,7 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
             "sixteen pictures follow every letter. Nothing here was photographed.</p>",
             elem_classes="t2i-head",
             apply_default_css=False,
+            head=shared_head(service),
         )
         with gr.Tabs():
             for name, build in TABS.items():

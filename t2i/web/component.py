@@ -1,5 +1,6 @@
 """A tab's part of the page: markup, style and behaviour in three files of the same name."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,28 +15,40 @@ from ..studio import UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "common.js", "share.js", "album.js"
+SHARED_SCRIPTS = "page.js", "tab.js", "share.js", "album.js"
+MODEL_FIELDS = "name", "title", "placeholder", "examples", "gallery_captions", "failures", "paper"
 
 
-def add_panel(name: str, functions: list[Callable], service: Service, **properties: Any) -> gr.HTML:
-    """Add `<name>.html`, `.css` and `.js`, after what all panels share (`common.css` and `SHARED_SCRIPTS`).
+def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTML:
+    """Add `<name>.html`, `.css` and `.js`, which need the `shared_head` in an earlier component.
 
     The template is constant: text of visitors reaches the page only through the script. The script may call
     `functions` on the server, and gets `properties`.
     """
-
-    def read(*files: str) -> str:
-        return "\n".join((STATIC / file).read_text("utf-8") for file in files)
-
     return gr.HTML(
-        html_template=read(f"{name}.html"),
-        css_template=read("common.css", f"{name}.css"),
-        js_on_load=read(*SHARED_SCRIPTS, f"{name}.js"),
+        html_template=_read(f"{name}.html"),
+        css_template=_read(f"{name}.css"),
+        js_on_load=_read(f"{name}.js"),
+        elem_classes="t2i-panel",
         apply_default_css=False,
         server_functions=functions,
-        model=service.default,
-        models=[describe(service, spec) for spec in service.models.values() if is_offered(spec)],
         **properties,
+    )
+
+
+def shared_head(service: Service) -> str:
+    """The style and the scripts that all panels share, and what they know of the models, for the page's head.
+
+    It must be the `head` of a component that is built before the panels: Gradio then inserts it before it runs their
+    scripts, also if a server has rendered the page. The `head` of `launch` would come too late there.
+    """
+    models = [_describe(service, spec) for spec in service.models.values() if is_offered(spec)]
+    data = json.dumps({"models": models, "defaultModel": service.default}, ensure_ascii=False)
+    escaped = data.replace("<", "\\u003c")  # a title must not end the script
+    scripts = "\n".join(map(_read, SHARED_SCRIPTS))
+    return (
+        f"<style>{_read('common.css')}</style>\n<script>window.t2i = {escaped};</script>\n"
+        f"<script>(() => {{\n{scripts}}})();</script>"
     )
 
 
@@ -50,12 +63,17 @@ def is_offered(spec: ModelSpec) -> bool:
     return not spec.paper or is_available(spec.name)
 
 
-def describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
-    """What the page needs to know of a model, without loading it."""
+def _read(file: str) -> str:
+    return (STATIC / file).read_text("utf-8")
+
+
+def _describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
+    """What the scripts need to know of a model, without loading it."""
     try:
         checkpoint = service.checkpoint(spec.name)
         attributes, has_image_encoder = checkpoint.attributes, checkpoint.has("image_encoder")
     except InputError:  # not available: the page says so when somebody chooses it
         attributes, has_image_encoder = (), False
+    fields = {field: getattr(spec, field) for field in MODEL_FIELDS}
     sliders = [asdict(slider) for slider in attributes or UNNAMED_ATTRIBUTES]
-    return asdict(spec) | {"attributes": sliders, "has_image_encoder": has_image_encoder}
+    return fields | {"attributes": sliders, "has_image_encoder": has_image_encoder}

@@ -1,4 +1,4 @@
-"""The tab "About" in a real browser: what a model fails on, drawn, and its card, which may be a stranger's."""
+"""The tab "About" in a real browser: the drawn failures of a model, and its card, which may be a stranger's."""
 
 import time
 
@@ -9,7 +9,7 @@ import t2i
 from t2i import locate
 from t2i.registry import MODELS
 from t2i.web.tabs.about import read_card
-from tests.screen import decode, hold, rest
+from tests.screen import decode, hold_requests, rest
 
 HOSTILE = """---
 license: mit
@@ -50,9 +50,9 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
         assert (np.abs(np.stack(shown).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
 
 
-def test_the_card_follows_the_model_and_a_strangers_is_words_alone(about):
-    asked = []
-    about.on("request", lambda request: asked.append(request.url))
+def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):
+    requests = []
+    about.on("request", lambda request: requests.append(request.url))
     about.get_by_role("button", name="The model card").click()
     about.locator(".t2i-card", has_text="This model has no card here.").wait_for()
     about.locator("#t2i-about-model").select_option("flowers-gan")
@@ -66,12 +66,12 @@ def test_the_card_follows_the_model_and_a_strangers_is_words_alone(about):
     links = about.locator(".t2i-card a").evaluate_all("all => all.map(one => one.href)")
     assert "https://example.org/far" in links and all(link.startswith("https://") for link in links)
     assert about.locator(".t2i-card td").count() == 2
-    assert not [url for url in asked if "example" in url]
-    # The fixture looks for dialogs and errors.
+    assert not [url for url in requests if "example" in url]
+    # The page fixture checks that there were no dialogs and errors.
 
 
-def test_a_late_answer_leaves_what_is_said_of_the_next_model(page):
-    held = hold(page, "[1,2,3,4]")
+def test_a_late_answer_does_not_change_the_note_on_the_next_model(page):
+    held = hold_requests(page, "[1,2,3,4]")
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector(".t2i-about[data-waiting]")
     page.locator("#t2i-about-model").select_option("flowers-gan")
@@ -82,7 +82,7 @@ def test_a_late_answer_leaves_what_is_said_of_the_next_model(page):
     assert "has not been written down" in note.inner_text()
 
 
-def test_the_cards_of_the_main_models_are_shown_without_what_cannot_be():
+def test_our_own_cards_are_shown_without_pictures_and_marks():
     text = read_card(locate.resolve("flowers"))
     assert text.lstrip().startswith("# flowers") and "## Limits" in text
     assert "*Picture, not shown here: Eight captions of unseen classes by eight seeds*" in text
@@ -96,11 +96,11 @@ def test_a_long_card_is_cut_and_a_hostile_one_takes_no_time(tmp_path):
     for text in ("![](" * 100_000, "[" * 400_000, "![" * 200_000, "[]" * 200_000, "---\n" * 100_000, "<!--" * 100_000):
         (tmp_path / "README.md").write_text(text)
         assert len(read_card(tmp_path)) <= 400_000
-    assert time.process_time() - start < 5  # seconds of computing, however busy the machine
+    assert time.process_time() - start < 5  # seconds of computing, not of waiting
     (tmp_path / "README.md").write_bytes(b"\xff\xfe")
     assert read_card(tmp_path) == "This model has no card here."
 
 
-def test_every_main_model_has_failures_and_says_what_one_sees():
+def test_every_main_model_describes_its_failures():
     for spec in MODELS.values():
         assert spec.objective or (spec.failures and all(caption and words for caption, words in spec.failures))

@@ -6,13 +6,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from t2i.web.app import TABS
-from tests.screen import hold, settle
+from tests.screen import hold_requests, settle
 
-FOUND = {"resultTypes": ["violations"]}
+AXE_OPTIONS = {"resultTypes": ["violations"]}
 
 
 def fill(page, name: str) -> None:
-    """Bring a tab into its fullest state."""
+    """Open a tab and make it show all that it can."""
     page.get_by_role("tab", name=name).click()
     if name == "Draw":
         page.get_by_label("Favourite seed 3", exact=True).click()
@@ -26,7 +26,7 @@ def fill(page, name: str) -> None:
         page.locator(".failures img:not([alt=''])").nth(3).wait_for()
         page.get_by_role("button", name="The model card").click()
     if name == "Style":
-        page.locator(".offered button").first.click()
+        page.locator(".samples button").first.click()
         page.locator(".photo").wait_for()
 
 
@@ -36,20 +36,20 @@ def test_axe_finds_nothing_serious_on_any_tab(new_page, url, theme):
     settle(page)
     for name in TABS:
         fill(page, name)
-        found = Axe().run(page, options=FOUND).response["violations"]
-        grave = [(one["id"], one["nodes"][0]["target"]) for one in found if one["impact"] in ("serious", "critical")]
-        assert not grave, name
+        violations = Axe().run(page, options=AXE_OPTIONS).response["violations"]
+        serious = [violation for violation in violations if violation["impact"] in ("serious", "critical")]
+        assert not [(violation["id"], violation["nodes"][0]["target"]) for violation in serious], name
     page.get_by_role("tab", name="Draw").click()
     page.locator(".picture").first.click()
-    assert not [one["id"] for one in Axe().run(page, "dialog", FOUND).response["violations"]]
+    assert not [one["id"] for one in Axe().run(page, "dialog", AXE_OPTIONS).response["violations"]]
 
 
-def test_axe_does_find_what_is_wrong(page):
-    page.evaluate("() => document.querySelector('#t2i-seed').labels[0].remove()")
-    assert [one["id"] for one in Axe().run(page, ".t2i-draw", FOUND).response["violations"]] == ["label"]
+def test_axe_finds_a_missing_label(page):
+    page.evaluate("() => document.querySelector('#t2i-draw-seed').labels[0].remove()")
+    assert [one["id"] for one in Axe().run(page, ".t2i-draw", AXE_OPTIONS).response["violations"]] == ["label"]
 
 
-def test_dark_is_dark(new_page, url):
+def test_the_dark_theme_is_dark(new_page, url):
     def brightness(theme: str) -> tuple[float, float]:
         page = new_page(f"{url}/?__theme={theme}")
         settle(page)
@@ -62,10 +62,10 @@ def test_dark_is_dark(new_page, url):
 
 
 @pytest.mark.parametrize("wish, moves", [("reduce", False), ("no-preference", True)])
-def test_nothing_moves_by_itself_where_motion_is_reduced(new_page, url, wish, moves):
+def test_nothing_moves_if_motion_is_reduced(new_page, url, wish, moves):
     page = new_page(url, reduced_motion=wish)
     settle(page)
-    # Counted as they begin: what lasts 0.15 s may be over before anybody looks.
+    # Counted when they begin: they last 0.15 s only.
     page.evaluate("""() => {
       window.moved = 0;
       document.addEventListener("transitionrun", ({ target }) => (moved += target.closest(".t2i-tab") ? 1 : 0));
@@ -74,13 +74,13 @@ def test_nothing_moves_by_itself_where_motion_is_reduced(new_page, url, wish, mo
     if moves:
         page.wait_for_function("moved > 0")
     else:
-        page.wait_for_timeout(300)  # by then one would have begun
+        page.wait_for_timeout(300)  # long enough for one to begin
         assert page.evaluate("moved") == 0
 
 
-def test_a_bar_says_that_an_answer_takes_over_a_second(page):
+def test_a_bar_is_shown_if_an_answer_takes_over_a_second(page):
     bar = "getComputedStyle(document.querySelector('.t2i-draw'), '::before')"
-    held = hold(page, '"draw"')
+    held = hold_requests(page, '"draw"')
     page.get_by_label("Seed", exact=True).fill("5")
     page.wait_for_selector(".t2i-draw[data-waiting]")
     assert page.evaluate(f"{bar}.animationDelay") == "1s"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import ask, begun, decode, photo_painted, pixels, rest, same, seeds, settle
+from tests.screen import ask, decode, pixels, rest, same, seeds, settle, wait_for_photo, wait_for_sample
 
 CAPTION = "a blue bird"
 PICTURE = "data:image/jpeg;base64,AAAA"
@@ -56,7 +56,7 @@ def test_the_last_pictures_come_back_after_a_reload(page):
     assert page.get_by_label(f"Return to: {CAPTION}").count() == 0
 
 
-def test_a_picture_is_kept_with_its_own_words(page):
+def test_a_picture_is_kept_with_the_caption_it_was_drawn_from(page):
     draw(page, CAPTION)
     draw(page, "")  # which draws nothing
     kept(page, "recent", CAPTION)
@@ -114,20 +114,20 @@ def noise(seed: int, *size: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), np.uint8))
 
 
-def styled(page, count: int) -> tuple[list[str], list[np.ndarray], list[str]]:
-    """What S sees of the photos on the tab "Style", what is painted of them, and the captions."""
+def style_tab_content(page, count: int) -> tuple[list[str], list[np.ndarray], list[str]]:
+    """On the tab "Style": the squares of the photos, the pictures beside them, and the captions."""
     tab = page.locator(".t2i-style")
     pictures = tab.locator("td img[alt]:not([alt=''])")
     page.wait_for_function(
         "count => document.querySelectorAll('.t2i-style td img:not([alt=\\'\\'])').length === count", arg=count
     )
     rest(page)
-    seen = tab.locator(".photo canvas").evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
+    squares = tab.locator(".photo canvas").evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
     painted = [decode(source).astype(int) for source in pictures.evaluate_all("all => all.map((one) => one.src)")]
-    return seen, painted, tab.locator("th textarea").evaluate_all("all => all.map((box) => box.value)")
+    return squares, painted, tab.locator("th textarea").evaluate_all("all => all.map((box) => box.value)")
 
 
-def test_photos_come_back_under_their_captions_after_a_reload(page):
+def test_photos_and_captions_come_back_after_a_reload(page):
     tab = page.locator(".t2i-style")
     past = tab.locator(".recent").get_by_label(f"Return to: {CAPTION} ·")
     page.get_by_role("tab", name="Style").click()
@@ -135,40 +135,40 @@ def test_photos_come_back_under_their_captions_after_a_reload(page):
     tab.get_by_label("Caption 4", exact=True).fill("")
     files = [
         {"name": f"{seed}.png", "mimeType": "image/png", "buffer": png(noise(seed, 90, 70))} for seed in range(8)
-    ]  # as many as there may be, and none shrinks in a file
+    ]  # the most allowed, of noise, which compresses badly
     tab.locator("input[type=file]").set_input_files(files)
     tab.locator(".photo").nth(7).wait_for()
     tab.get_by_label("Photo 2: choose what is seen").click()
     tab.get_by_label("Closer").press("End")
     tab.get_by_role("button", name="Done").click()
-    seen, painted, captions = styled(page, 8 * 5)
+    squares, painted, captions = style_tab_content(page, 8 * 5)
     past.wait_for()
     page.reload()
     page.get_by_role("tab", name="Style").click()
-    begun(page)
+    wait_for_sample(page)
     tab.get_by_label("Caption 1", exact=True).fill("an oak")
     tab.locator("input[type=file]").set_input_files(files[:1])
-    photo_painted(page)
-    assert styled(page, 5)[0] == seen[:1]
+    wait_for_photo(page)
+    assert style_tab_content(page, 5)[0] == squares[:1]
     past.click()
     page.wait_for_function("document.querySelectorAll('.t2i-style tbody tr').length === 8")
-    back = styled(page, 8 * 5)
-    assert back[0] == seen and back[2] == captions
+    back = style_tab_content(page, 8 * 5)
+    assert back[0] == squares and back[2] == captions
     assert np.abs(np.subtract(back[1], painted)).mean(axis=(1, 2, 3)).max() < 3  # drawn in another batch, and JPEGs
     page.wait_for_timeout(2500)
-    assert past.count() == 1  # it is the same, so it is not kept again
+    assert past.count() == 1  # the same state is not kept twice
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator(".share:visible").click()
-    assert "photo" not in page.get_by_label("Link", exact=True).input_value()  # which stay with their owner
+    assert "photo" not in page.get_by_label("Link", exact=True).input_value()  # photos stay with their owner
     tab.get_by_label(f"Forget: {CAPTION} ·").click()
     stored = page.evaluate("() => JSON.parse(localStorage.getItem('t2i-recent-style'))")
     assert past.count() == 0 and not any("a+blue+bird" in entry["query"] for entry in stored)
 
 
-def test_what_style_begins_with_or_could_not_paint_is_not_kept(page):
+def test_samples_and_failures_of_style_are_not_kept(page):
     tab = page.locator(".t2i-style")
     page.get_by_role("tab", name="Style").click()
-    begun(page)
+    wait_for_sample(page)
     page.locator("#t2i-style-model").select_option("flowers-gan")
     photo = {"name": "a.png", "mimeType": "image/png", "buffer": png(noise(1, 64, 64))}
     tab.locator("input[type=file]").set_input_files([photo])
@@ -177,7 +177,7 @@ def test_what_style_begins_with_or_could_not_paint_is_not_kept(page):
     assert tab.locator(".recent").is_hidden() and page.evaluate("localStorage.getItem('t2i-recent-style')") is None
 
 
-def test_photos_in_storage_are_read_as_anybodys_words(page):
+def test_hostile_photos_in_storage_are_ignored(page):
     good = uri(png(Image.new("RGB", (64, 64), "red")))
     bad = [
         "http://127.0.0.1:1/spy.png",
@@ -186,12 +186,12 @@ def test_photos_in_storage_are_read_as_anybodys_words(page):
         "data:text/html;base64,AAAA",
         good + '" onerror="alert(2)',
         uri(png(noise(3, 200, 200))),  # too long
-        "data:image/png;base64,AAAA",  # none
-        uri(png(noise(2, 65, 64))),  # more than S sees
+        "data:image/png;base64,AAAA",  # not a picture
+        uri(png(noise(2, 65, 64))),  # larger than a square
         uri(png(Image.new("1", (12_000, 12_000)))),  # 144 million pixels in 18 kB
     ]
-    told = [("nothing", bad), (CAPTION, bad + [good] * 20), ("too much", [good] * 3000)]
-    queries = [urlencode([("caption", words), *[("photo", photo) for photo in photos]]) for words, photos in told]
+    cases = [("nothing", bad), (CAPTION, bad + [good] * 20), ("too much", [good] * 3000)]
+    queries = [urlencode([("caption", words), *[("photo", photo) for photo in photos]]) for words, photos in cases]
     entries = [{"query": query, "picture": PICTURE} for query in queries]
     page.evaluate("stored => localStorage.setItem('t2i-recent-style', stored)", json.dumps(entries))
     wanted = []
@@ -201,16 +201,16 @@ def test_photos_in_storage_are_read_as_anybodys_words(page):
     tab = page.locator(".t2i-style")
     tab.get_by_label(f"Return to: {CAPTION}").click()
     tab.locator(".photo").nth(4).wait_for()
-    seen = styled(page, 5)[0]  # of the first eight that look like photos
-    assert len(seen) == 5 and all((decode(one)[..., :3] == (255, 0, 0)).all() for one in seen)
+    squares = style_tab_content(page, 5)[0]  # of the first eight that look like photos
+    assert len(squares) == 5 and all((decode(one)[..., :3] == (255, 0, 0)).all() for one in squares)
     tab.get_by_label("Return to: nothing").click()
     page.wait_for_function("document.querySelectorAll('.t2i-style tbody tr').length === 1")
-    assert styled(page, 1)[0][0] not in seen  # what the page begins with
+    assert style_tab_content(page, 1)[0][0] not in squares  # the sample
     assert tab.get_by_label("Return to: too much").count() == 0
     assert not any("spy" in address for address in wanted)
 
 
-def test_favourites_are_kept_returned_to_and_removed(page):
+def test_favourites_can_be_kept_opened_and_removed(page):
     draw(page, CAPTION)
     before = pixels(page)
     page.locator(".picture").first.focus()
@@ -252,7 +252,7 @@ def test_favourites_are_saved_as_a_sheet_that_says_how_they_were_made(page, mode
 
 
 @pytest.mark.parametrize("script", [NO_STORAGE, FULL_STORAGE], ids=["forbidden", "full"])
-def test_without_storage_they_last_as_long_as_the_page(new_page, url, script):
+def test_without_storage_favourites_last_as_long_as_the_page(new_page, url, script):
     page = new_page("about:blank")
     page.add_init_script(script)
     page.goto(url)
@@ -267,7 +267,7 @@ def test_without_storage_they_last_as_long_as_the_page(new_page, url, script):
     assert thumbnails(page, "favourites").count() == 0
 
 
-def test_storage_is_read_as_anybodys_words(page):
+def test_hostile_storage_is_read_safely(page):
     hostile = (
         "tab=draw&seed=NaN&attributes=Infinity&lock=length,5&model=<b>&caption=<img src=x onerror=alert(1)>${alert(2)}"
     )
@@ -285,7 +285,7 @@ def test_storage_is_read_as_anybodys_words(page):
         page.evaluate("stored => localStorage.setItem('t2i-favourites', stored)", stored)
         page.reload()
         settle(page)
-    assert thumbnails(page, "favourites").count() == 48  # the most
+    assert thumbnails(page, "favourites").count() == 48  # the most allowed
     thumbnails(page, "favourites").first.click()
     settle(page)
     assert page.get_by_label("Caption", exact=True).input_value() == "<img src=x onerror=alert(1)>${alert(2)}"
@@ -315,19 +315,19 @@ def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(pag
         route.fulfill(status=503, body="The server is busy. Try again in a moment.")
 
     page.route("**/component_server/**", refuse_the_first)
-    said = page.locator(".t2i-draw .said")
+    said = page.locator(".t2i-draw .link-note")
     with page.expect_download() as download:
         page.locator(".favourites .sheet").click()
-        page.locator(".t2i-draw .said.error", has_text="busy").wait_for()
+        page.locator(".t2i-draw .link-note.error", has_text="busy").wait_for()
     sheet = Image.open(download.value.path())
     assert sheet.size == (66 + 2, 66 + 2) and len(json.loads(sheet.text["t2i"])["pictures"]) == 1 == len(busy)
     assert np.abs(drawn - np.asarray(sheet.crop((2, 2, 66, 66)), int)).mean() < 8  # a JPEG of the same
     assert said.inner_text().startswith("2 pictures are left out. No such model. There are: flowers")
-    assert "one letter" in said.inner_text() and said.get_attribute("class") == "note said"
+    assert "one letter" in said.inner_text() and said.get_attribute("class") == "note link-note"
 
 
 @pytest.mark.parametrize("pictures", [None, [], "all", {}, [None], [{}], [{"caption": "red", "model": "../"}]])
-def test_a_sheet_of_garbage_is_refused_in_words(url, pictures):
+def test_a_sheet_of_garbage_is_refused_with_a_reason(url, pictures):
     answer = ask(url, "sheet", {"pictures": pictures})
     assert set(answer) == {"error"} and " " in answer["error"]
 

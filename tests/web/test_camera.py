@@ -1,18 +1,18 @@
-"""A photo from the camera, taken in the whole Chromium: its shell has no camera and asks nobody."""
+"""A photo from the camera, in the full Chromium: its headless shell has no camera."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.screen import begun, chromium, decode, photo_of, photo_painted
+from tests.screen import chromium, decode, photo_of, wait_for_photo, wait_for_sample
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with chromium("--use-fake-device-for-media-stream") as browser:  # its own moving picture
+    with chromium("--use-fake-device-for-media-stream") as browser:  # a generated video
         yield browser
 
 
-# What the page gets from the camera, to see whether it is off again.
+# Keeps the streams that the page gets from the camera, to check whether they are stopped.
 KEEP_STREAMS = """() => {
   window.tracks = [];
   const lend = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
@@ -30,7 +30,7 @@ def camera(page):
     page.context.grant_permissions(["camera"])
     page.evaluate(KEEP_STREAMS)
     page.get_by_role("tab", name="Style").click()
-    begun(page)
+    wait_for_sample(page)
     return page
 
 
@@ -38,20 +38,20 @@ def states(page) -> list[str]:
     return page.evaluate("tracks.map((track) => track.readyState)")
 
 
-def test_a_photo_is_taken_with_the_camera_which_is_then_off(camera):
+def test_the_camera_takes_a_photo_and_is_then_off(camera):
     camera.get_by_role("button", name="Take a photo").click()
     camera.wait_for_function("document.activeElement.textContent === 'Take the photo'")
     assert states(camera) == ["live"]
-    seen, words = camera.locator("video").bounding_box(), camera.locator(".camera .note").bounding_box()
+    video, note = camera.locator("video").bounding_box(), camera.locator(".camera .note").bounding_box()
     shoot = camera.get_by_role("button", name="Take the photo").bounding_box()
-    assert seen["y"] + seen["height"] <= words["y"] and words["y"] + words["height"] <= shoot["y"]
-    found = Axe().run(camera, ".camera", {"resultTypes": ["violations"]}).response["violations"]
-    assert not [one["id"] for one in found]
+    assert video["y"] + video["height"] <= note["y"] and note["y"] + note["height"] <= shoot["y"]
+    violations = Axe().run(camera, ".camera", {"resultTypes": ["violations"]}).response["violations"]
+    assert not [one["id"] for one in violations]
     camera.keyboard.press("Enter")
-    photo_painted(camera)
+    wait_for_photo(camera)
     assert states(camera) == ["ended"] and camera.locator(".camera").is_hidden()
     red, green, blue = decode(photo_of(camera))[..., :3].reshape(-1, 3).mean(0)
-    assert green > 100 > max(red, blue)  # Chromium's camera sees a green field
+    assert green > 100 > max(red, blue)  # the generated video is green
     camera.get_by_role("button", name="Take a photo").click()
     camera.wait_for_function("document.activeElement.textContent === 'Take the photo'")
     camera.keyboard.press("Escape")
@@ -76,9 +76,9 @@ def test_a_camera_that_comes_too_late_is_off_at_once(camera):
 
 
 @pytest.mark.parametrize(
-    "without, words",
+    "without, note",
     [
-        ("", "does not let this page use the camera"),  # nobody has allowed it
+        ("", "does not let this page use the camera"),  # no permission
         (
             "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }",
             "is no camera",
@@ -86,11 +86,11 @@ def test_a_camera_that_comes_too_late_is_off_at_once(camera):
         ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "lends this page no camera"),
     ],
 )
-def test_without_a_camera_it_is_said_in_words(page, without, words):
+def test_without_a_camera_an_error_is_shown(page, without, note):
     page.evaluate(f"() => {{ {without} }}")
     page.get_by_role("tab", name="Style").click()
     page.get_by_role("button", name="Take a photo").click()
-    page.locator(".camera .note.error", has_text=words).wait_for()
+    page.locator(".camera .note.error", has_text=note).wait_for()
     assert page.get_by_role("button", name="Take the photo").is_disabled()
     page.get_by_role("button", name="Cancel").click()
     assert page.locator(".camera").is_hidden()

@@ -1,16 +1,16 @@
-"""The caption's box and what limits around it: it is seen whole, says what is wanted, and offers examples."""
+"""The caption box and what is around it: its size, its placeholder, the examples, the help on the match."""
 
 import pytest
 
 from t2i.registry import MODELS
-from tests.screen import begun, pixels, rest, same, settle
+from tests.screen import pixels, rest, same, settle, wait_for_sample
 
 LONG = "this flower has long white petals that droop around a brown center and many thin green leaves with a fine edge"
-# Draw comes last: Blend begins with what limits there.
-BOXES = [("Style", ".t2i-style th textarea >> nth=1"), ("Blend", "#t2i-blend-2"), ("Draw", "#t2i-caption")]
+# Draw comes last, because Blend begins with its caption.
+BOXES = [("Style", ".t2i-style th textarea >> nth=1"), ("Blend", "#t2i-blend-2"), ("Draw", "#t2i-draw-caption")]
 ROOM = "box => [box.clientHeight, box.scrollHeight]"
 
-# The parts of what is seen at a node's middle: itself, unless something lies over it.
+# Whether the middle of a node is visible and not covered by something else.
 REACHED = """node => {
   const { left, top, width, height } = node.getBoundingClientRect();
   return node.contains(document.elementFromPoint(left + width / 2, top + height / 2));
@@ -21,12 +21,12 @@ def opened(page, tab: str, box: str):
     page.get_by_role("tab", name=tab).click()
     page.locator(box).wait_for()
     if tab == "Style":
-        begun(page)
+        wait_for_sample(page)
     rest(page)
     return page.locator(box)
 
 
-def test_a_caption_is_seen_whole_and_nothing_jumps_within_a_line(page):
+def test_the_box_grows_with_its_caption_and_not_within_a_line(page):
     for tab, place in BOXES:
         box = opened(page, tab, place)
         box.fill("a red")
@@ -36,12 +36,12 @@ def test_a_caption_is_seen_whole_and_nothing_jumps_within_a_line(page):
         assert box.bounding_box() == short, tab
         assert page.locator(".tune:visible, .scroll:visible").last.bounding_box() == top, tab
         box.fill(LONG)
-        seen, written = box.evaluate(ROOM)
-        assert seen >= written and box.bounding_box()["height"] >= short["height"], tab
+        visible, needed = box.evaluate(ROOM)
+        assert visible >= needed and box.bounding_box()["height"] >= short["height"], tab
         box.fill(LONG * 4)
-        seen, written = box.evaluate(ROOM)
-        assert written > seen, tab  # it scrolls
-        most = 8 if tab == "Style" else 5  # lines: its columns are narrow
+        visible, needed = box.evaluate(ROOM)
+        assert needed > visible, tab  # it scrolls
+        most = 8 if tab == "Style" else 5  # lines
         lines = box.evaluate("box => box.clientHeight / parseFloat(getComputedStyle(box).lineHeight)")
         assert most <= lines < most + 1, tab
 
@@ -56,24 +56,24 @@ def test_four_sentences_end_on_one_line(page):
 
 def test_a_phone_has_no_empty_line_and_no_gap_above_the_examples(page):
     page.set_viewport_size({"width": 360, "height": 740})
-    box, chips = page.get_by_label("Caption", exact=True), page.locator(".chips button")
+    box, chips = page.get_by_label("Caption", exact=True), page.locator(".examples button")
     line = box.evaluate("box => parseFloat(getComputedStyle(box).lineHeight)")
     assert box.bounding_box()["height"] < 2.9 * line
     end = box.bounding_box()["y"] + box.bounding_box()["height"]
     assert chips.first.bounding_box()["y"] - end < 16
     second = chips.nth(1).bounding_box()
-    assert 60 < 360 - 32 - second["x"] < second["width"]  # it peeks in, before the edge fades
+    assert 60 < 360 - 32 - second["x"] < second["width"]  # its beginning is visible
     pictures = page.locator(".grid").bounding_box()
-    box.fill("🌸")  # words of one line or two beside it move nothing
-    page.locator("#t2i-note.error").wait_for()
-    note = page.locator("#t2i-note").bounding_box()
+    box.fill("🌸")  # a note of one or two lines moves nothing
+    page.locator("#t2i-draw-note.error").wait_for()
+    note = page.locator("#t2i-draw-note").bounding_box()
     assert page.locator(".grid").bounding_box() == pictures and note["y"] + note["height"] < pictures["y"]
 
 
 @pytest.mark.parametrize("width, count", [(1280, 6), (900, 4)])
 def test_every_example_is_reached_with_a_mouse(page, width, count):
     page.set_viewport_size({"width": width, "height": 800})
-    chips = page.locator(".chips button:visible")
+    chips = page.locator(".examples button:visible")
     assert chips.count() == count and all(chip.evaluate(REACHED) for chip in chips.all())
     assert len({chip.bounding_box()["y"] for chip in chips.all()}) == 2
     examples = MODELS["flowers"].examples
@@ -89,14 +89,14 @@ def test_every_example_is_reached_with_a_mouse(page, width, count):
     assert "true" not in chips.evaluate_all(pressed)
 
 
-def test_an_empty_box_says_what_is_wanted_of_its_model(page):
+def test_an_empty_box_says_what_its_model_can_draw(page):
     caption, head = page.get_by_label("Caption", exact=True), page.locator(".t2i-head .what")
     caption.fill("")
     settle(page)
     assert caption.get_attribute("placeholder") == "Describe a flower\u00a0…"
-    assert page.locator("#t2i-note").inner_text() == "Type a few words."
+    assert page.locator("#t2i-draw-note").inner_text() == "Type a few words."
     assert head.inner_text().startswith("Describe a flower: sixteen pictures")
-    page.locator("#t2i-model").select_option("birds")
+    page.locator("#t2i-draw-model").select_option("birds")
     assert caption.get_attribute("placeholder") == "Describe a bird\u00a0…"
     assert head.inner_text().startswith("Describe a bird: sixteen pictures")
 
@@ -114,9 +114,9 @@ def test_a_blend_marks_the_sentence_that_is_empty(page):
     page.wait_for_function("!document.querySelector('.sentences [aria-invalid=true]')")
 
 
-def test_line_breaks_that_are_pasted_become_spaces(page):
+def test_pasted_line_breaks_become_spaces(page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for tab, place in [*BOXES, ("Compare", "#t2i-compare-caption"), ("Search", "#t2i-words")]:
+    for tab, place in [*BOXES, ("Compare", "#t2i-compare-caption"), ("Search", "#t2i-search-caption")]:
         box = opened(page, tab, place)
         box.fill("a red flower")
         box.evaluate("box => box.setSelectionRange(2, 5)")
@@ -128,24 +128,24 @@ def test_line_breaks_that_are_pasted_become_spaces(page):
         assert box.input_value() == "a blue or white flower", tab
 
 
-def test_captions_one_a_line_keep_their_lines(page):
-    own = opened(page, "Search", "#t2i-own")
+def test_the_box_for_several_captions_keeps_its_lines(page):
+    own = opened(page, "Search", "#t2i-search-own")
     own.fill("an oak")
     own.press("Enter")
     own.press_sequentially("a bird")
     assert own.input_value() == "an oak\na bird"
 
 
-def test_the_explanation_of_the_match_covers_no_picture_and_does_not_flicker(page):
+def test_the_help_on_the_match_covers_no_picture_and_does_not_flicker(page):
     page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
-    told = page.locator("#t2i-match-told")
+    help_text = page.locator("#t2i-draw-match-help")
     for width in (1280, 900, 700):
         page.set_viewport_size({"width": width, "height": 800})
         for spot in (page.locator(".match").nth(13), page.locator(".sort")):
             spot.hover()
-            assert told.is_visible() and spot.evaluate(REACHED), width
-            box, grid = told.bounding_box(), page.locator(".grid").bounding_box()
+            assert help_text.is_visible() and spot.evaluate(REACHED), width
+            box, grid = help_text.bounding_box(), page.locator(".grid").bounding_box()
             beside = box["x"] + box["width"] <= grid["x"] or box["y"] >= grid["y"] + grid["height"]
             assert beside and box["x"] >= 0 and (width < 860 or box["y"] + box["height"] <= 800), width
         page.mouse.move(5, 5)
-        assert not told.is_visible(), width
+        assert not help_text.is_visible(), width

@@ -16,7 +16,7 @@ from t2i.registry import MODELS, OBJECTIVES
 from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.service import Service
 from t2i.web.tabs.compare import COMPARED_METRICS, figure_rows, read_figures
-from tests.screen import ask, decode, hold, pixels, rest, save, seeds, settle
+from tests.screen import ask, decode, hold_requests, pixels, rest, save, seeds, settle
 from tests.web.test_share import link_of, query
 
 CAPTION = "a flower with pink petals"
@@ -25,7 +25,7 @@ SAID = "words => document.querySelector('.t2i-compare .live')?.textContent === w
 
 
 @pytest.fixture
-def here(model, compared, use_models):
+def local_models(model, compared, use_models):
     """The tiny models, in this process too."""
     models = {"flowers": model, **compared}
     use_models(models)
@@ -49,7 +49,7 @@ def columns(page) -> np.ndarray:
 
 
 def distance(one, other) -> np.ndarray:
-    """Of each two pictures, in levels of 255."""
+    """The mean difference of each two pictures, in levels of 255."""
     return np.abs(one - other).mean(axis=(-1, -2, -3))
 
 
@@ -58,7 +58,7 @@ def type_in(page, words: str, seed: int) -> None:
     page.wait_for_function(SAID, arg=f"Seed {seed} by 4 models: {words}")
 
 
-def test_each_column_is_drawn_by_its_model_while_typing(compare, here):
+def test_each_column_is_drawn_by_its_model_while_typing(compare, local_models):
     type_in(compare, "a blue bird", 1)
     first = columns(compare)
     expected = [t2i.load(name).draw_array("a blue bird", range(1, 6)) for name in NAMES]
@@ -83,10 +83,10 @@ def test_a_seed_is_typed_shuffled_or_chosen_by_its_picture(compare):
     compare.wait_for_function("!document.querySelector('.t2i-compare .live').textContent.startsWith('Seed 1 by')")
     assert (distance(columns(compare), first) > 1).any()
     box.fill("99999999")
-    compare.wait_for_function(SAID, arg=f"Seed 999994 by 4 models: {CAPTION}")  # five of them, to 999998
+    compare.wait_for_function(SAID, arg=f"Seed 999994 by 4 models: {CAPTION}")  # the last of its five seeds is 999998
 
 
-def test_what_cannot_be_read_is_told_and_the_pictures_stay(compare):
+def test_a_caption_that_cannot_be_read_shows_an_error_and_keeps_the_pictures(compare):
     type_in(compare, CAPTION, 1)
     before, box = columns(compare), compare.locator("#t2i-compare-caption")
     box.fill("🌸")
@@ -96,19 +96,19 @@ def test_what_cannot_be_read_is_told_and_the_pictures_stay(compare):
     assert compare.locator("#t2i-compare-note").inner_text() == "" and box.get_attribute("aria-invalid") == "false"
 
 
-def test_a_model_goes_on_to_draw(compare):
+def test_draw_opens_with_the_model_of_a_column(compare):
     type_in(compare, CAPTION, 1)
     compare.get_by_label("Draw sixteen with GAN-INT", exact=True).click()
     compare.wait_for_function("document.querySelector('.t2i-draw .status').textContent.includes('Flowers, GAN-INT ·')")
-    assert compare.locator("#t2i-model").input_value() == "flowers-gan-int"
+    assert compare.locator("#t2i-draw-model").input_value() == "flowers-gan-int"
     assert compare.get_by_label("Caption", exact=True).input_value() == CAPTION
 
 
-def test_sixteen_are_drawn_of_what_was_looked_at_and_the_focus_goes_along(compare):
+def test_draw_shows_the_same_pictures_and_gets_the_focus(compare):
     draw, button = compare.get_by_role("tab", name="Draw"), compare.get_by_label("Draw sixteen with GAN", exact=True)
     draw.click()
-    compare.locator("#t2i-model").select_option("flowers-gan")
-    compare.locator("#t2i-attribute-1").press("End")  # which is not what Compare shows
+    compare.locator("#t2i-draw-model").select_option("flowers-gan")
+    compare.locator("#t2i-draw-attribute-1").press("End")  # Compare does not use it
     settle(compare)
     compare.get_by_role("tab", name="Compare").click()
     type_in(compare, CAPTION, 1)
@@ -122,7 +122,7 @@ def test_sixteen_are_drawn_of_what_was_looked_at_and_the_focus_goes_along(compar
     assert compare.evaluate("document.activeElement.textContent.trim()") == "Draw"
 
 
-def test_compare_and_search_begin_with_what_stands_in_draw_and_then_keep_their_own(page):
+def test_compare_and_search_begin_with_the_caption_of_draw_and_then_keep_their_own(page):
     caption, seed = page.get_by_label("Caption", exact=True), page.get_by_label("Seed", exact=True)
     caption.fill("a blue bird")
     seed.fill("40")
@@ -139,10 +139,10 @@ def test_compare_and_search_begin_with_what_stands_in_draw_and_then_keep_their_o
         assert box.input_value() == "a blue bird"
 
 
-def test_blend_begins_with_what_stands_in_draw_and_every_tab_with_its_model(page):
+def test_blend_begins_with_the_caption_of_draw_and_every_tab_with_its_model(page):
     page.get_by_label("Caption", exact=True).fill("a blue bird")
     page.get_by_label("Seed", exact=True).fill("40")
-    page.locator("#t2i-model").select_option("flowers-gan-cls")
+    page.locator("#t2i-draw-model").select_option("flowers-gan-cls")
     settle(page)
     page.get_by_role("tab", name="Blend").click()
     assert page.get_by_label("First sentence").input_value() == "a blue bird"
@@ -153,7 +153,7 @@ def test_blend_begins_with_what_stands_in_draw_and_every_tab_with_its_model(page
         assert page.locator(f"#t2i-{name}-model").input_value() == "flowers-gan-cls"
 
 
-def test_compare_begins_with_its_own_words_beside_another_models_example_or_none(new_page, url):
+def test_compare_begins_with_its_own_example_if_draw_has_another_models_or_none(new_page, url):
     for words in (MODELS["birds"].examples[0], " "):
         page = new_page(url)
         settle(page)
@@ -163,7 +163,7 @@ def test_compare_begins_with_its_own_words_beside_another_models_example_or_none
         page.wait_for_function(SAID, arg=f"Seed 1 by 4 models: {MODELS['flowers'].examples[0]}")
 
 
-def test_without_words_there_is_nothing_to_draw_sixteen_of(compare):
+def test_draw_sixteen_needs_a_caption(compare):
     button = compare.get_by_label("Draw sixteen with GAN", exact=True)
     compare.locator("#t2i-compare-caption").fill("  ")
     assert button.is_disabled()
@@ -188,8 +188,8 @@ def test_the_seed_of_a_link_is_clamped(new_page, url, number):
     assert 0 <= int(page.locator("#t2i-compare-seed").input_value()) <= 999_999
 
 
-def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, use_models):
-    use_models(here | {"flowers-paper": None, "flowers-gan": None})
+def test_figures_are_shown_and_explained_below_their_model(browser, local_models, use_models):
+    use_models(local_models | {"flowers-paper": None, "flowers-gan": None})
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
@@ -198,16 +198,16 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, u
         page.wait_for_function(SAID, arg="Seed 1 by 3 models: a red flower")
         rows = page.locator(".objectives li").nth(1).locator("dl div")
         heard = ["KID × 1000 ↓, lower is better62", "R-precision ↑, higher is better14.1 %"]
-        assert rows.all_text_contents() == heard  # and nothing is the best of one
+        assert rows.all_text_contents() == heard  # and with one model nothing is the best
         assert "100" in rows.nth(1).get_attribute("title")
         assert [page.locator(".objectives li").nth(i).locator("dl div").count() for i in range(4)] == [0, 2, 0, 0]
         page.locator("summary").click()
         assert page.locator(".meanings dt").count() == 4
         assert "0 at best; lower is better" in page.locator(".meanings dd").first.inner_text()
-        # One of the four is missing: its column says so, the others are drawn, and no menu or link offers it.
+        # One of the four is missing: its column says so, the others are drawn, and it is not in the menu.
         assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
         assert page.locator(".objectives li").first.locator("img, button").count() == 0
-        assert "model is not here. This is Flowers." in page.locator(".amiss:visible").inner_text()
+        assert "model is not here. This is Flowers." in page.locator(".link-error:visible").inner_text()
         page.get_by_role("tab", name="Draw").click()
         grouped = page.get_by_label("Model", exact=True).locator("optgroup option")
         assert grouped.evaluate_all("all => all.map(one => one.value)") == NAMES[1:]
@@ -216,8 +216,8 @@ def test_figures_stand_below_their_model_and_say_what_they_mean(browser, here, u
         demo.close()
 
 
-def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_path, use_models):
-    models = {"flowers": here["flowers"]}
+def test_the_best_figure_is_marked_for_eye_and_ear(browser, local_models, tmp_path, use_models):
+    models = {"flowers": local_models["flowers"]}
     kids, precisions = (0.17, 0.2, 0.1699, 0.3), (0.05, 0.09, 0.08, 0.07)
     for objective, kid, precision in zip(OBJECTIVES, kids, precisions, strict=True):
         measured = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
@@ -233,7 +233,12 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
         page.locator(".objectives dl").nth(3).wait_for()
         items = page.locator(".objectives li").all()
         marked = [item.locator("dd:has(b)").all_text_contents() for item in items]
-        assert marked == [["170, the best"], ["9.0 %, the best"], ["170, the best"], []]  # all the same: none is
+        assert marked == [
+            ["170, the best"],
+            ["9.0 %, the best"],
+            ["170, the best"],
+            [],
+        ]  # equals are not the best
         bold, plain = (
             page.locator(".objectives dd")
             .nth(i)
@@ -246,7 +251,7 @@ def test_the_best_of_each_figure_is_marked_for_eye_and_ear(browser, here, tmp_pa
         demo.close()
 
 
-def test_where_neither_is_better_none_is_the_best(monkeypatch):
+def test_a_metric_without_a_better_direction_has_no_best_figure(monkeypatch):
     metrics = [
         replace(COMPARED_METRICS[0], compare_label="A", better=""),
         replace(COMPARED_METRICS[0], compare_label="B", better="lower"),
@@ -256,8 +261,8 @@ def test_where_neither_is_better_none_is_the_best(monkeypatch):
     assert [[one["best"] for one in row] for row in rows] == [[False, False], [False], [False, True]]
 
 
-def test_that_the_models_are_being_loaded_is_said(page):
-    held = hold(page, '"compare"')
+def test_the_status_says_that_models_are_being_loaded(page):
+    held = hold_requests(page, '"compare"')
     page.get_by_role("tab", name="Compare").click()
     status = page.locator(".t2i-compare .status")
     page.wait_for_function("document.querySelector('.t2i-compare .status')?.textContent === 'Loading four models …'")
@@ -270,7 +275,7 @@ def test_that_the_models_are_being_loaded_is_said(page):
     assert status.inner_text().endswith("ms a picture")
 
 
-def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model, use_models):
+def test_without_any_of_the_four_models_nothing_is_requested(browser, model, use_models):
     use_models({"flowers": model} | dict.fromkeys(["flowers-paper", *NAMES]))
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
@@ -279,11 +284,11 @@ def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model
         page.goto(f"{demo.local_url}?tab=compare")
         page.locator(".objectives .empty").nth(3).wait_for()
         rest(page)
-        asked = []
-        page.on("request", lambda request: asked.append(request.post_data))
+        requests = []
+        page.on("request", lambda request: requests.append(request.post_data))
         page.locator("#t2i-compare-caption").fill("a red flower")
         page.wait_for_timeout(300)
-        assert not [data for data in asked if "compare" in data]
+        assert not [data for data in requests if "compare" in data]
         assert page.locator("#t2i-compare-note").inner_text() == ""
         page.get_by_role("tab", name="Draw").click()
         assert page.get_by_label("Model", exact=True).locator("optgroup").count() == 0
@@ -292,7 +297,7 @@ def test_without_any_of_the_four_the_tab_says_so_and_asks_nothing(browser, model
         demo.close()
 
 
-def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(here, monkeypatch):
+def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(local_models, monkeypatch):
     service, embedded = Service("flowers"), []
     forward = TextEncoder.forward
     monkeypatch.setattr(TextEncoder, "forward", lambda self, x, *how: embedded.append(len(x)) or forward(self, x, *how))
@@ -303,18 +308,18 @@ def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(here, monk
         assert np.abs(decode(row["pictures"][0]).astype(int) - drawn).max() <= 1
 
 
-def test_models_of_other_text_encoders_embed_for_themselves(here, use_models, tmp_path, tiny_networks):
+def test_models_of_other_text_encoders_embed_for_themselves(local_models, use_models, tmp_path, tiny_networks):
     other = locate.resolve("flowers-gan")
     encoder = TextEncoder(tiny_networks["text_encoder"].config).eval()
     folder = tmp_path / "own"
     networks = {"text_encoder": encoder, **Checkpoint(other).read("generator")}
-    use_models(here | {"flowers-gan": save(networks, folder)})
+    use_models(local_models | {"flowers-gan": save(networks, folder)})
     answer = Service("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "flowers-gan"]}, "PNG")
     drawn = t2i.load(folder).draw_array(CAPTION, 7)[0]
     assert np.abs(decode(answer["compared"][1]["pictures"][0]).astype(int) - drawn).max() <= 1
 
 
-def test_a_hint_is_right_of_all_the_models_compared(tiny_networks, tmp_path, use_models):
+def test_a_hint_holds_for_all_the_compared_models(tiny_networks, tmp_path, use_models):
     models = {}
     for name, words in (("flowers", "a flower fell"), ("birds", "a market bird"), ("scenes", "")):
         learned = {"words": words} if words else {}
@@ -327,11 +332,11 @@ def test_a_hint_is_right_of_all_the_models_compared(tiny_networks, tmp_path, use
     assert hint("flowers") == "This model knows flowers. It has hardly met “the”, “stock”, “market”."
     assert hint("flowers", "birds") == "These models know flowers and birds. They have hardly met “the”, “stock”."
     assert hint("birds", "birds") == "These models know birds. They have hardly met “the”, “stock”, “fell”."
-    assert hint("flowers", "scenes") == ""  # whose words are not recorded
+    assert hint("flowers", "scenes") == ""  # the vocabulary of "scenes" is not recorded
 
 
 @pytest.mark.parametrize("models", [[], "flowers", ["roses"], [None], [["flowers"]], {"flowers": 1}])
-def test_models_that_cannot_be_compared_are_refused_in_words(url, models):
+def test_models_that_cannot_be_compared_are_refused_with_a_reason(url, models):
     answer = ask(url, "compare", {"caption": CAPTION, "models": models})
     assert set(answer) == {"error"} and " " in answer["error"]
 
@@ -341,7 +346,7 @@ def test_at_most_four_models_draw_at_once(url):
     assert [row["model"] for row in answer["compared"]] == ["Flowers"] * 4
 
 
-def test_the_event_compare(url, here):
+def test_the_event_compare_returns_the_studios_pictures(url, local_models):
     client = gradio_client.Client(url, verbose=False)
     answer = client.predict(CAPTION, [7, 8], api_name="/compare")
     assert [row["model"] for row in answer["compared"]] == [MODELS[name].title for name in NAMES]
@@ -363,6 +368,6 @@ def test_the_event_compare(url, here):
         '{"fidelity": {"pictures": {"kid": 1' + "0" * 400 + "}}}",
     ],
 )
-def test_figures_that_are_none_are_not_told(tmp_path, text):
+def test_invalid_figures_are_left_out(tmp_path, text):
     (tmp_path / "evaluation.json").write_text(text)
     assert read_figures(tmp_path) == {}

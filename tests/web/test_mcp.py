@@ -1,4 +1,4 @@
-"""The page's verbs as tools for a language model: an MCP client of its own makers asks `python app.py`."""
+"""The API events as MCP tools, called by the official client."""
 
 import ast
 import asyncio
@@ -14,16 +14,16 @@ from tests.screen import decode, free_port, served
 
 @pytest.fixture(scope="module")
 def ask(model, compared):
-    """Ask the server with a method of MCP's client."""
+    """Call a method of the MCP client."""
 
-    async def asked(url: str, method: str, *arguments):
+    async def call_method(url: str, method: str, *arguments):
         async with streamable_http_client(f"{url}/gradio_api/mcp/") as (read, write, _):
             async with ClientSession(read, write) as session:
                 await session.initialize()
                 return await getattr(session, method)(*arguments)
 
     with served({"flowers": model, **compared}, free_port(), GRADIO_MCP_SERVER="True") as url:
-        yield lambda method, *arguments: asyncio.run(asked(url, method, *arguments))
+        yield lambda method, *arguments: asyncio.run(call_method(url, method, *arguments))
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +33,19 @@ def tools(ask) -> dict[str, types.Tool]:
 
 @pytest.fixture(scope="module")
 def answer(ask):
-    """What a tool answers that was not called wrongly."""
+    """The result of a tool; the call must succeed."""
 
     def answer(tool: str, **arguments) -> dict:
-        answered = ask("call_tool", tool, arguments)
-        assert not answered.isError, answered.content
-        return ast.literal_eval(answered.content[0].text)  # Gradio writes a dict as Python does
+        answer_fields = ask("call_tool", tool, arguments)
+        assert not answer_fields.isError, answer_fields.content
+        return ast.literal_eval(answer_fields.content[0].text)  # Gradio sends the repr of a dict
 
     return answer
 
 
 @pytest.fixture(scope="module")
 def calls(answer) -> dict[str, dict]:
-    """Arguments for each tool, the photo one that it drew."""
+    """Arguments for each tool; the photo is one of its drawings."""
     photo = answer("draw", caption="a pink flower", seeds=[7])["pictures"][0]
     captions = ["a red flower", "a blue flower"]
     return {
@@ -58,25 +58,25 @@ def calls(answer) -> dict[str, dict]:
     }
 
 
-def test_the_verbs_are_all_the_tools_there_are_and_nothing_is_cut_from_their_description(tools, calls):
+def test_the_tools_are_the_api_events_and_every_argument_is_described(tools, calls):
     assert tools.keys() == calls.keys()
     for tool in tools.values():
-        told = tool.inputSchema["properties"]
-        assert calls[tool.name].keys() <= told.keys()
-        assert all(one["description"].endswith(".") for one in told.values())  # Gradio reads one line of each
+        properties = tool.inputSchema["properties"]
+        assert calls[tool.name].keys() <= properties.keys()
+        assert all(one["description"].endswith(".") for one in properties.values())  # Gradio reads one line of each
 
 
 @pytest.mark.parametrize("tool", ["draw", "blend", "restyle", "compare", "search", "describe"])
-def test_a_tool_answers_what_it_promises(tools, calls, answer, tool):
+def test_a_tool_returns_the_fields_of_its_description(tools, calls, answer, tool):
     promised = tools[tool].description.split(" Returns: ")[1]
-    answered = answer(tool, **calls[tool])
-    assert answered.keys() == {one.split(": ")[0] for one in promised.split(", ") if ": " in one} - {"error"}
+    answer_fields = answer(tool, **calls[tool])
+    assert answer_fields.keys() == {one.split(": ")[0] for one in promised.split(", ") if ": " in one} - {"error"}
 
 
-def test_pictures_are_those_of_the_studio(calls, answer, model):
+def test_the_tool_draw_returns_the_studios_pictures(calls, answer, model):
     pictures = [decode(uri) for uri in answer("draw", **calls["draw"])["pictures"]]
     drawn = t2i.load(str(model)).draw("a red flower", [7, 8])
-    assert np.abs(np.stack(drawn).astype(int) - np.stack(pictures)).max() <= 1  # as rounding falls
+    assert np.abs(np.stack(drawn).astype(int) - np.stack(pictures)).max() <= 1  # rounding
 
 
 def test_a_style_is_carried_from_one_tool_to_another(calls, answer):
@@ -85,8 +85,8 @@ def test_a_style_is_carried_from_one_tool_to_another(calls, answer):
     assert plain != styled
 
 
-def test_what_makes_no_sense_is_answered_in_words(ask, answer):
+def test_invalid_calls_are_refused_with_a_reason(ask, answer):
     assert "seeds" in answer("draw", caption="a red flower", seeds=[])["error"].lower()
     assert answer("describe", photo="/etc/passwd")["error"]
     assert ask("call_tool", "draw", {"caption": 5}).isError
-    assert ask("call_tool", "png", {}).isError  # the page's own
+    assert ask("call_tool", "png", {}).isError  # only the page may call it

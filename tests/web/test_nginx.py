@@ -18,7 +18,7 @@ NGINX = shutil.which("nginx")
 
 @pytest.fixture
 def copies(model, tmp_path):
-    """The address of nginx, and what stops each of the two copies behind it; each answer says whose it is."""
+    """The address of nginx, and a function that stops each copy behind it; each answer names its copy."""
     if not NGINX:
         pytest.skip("no nginx")
     ports = {"7860": free_port(), "7861": free_port(), "7862": free_port()}
@@ -54,8 +54,8 @@ def wait(address: str) -> None:
             time.sleep(0.1)
 
 
-def test_the_page_and_programs_are_served_on_when_their_copy_stops(copies, new_page):
-    """Their own: `ip_hash` keeps all that comes from here at one, and the other one might stop unnoticed."""
+def test_the_page_and_programs_go_on_when_their_copy_stops(copies, new_page):
+    """Their own copy: `ip_hash` sends all requests from one address to the same copy."""
     address, stop = copies
     page = new_page(address)
     before = pixels(page)

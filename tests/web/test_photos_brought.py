@@ -8,12 +8,12 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import begun, decode, rest
+from tests.screen import decode, rest, wait_for_sample
 
 TABS = ["Style", "Search"]
-OWN = ".t2i-style tr:not([data-begun]) .photo canvas"
+OWN = ".t2i-style tr:not([data-sample]) .photo canvas"
 
-# Drag files over a place of the page and drop them, or paste them; tells whether the page took the event as its own.
+# Drops files on a place of the page, or pastes them; returns whether the page prevented the default.
 BRING = """([how, selector, files]) => {
   const data = new DataTransfer();
   for (const [name, type, content] of files) {
@@ -45,68 +45,68 @@ def text_file(name: str) -> list[str]:
 
 @pytest.fixture(params=TABS)
 def tab(page, request):
-    """The page on a tab that takes photos, with the tab's name in small letters."""
-    for name in [*TABS, request.param]:  # both have been open: the hidden one must take nothing
+    """The page on a tab that takes photos, with the tab's name."""
+    for name in [*TABS, request.param]:  # both have been open: the hidden one must not take photos
         page.get_by_role("tab", name=name).click()
         rest(page)
         if name == "Style":
-            begun(page)
+            wait_for_sample(page)
     return page, request.param
 
 
-def seen(page, name: str) -> list[np.ndarray]:
-    """The squares of 64 pixels that a tab has of one's photos, in the order in which they came."""
+def photo_squares(page, name: str) -> list[np.ndarray]:
+    """The 64×64 squares of the photos on a tab, in the order of their arrival."""
     if name == "Style":
         uris = page.locator(OWN).evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
     else:
-        found = page.locator(".found li:not([hidden]) img[src^='data:image/png']")
-        uris = [uri for _, uri in sorted(found.evaluate_all("all => all.map((one) => [one.alt, one.src])"))]
+        images = page.locator(".results li:not([hidden]) img[src^='data:image/png']")
+        uris = [uri for _, uri in sorted(images.evaluate_all("all => all.map((one) => [one.alt, one.src])"))]
     return [decode(uri)[..., :3].astype(int) for uri in uris]
 
 
-def bring(page, how: str, files: list, place: str = "body") -> bool:
+def bring_files(page, how: str, files: list, place: str = "body") -> bool:
     return page.evaluate(BRING, [how, place, files])
 
 
-def comes(page, name: str, count: int) -> None:
-    each = {"Style": OWN, "Search": ".found li:not([hidden]) img[src^='data:image/png']"}[name]
+def wait_for_photos(page, name: str, count: int) -> None:
+    each = {"Style": OWN, "Search": ".results li:not([hidden]) img[src^='data:image/png']"}[name]
     page.wait_for_function("([each, count]) => document.querySelectorAll(each).length === count", arg=[each, count])
     rest(page)
 
 
 @pytest.mark.parametrize("how", ["drop", "paste"])
-def test_photos_are_taken_by_the_open_tab_wherever_they_fall(tab, how, model):
+def test_the_open_tab_takes_photos_dropped_anywhere_or_pasted(tab, how, model):
     page, name = tab
     photos = [photo(1), photo(2)]
-    assert bring(page, how, [as_file(photos[0], "a.png")], ".t2i-head") == (how == "drop")
-    comes(page, name, 1)
-    bring(page, how, [as_file(photos[1], "b.png")], f".t2i-{name.lower()} textarea")
-    comes(page, name, 2)
-    for one, wanted in zip(seen(page, name), photos, strict=True):
+    assert bring_files(page, how, [as_file(photos[0], "a.png")], ".t2i-head") == (how == "drop")
+    wait_for_photos(page, name, 1)
+    bring_files(page, how, [as_file(photos[1], "b.png")], f".t2i-{name.lower()} textarea")
+    wait_for_photos(page, name, 2)
+    for one, wanted in zip(photo_squares(page, name), photos, strict=True):
         middle = np.asarray(wanted.crop((15, 0, 75, 60)).resize((64, 64), Image.Resampling.BICUBIC), int)
         assert np.abs(one - middle).mean() < 12  # the central square, as the browser scales it
     if name == "Style":
         captions = page.locator(".t2i-style th textarea").evaluate_all("all => all.map((box) => box.value)")
-        for row, square in enumerate(seen(page, name)):
+        for row, square in enumerate(photo_squares(page, name)):
             painted = t2i.load(model).restyle_array(Image.fromarray(square.astype(np.uint8)), captions)
             images = page.locator(".t2i-style tbody tr").nth(row).locator("td img").all()
             shown = [decode(image.get_attribute("src")).astype(int) for image in images]
             assert (np.abs(np.stack(shown) - painted).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
     other = TABS[1 - TABS.index(name)]
     page.get_by_role("tab", name=other).click()
-    assert seen(page, other) == []
+    assert photo_squares(page, other) == []
 
 
-def test_what_is_no_picture_is_told_and_the_rest_is_taken(tab):
+def test_a_file_that_is_not_a_picture_shows_an_error_and_the_rest_is_taken(tab):
     page, name = tab
-    bring(page, "drop", [as_file(photo(1), "a.png"), text_file("<b>notes.txt"), as_file(photo(2), "b.png")])
-    comes(page, name, 2)
+    bring_files(page, "drop", [as_file(photo(1), "a.png"), text_file("<b>notes.txt"), as_file(photo(2), "b.png")])
+    wait_for_photos(page, name, 2)
     page.locator(".note.error:visible", has_text="<b>notes.txt is not a picture that your browser can read.").wait_for()
-    bring(page, "paste", [text_file("notes.txt")])  # as a file manager would copy one
-    assert not bring(page, "paste", [[None, None, "a blue bird"]], "textarea")  # words are the text box's own matter
-    assert not bring(page, "drop", [[None, None, "a blue bird"]], "textarea")
+    bring_files(page, "paste", [text_file("notes.txt")])  # as a file manager would copy one
+    assert not bring_files(page, "paste", [[None, None, "a blue bird"]], "textarea")  # the text box takes words itself
+    assert not bring_files(page, "drop", [[None, None, "a blue bird"]], "textarea")
     page.wait_for_timeout(200)
-    assert len(seen(page, name)) == 2
+    assert len(photo_squares(page, name)) == 2
 
 
 def test_a_tab_without_photos_takes_none(tab):
@@ -115,10 +115,10 @@ def test_a_tab_without_photos_takes_none(tab):
         page.get_by_role("tab", name=other).click()
         page.locator(f".t2i-{other.lower()}").wait_for()
         rest(page)
-        bring(page, "paste", [as_file(photo(1), "a.png")])
-        assert not bring(page, "drop", [[None, None, "a blue bird"]])
-        assert bring(page, "drop", [as_file(photo(1), "a.png")], ".t2i-head")  # the browser does not leave the page
+        bring_files(page, "paste", [as_file(photo(1), "a.png")])
+        assert not bring_files(page, "drop", [[None, None, "a blue bird"]])
+        assert bring_files(page, "drop", [as_file(photo(1), "a.png")], ".t2i-head")  # and stays
         page.locator(":is(.status, .note):visible", has_text="Photos go to Style or Search.").wait_for()
     page.get_by_role("tab", name=name).click()
     page.wait_for_timeout(200)
-    assert seen(page, name) == []
+    assert photo_squares(page, name) == []

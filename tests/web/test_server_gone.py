@@ -1,11 +1,11 @@
-"""A server that goes away under the hand, and comes back."""
+"""A server that stops while the page is used, and comes back."""
 
 import pytest
 
 from tests.screen import free_port, rest, served, settle
 
 
-def test_a_drag_outlives_its_server(new_page, model):
+def test_a_drag_continues_when_the_server_is_back(new_page, model):
     port = free_port()
     with served({"flowers": model}, port) as url:
         page = new_page(url)
@@ -23,11 +23,11 @@ def test_a_drag_outlives_its_server(new_page, model):
     with served({"flowers": model}, port):
         page.wait_for_function("document.querySelector('#t2i-blend-note').textContent === ''")
         page.wait_for_function("last => document.querySelector('.blended').src !== last", arg=last)
-        assert way.input_value() == "0.35"  # the page asked again by itself, from where the hand is
+        assert way.input_value() == "0.35"  # the page has asked again by itself, for the present position
 
 
 @pytest.mark.parametrize("tab, button", [("Draw", "PNG 256 px"), ("Blend", "GIF")])
-def test_what_is_saved_again_and_again_while_the_server_is_away_is_one_file(page, tab, button):
+def test_saving_repeatedly_while_the_server_is_away_makes_one_file(page, tab, button):
     page.get_by_role("tab", name=tab).click()
     rest(page)
     if button == "PNG 256 px":
@@ -41,12 +41,12 @@ def test_what_is_saved_again_and_again_while_the_server_is_away_is_one_file(page
     page.route("**/component_server/**", lambda route: route.abort())
     for _ in range(4):
         page.keyboard.press("Enter")
-        page.wait_for_timeout(300)  # in all longer than the page waits to ask again
+        page.wait_for_timeout(300)  # altogether longer than RETRY_DELAY
     page.locator(".note.error:visible", has_text="busy or away").wait_for()
     assert saving.is_disabled() and saving.evaluate(opacity) < 1 and saving.bounding_box() == place
     page.unroute("**/component_server/**")
     page.wait_for_function("button => !button.ariaDisabled", arg=saving.element_handle())
-    page.wait_for_timeout(1500)  # by then others would have come
+    page.wait_for_timeout(1500)  # long enough for others
     assert len(files) == 1 and saving.evaluate("button => button === document.activeElement")
     with page.expect_download():
         page.keyboard.press("Enter")

@@ -1,4 +1,4 @@
-"""Links that say what is on the screen, read back in a real browser as anybody's words."""
+"""Links that restore what is on the screen, in a real browser; hostile ones too."""
 
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -17,7 +17,7 @@ BLENDED = "document.querySelector('.blended')?.src.startsWith('data:image/jpeg')
 
 
 def link_of(page) -> str:
-    """What the visible Share button puts on the clipboard."""
+    """The link that the visible Share button copies."""
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.locator(".share:visible").click()
     page.locator(".share:visible", has_text="Link copied").wait_for()
@@ -45,11 +45,11 @@ def test_a_link_draws_the_same_pictures(page, new_page, url):
 
 
 def kept(page, *parts: str) -> None:
-    """Wait until the address says this."""
+    """Wait until the address contains these parts."""
     page.wait_for_function("parts => parts.every(part => location.search.includes(part))", arg=parts)
 
 
-def test_a_reload_keeps_what_was_made(new_page, url):
+def test_a_reload_keeps_the_state(new_page, url):
     page = new_page(f"{url}/?__theme=dark")
     settle(page)
     page.locator(".picture").first.focus()
@@ -60,11 +60,11 @@ def test_a_reload_keeps_what_was_made(new_page, url):
     assert page.url == f"{url}/?__theme=dark"  # nothing has been changed
     before = page.evaluate("history.length")
     page.get_by_label("Caption", exact=True).press_sequentially(" and blue", delay=10)
-    page.locator("#t2i-seed").fill("4711")
+    page.locator("#t2i-draw-seed").fill("4711")
     page.get_by_label("Plane", exact=True).press("ArrowRight")
     settle(page)
     kept(page, "__theme=dark", "tab=draw", "and+blue", "seed=4711")
-    page.get_by_label("Lock seed 4713", exact=True).click()  # which asks the server for nothing
+    page.get_by_label("Lock seed 4713", exact=True).click()  # sends no request
     kept(page, "lock=2")
     assert page.evaluate("history.length") == before and page.url.partition("&")[2] == link_of(page).partition("?")[2]
     drawn, numbers = pixels(page), page.locator(".number").all_inner_texts()
@@ -148,7 +148,7 @@ def test_a_link_keeps_the_order_by_match(page, new_page):
     assert other.get_by_label("Lock seed 5", exact=True).get_attribute("aria-pressed") == "true"
 
 
-def test_a_link_to_search_brings_its_words(new_page, url):
+def test_a_link_to_search_brings_its_caption(new_page, url):
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
     words = page.get_by_label("Words to find pictures by")
     words.wait_for()
@@ -160,54 +160,54 @@ def described(page) -> list[str]:
     """What Search says of the chosen picture: its name, and its captions, the best first."""
     rest(page)
     page.locator(".captions .text").first.wait_for()
-    return page.locator(".which, .captions .text").all_inner_texts()
+    return page.locator(".picture-name, .captions .text").all_inner_texts()
 
 
-def test_a_link_to_search_brings_ones_own_captions_and_the_choice(new_page, url):
+def test_a_link_to_search_brings_the_visitors_captions_and_choice(new_page, url):
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
-    page.locator(".found img").nth(3).wait_for()
+    page.locator(".results img").nth(3).wait_for()
     best = described(page)
     page.get_by_label("Your own captions").fill(f"an oak\n\n{HOSTILE}\na bird & more")
-    page.locator(".found input").first.press("ArrowRight")
-    page.locator(".found input").nth(1).and_(page.locator(":checked")).wait_for()
+    page.locator(".results input").first.press("ArrowRight")
+    page.locator(".results input").nth(1).and_(page.locator(":checked")).wait_for()
     other = new_page(link_of(page))
-    other.locator(".found img").nth(3).wait_for()
+    other.locator(".results img").nth(3).wait_for()
     assert described(other) == described(page) != best
-    assert other.locator(".found input").nth(1).is_checked()
+    assert other.locator(".results input").nth(1).is_checked()
     assert other.get_by_label("Your own captions").input_value() == f"an oak\n{HOSTILE}\na bird & more"
-    assert link_of(other) == link_of(page) and page.locator(".t2i-search .said").inner_text() == ""
+    assert link_of(other) == link_of(page) and page.locator(".t2i-search .link-note").inner_text() == ""
 
 
-def test_a_link_says_that_photos_and_what_is_too_long_stay(new_page, url, tmp_path):
+def test_the_share_button_says_what_a_link_leaves_out(new_page, url, tmp_path):
     page = new_page(query(url, ("tab", "search"), ("where", "own"), ("caption", CAPTION)))
     page.locator(".t2i-search .empty").wait_for()
     Image.effect_noise((90, 70), 90).convert("RGB").save(tmp_path / "photo.png")
     page.locator(".t2i-search input[type=file]").set_input_files(tmp_path / "photo.png")
-    page.locator(".found img[alt='photo.png']").wait_for()
+    page.locator(".results img[alt='photo.png']").wait_for()
     other = new_page(link_of(page))
-    assert page.locator(".t2i-search .said").inner_text() == "Your photos stay here: the link brings the words."
+    assert page.locator(".t2i-search .link-note").inner_text() == "Your photos stay here: the link brings the words."
     other.locator(".t2i-search .empty").wait_for()
-    assert other.get_by_label("Your photos").is_checked() and other.locator(".found li:visible").count() == 0
+    assert other.get_by_label("Your photos").is_checked() and other.locator(".results li:visible").count() == 0
     page.get_by_label("Your own captions").fill("\n".join(f"{i} {'é' * 199}" for i in range(60)))
     assert len(link_of(page)) < len(url) + 20_002
-    assert "more than a link holds" in page.locator(".t2i-search .said").inner_text()
+    assert "more than a link holds" in page.locator(".t2i-search .link-note").inner_text()
     other = new_page(link_of(page))
     own = other.get_by_label("Your own captions")
     own.wait_for()
     assert own.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
 
 
-@pytest.mark.parametrize("choice", ["-1", "60", HOSTILE])  # a text compared with those of the places from 0 to 59
-def test_a_choice_that_is_none_is_left_out(new_page, url, choice):
+@pytest.mark.parametrize("choice", ["-1", "60", HOSTILE])  # the places are from 0 to 59
+def test_an_invalid_choice_is_ignored(new_page, url, choice):
     pairs = [("chosen", choice), ("where", choice), *[("own", "red " * 30)] * 99]
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION), *pairs))
-    page.locator(".found img").nth(3).wait_for()
+    page.locator(".results img").nth(3).wait_for()
     rest(page)
     assert (
-        page.locator(".found input").first.is_checked()
+        page.locator(".results input").first.is_checked()
         and page.get_by_label("Pictures drawn by the model").is_checked()
     )
-    assert "drawn by the model" in page.locator(".which").inner_text()
+    assert "drawn by the model" in page.locator(".picture-name").inner_text()
 
 
 def test_a_link_to_about_opens_it_with_the_model(page, new_page):
@@ -221,7 +221,7 @@ def test_a_link_to_about_opens_it_with_the_model(page, new_page):
     assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "flowers-gan")]
 
 
-def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
+def test_without_a_clipboard_the_link_is_shown(page):
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator(".share:visible").click()
     link = page.get_by_label("Link", exact=True)
@@ -233,21 +233,21 @@ def test_a_browser_that_lends_no_clipboard_shows_the_link(page):
 def test_hostile_links_execute_nothing(new_page, url, tab):
     names = ("model", "caption", "caption", "caption", "seed", "lock", "tile", "attributes", "at", "like", HOSTILE)
     page = new_page(query(url, ("tab", tab), *((name, HOSTILE) for name in names)))
-    amiss = page.locator(".amiss:visible", has_text="model is not here. This is Flowers.")
+    amiss = page.locator(".link-error:visible", has_text="model is not here. This is Flowers.")
     amiss.wait_for()
-    assert amiss.bounding_box()["y"] < 200  # in sight at once
+    assert amiss.bounding_box()["y"] < 200  # visible without scrolling
     settle(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
     assert page.locator(".t2i-tab script, .t2i-style script, .t2i-compare script, img[src=x]").count() == 0
-    # The fixture looks for dialogs and errors.
+    # The page fixture checks that there were no dialogs and errors.
 
 
-def test_a_style_that_is_none_is_left_out_of_the_pictures(page, url):
+def test_an_invalid_style_in_a_link_is_ignored(page, url):
     plain = pixels(page)
     caption = page.get_by_label("Caption", exact=True).input_value()
     for like in (HOSTILE, "A" * 133, "A" * 135, "=" * 134, "é" * 134, "A" * 133 + "\n"):
         page.goto(query(url, ("tab", "draw"), ("model", "flowers"), ("caption", caption), ("like", like)))
-        assert same(plain, pixels(page)).all() and note(page) == "" and page.locator(".like").is_hidden(), like
+        assert same(plain, pixels(page)).all() and note(page) == "" and page.locator(".photo-style").is_hidden(), like
 
 
 def test_a_link_sets_the_sliders_also_by_the_key_of_earlier_links(new_page, url):
@@ -298,7 +298,7 @@ queries = st.one_of(pairs.map(urlencode), st.text(st.characters(exclude_categori
 @settings(max_examples=settings.default.max_examples // 5)
 @given(tab=st.sampled_from(list(TABS)), query=queries)
 def test_any_link(page, url, tab, query):
-    """Whatever a link says, the page opens at its tab, with sixteen pictures, numbers in range and no markup of it."""
+    """Any link opens its tab, with sixteen pictures, numbers in range and none of its markup."""
     page.goto(f"{url}/?tab={tab.lower()}&{query}")
     page.get_by_role("tab", name=tab, selected=True).wait_for()
     rest(page)

@@ -1,4 +1,4 @@
-"""Models of other picture sizes than the paper's, in Python, on the command line, behind the page and on it."""
+"""Models of several picture sizes, in Python, on the command line and on the page."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from t2i.media.photo import prepare
 from t2i.web import encoding, schemas
 from t2i.web.service import Service
 from tests.generators import tiny_cbn
-from tests.screen import decode, free_port, photo_painted, rest, served, settle
+from tests.screen import decode, free_port, rest, served, settle, wait_for_photo
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 WIDTHS = "[...document.querySelectorAll('.grid img')].map(image => image.naturalWidth)"
@@ -33,7 +33,7 @@ def photo() -> Image.Image:
     return Image.effect_noise((190, 170), 80).convert("RGB")
 
 
-def test_every_verb_draws_at_the_models_size(studio, photo):
+def test_every_method_draws_at_the_models_size(studio, photo):
     side = studio.size
     pictures = [
         *studio.draw(RED, range(2)),
@@ -46,7 +46,7 @@ def test_every_verb_draws_at_the_models_size(studio, photo):
     assert studio.draw_array(RED).shape == studio.mix_array([RED, BLUE], [[0.5, 0.5]]).shape == (1, side, side, 3)
 
 
-def test_what_is_seen_of_drawn_pictures_is_their_64_pixels(studio):
+def test_drawn_pictures_are_encoded_at_64_pixels(studio):
     drawn = studio.draw(RED, range(3))
     small = [Image.fromarray(prepare(picture)) for picture in drawn]
     assert studio.match(drawn, RED) == studio.match(small, RED)
@@ -90,12 +90,12 @@ def test_the_command_line_draws_and_restyles_at_the_models_size(model_128, photo
     sheet = Image.open(tmp_path / "styles.png")
     assert sheet.size == (3 * 130 + 2, 132)
     cut = [np.asarray(sheet.crop((2 + 130 * x, 2, 130 + 130 * x, 130)), int) for x in range(3)]
-    assert np.abs(cut[0] - prepare(photo, 128)).max() == 0  # as fine as what is drawn of it
+    assert np.abs(cut[0] - prepare(photo, 128)).max() == 0  # at the size of the drawings
     drawn = t2i.load(model_128).restyle_array(Image.fromarray(prepare(photo, 128)), [RED, BLUE]).astype(int)
     assert np.abs(cut[1:] - drawn).max() <= 1
 
 
-def test_the_command_line_sees_at_any_size(model_128, photo, tmp_path, capsys):
+def test_the_command_line_searches_and_describes_at_any_size(model_128, photo, tmp_path, capsys):
     photo.save(tmp_path / "photo.png")
     run("search", RED, tmp_path / "photo.png", "--model", model_128)
     run("describe", tmp_path / "photo.png", RED, BLUE, "--model", model_128)
@@ -103,7 +103,7 @@ def test_the_command_line_sees_at_any_size(model_128, photo, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("side, whole, draft", [(32, 32, None), (64, 64, None), (128, 128, 128), (256, 256, 128)])
-def test_drafts_are_small_and_of_small_pictures_there_are_none(side, whole, draft):
+def test_drafts_are_small_and_small_pictures_have_none(side, whole, draft):
     noise = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     pixels = np.stack([export.resize(one, side) for one in noise])
     made = encoding.pictures(pixels, "JPEG", full_size=2)
@@ -119,63 +119,63 @@ def test_drafts_are_small_and_of_small_pictures_there_are_none(side, whole, draf
 
 
 @pytest.fixture
-def here(model, model_128, use_models):
-    """Flowers by a model of 128 pixels, the paper's by one of 64."""
+def service(model, model_128, use_models):
+    """A service whose model "flowers" draws 128×128 and "flowers-paper" 64×64."""
     use_models({"flowers": model_128, "flowers-paper": model})
     return Service("flowers")
 
 
-def test_sixteen_drafts_take_the_bytes_of_sixteen_small_pictures(here):
-    asked = {"caption": RED, "seeds": [*range(16)]}
-    small = here.draw(asked | {"model": "flowers-paper", "full_size": 0})
-    draft, whole = here.draw(asked | {"full_size": 0}), here.draw(asked)
+def test_sixteen_drafts_take_the_bytes_of_sixteen_small_pictures(service):
+    request = {"caption": RED, "seeds": [*range(16)]}
+    small = service.draw(request | {"model": "flowers-paper", "full_size": 0})
+    draft, whole = service.draw(request | {"full_size": 0}), service.draw(request)
     sizes = [sum(map(len, one["pictures"])) for one in (small, draft, whole)]
     assert sizes[1] < 1.3 * sizes[0] and sizes[1] < sizes[2] / 2, sizes
     assert (small["size"], draft["size"], draft["drafts"]) == (64, 128, 16) and "drafts" not in small | whole
 
 
-def test_what_is_asked_for_again_is_drawn_once(here, photo, monkeypatch):
+def test_repeated_requests_are_drawn_once(service, photo, monkeypatch):
     drawn = []
-    engine = here._studio("flowers").engine
+    engine = service._studio("flowers").engine
     monkeypatch.setattr(engine, "render", lambda z, h, draw=engine.render: drawn.append(len(z)) or draw(z, h))
-    asked = {"caption": RED, "seeds": [3, 4, 5], "attributes": [0.5], "at": [[0.5, 0]] * 3}
-    draft, whole = here.draw(asked | {"full_size": 0}), here.draw(asked)
-    assert here.match(asked)["matches"] and drawn == [3] and draft["ms"] == whole["ms"]
+    request = {"caption": RED, "seeds": [3, 4, 5], "attributes": [0.5], "at": [[0.5, 0]] * 3}
+    draft, whole = service.draw(request | {"full_size": 0}), service.draw(request)
+    assert service.match(request)["matches"] and drawn == [3] and draft["ms"] == whole["ms"]
     for other in ({"seeds": [3, 4, 6]}, {"attributes": [0.4]}, {"at": [[0.4, 0]] * 3}, {"caption": BLUE}):
-        here.draw(asked | other)
+        service.draw(request | other)
     assert drawn == [3] * 5
     painted = {"photo": encoding._uri(encoding._encode(photo, "PNG"), "png"), "captions": [RED, BLUE]}
-    one, two = here.restyle(painted | {"full_size": 0}), here.restyle(painted)
+    one, two = service.restyle(painted | {"full_size": 0}), service.restyle(painted)
     assert drawn == [3] * 5 + [2] and one["drafts"] == 2 and len(decode(two["pictures"][0])) == 128
     monkeypatch.setattr("t2i.web.service.MAX_CACHE_BYTES", 3 * 128**2 * 3)  # of one drawing
-    here.draw(asked)
-    here.draw(asked | {"caption": BLUE})
-    assert here._cache._bytes == 3 * 128**2 * 3 and len(here._cache._entries) == 1
+    service.draw(request)
+    service.draw(request | {"caption": BLUE})
+    assert service._cache._bytes == 3 * 128**2 * 3 and len(service._cache._entries) == 1
 
 
-def test_every_file_has_the_models_size_and_a_mixed_sheet_the_larger(here):
-    asked = {"caption": RED, "seeds": [3]}
+def test_every_file_has_the_models_size_and_a_mixed_sheet_the_larger_one(service):
+    request = {"caption": RED, "seeds": [3]}
     for scale, side in ((1, 128), (4, 512), (2, 128)):
-        assert decode(here.png(asked | {"scale": scale})["file"]).shape == (side, side, 3)
-    large = decode(here.enlarge(asked)["picture"]).astype(int)
-    assert np.abs(large - decode(here.png(asked | {"scale": 4})["file"])).mean() < 4  # a JPEG of the same
-    pictures = [asked | {"model": "flowers-paper"}, asked]
-    sheet = decode(here.sheet({"pictures": pictures})["file"])
+        assert decode(service.png(request | {"scale": scale})["file"]).shape == (side, side, 3)
+    large = decode(service.enlarge(request)["picture"]).astype(int)
+    assert np.abs(large - decode(service.png(request | {"scale": 4})["file"])).mean() < 4  # a JPEG of the same
+    pictures = [request | {"model": "flowers-paper"}, request]
+    sheet = decode(service.sheet({"pictures": pictures})["file"])
     assert sheet.shape == (132, 2 * 130 + 2, 3)
-    small, whole = (decode(here.png(one | {"scale": 1})["file"]) for one in pictures)
+    small, whole = (decode(service.png(one | {"scale": 1})["file"]) for one in pictures)
     assert (sheet[2:130, 2:130] == export.resize(small, 128)).all() and (sheet[2:130, 132:260] == whole).all()
 
 
 @pytest.mark.parametrize("whole", [None, "many", -1, 10**400, float("nan"), [], {}])
-def test_how_many_are_no_drafts_is_clamped(here, whole):
-    drawn = here.draw({"caption": RED, "seeds": [3, 4], "full_size": whole})
+def test_the_number_of_full_size_pictures_is_clamped(service, whole):
+    drawn = service.draw({"caption": RED, "seeds": [3, 4], "full_size": whole})
     assert drawn.get("drafts", 0) in (0, 2)
     assert 0 <= schemas.read_full_size({"full_size": whole}) <= schemas.MAX_BLEND_POINTS
 
 
-def test_a_comparison_of_models_of_two_sizes(here):
-    asked = {"caption": RED, "seeds": [3, 4], "models": ["flowers", "flowers-paper"], "full_size": 1}
-    large, small = here.compare(asked)["compared"]
+def test_a_comparison_of_models_of_two_sizes(service):
+    request = {"caption": RED, "seeds": [3, 4], "models": ["flowers", "flowers-paper"], "full_size": 1}
+    large, small = service.compare(request)["compared"]
     assert (large["size"], large["drafts"], small["size"]) == (128, 1, 64) and "drafts" not in small
 
 
@@ -193,11 +193,11 @@ def page(new_page, address):
 
 
 def draws(answers: list) -> list:
-    """Those to requests to draw."""
+    """The answers to requests of draw."""
     return [one for one in answers if '"fn_name":"draw"' in (one.request.post_data or "")]
 
 
-def test_pictures_at_rest_are_the_models_own_in_both_sizes(page):
+def test_pictures_at_rest_have_the_models_size(page):
     answers = []
     page.on("response", lambda answered: answers.append(answered))
     assert page.evaluate(WIDTHS) == [128] * 16
@@ -224,7 +224,7 @@ def test_pictures_at_rest_are_the_models_own_in_both_sizes(page):
     page.wait_for_function(f"{WIDTHS}.every(width => width === 128)")
 
 
-def test_pictures_are_saved_enlarged_and_kept_in_both_sizes(page):
+def test_pictures_are_saved_enlarged_and_kept_in_the_models_size(page):
     for name, side in (("flowers", 128), ("flowers-paper", 64)):
         page.get_by_label("Model", exact=True).select_option(name)
         settle(page)
@@ -261,7 +261,7 @@ def test_the_other_tabs_show_the_models_size(page, photo, tmp_path):
     page.get_by_role("tab", name="Style").click()
     photo.save(tmp_path / "photo.png")
     page.locator(".t2i-style input[type=file]").set_input_files(tmp_path / "photo.png")
-    photo_painted(page)
+    wait_for_photo(page)
     rest(page)
     widths = "() => [...document.querySelectorAll('.t2i-style td img')].map(image => image.naturalWidth)"
     assert set(page.evaluate(widths)) == {128}
@@ -271,7 +271,7 @@ def test_the_other_tabs_show_the_models_size(page, photo, tmp_path):
     assert Image.open(download.value.path()).size == (7 * 132, rows * 132)
 
     page.get_by_role("tab", name="Search").click()
-    page.wait_for_function("document.querySelector('.found img')?.naturalWidth === 128")
+    page.wait_for_function("document.querySelector('.results img')?.naturalWidth === 128")
     page.locator(".captions .text", has_text="flower").first.wait_for()
     page.get_by_role("tab", name="About").click()
     page.wait_for_function("document.querySelector('.failures img')?.naturalWidth === 128")

@@ -1,4 +1,4 @@
-"""The page as a Space runs it, from the files that a Space gets, and what strangers may ask of it over the wire."""
+"""The page as a Space runs it, from the files of a Space, and what it refuses over HTTP."""
 
 import asyncio
 import contextlib
@@ -33,7 +33,7 @@ from tests.screen import ROOT
 from tests.web.test_hostile import junk
 
 CAPTION = "a flower with pink petals"
-OPEN = ("component_server", "component_server/", "queue/join", "call/v2/draw", "cancel", "reset")
+OPEN_ROUTES = ("component_server", "component_server/", "queue/join", "call/v2/draw", "cancel", "reset")
 
 
 WITHOUT = """
@@ -58,7 +58,7 @@ def strangers() -> set[str]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A folder with the Space's files in `app`, which nobody may write to, and places for caches beside it."""
+    """A folder with the Space's files in `app`, write-protected, and folders for caches beside it."""
     home = tmp_path_factory.mktemp("space")
     for name, data in publish.space_files().items():
         path = home / "app" / name
@@ -76,7 +76,7 @@ def home(tmp_path_factory) -> Path:
 
 @contextlib.contextmanager
 def running(home: Path, port: int):
-    """`python app.py`, knowing nothing but its port, with a cold cache."""
+    """Run `python app.py` with almost no environment variables and a cold cache."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home / "home"),
@@ -116,7 +116,7 @@ def app(home, port):
 
 @pytest.fixture
 def ask(app, port):
-    """Ask the server something: (status, headers, body)."""
+    """A function that sends a request; it returns status, headers and body."""
 
     def ask(path: str, data: object = None, headers: dict[str, str] | None = None) -> tuple[int, dict, str]:
         body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
@@ -130,20 +130,20 @@ def ask(app, port):
 
 
 def call(ask, function: str, data: object) -> dict:
-    """A function of the page, as its script calls it."""
+    """Call a server function as the page's script does."""
     components = json.loads(ask("/config")[2])["components"]
     component = next(c["id"] for c in components if function in c["props"].get("server_fns", []))
-    asked = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
-    return json.loads(ask("/gradio_api/component_server/", asked)[2])
+    payload = {"data": data, "component_id": component, "fn_name": function, "session_hash": "stranger"}
+    return json.loads(ask("/gradio_api/component_server/", payload)[2])
 
 
-def test_it_draws_from_a_tree_that_it_leaves_as_it_was(ask, home):
+def test_the_space_draws_and_writes_no_files(ask, home):
     assert len(call(ask, "draw", {"caption": CAPTION, "seeds": [1, 2]})["pictures"]) == 2
-    found = {path.relative_to(home / "app").as_posix() for path in (home / "app").rglob("*") if path.is_file()}
-    assert found == set(publish.space_files())
+    files = {path.relative_to(home / "app").as_posix() for path in (home / "app").rglob("*") if path.is_file()}
+    assert files == set(publish.space_files())
 
 
-def test_every_answer_may_be_framed_by_a_space_and_by_nobody_else(ask):
+def test_only_a_space_may_frame_the_page(ask):
     for path in ("/", "/config", "/gradio_api/info", "/no/such/page", "/gradio_api/file=app.py"):
         headers = {name.lower(): value for name, value in ask(path)[1].items()}
         assert {name: headers[name.lower()] for name in HEADERS} == HEADERS, path
@@ -152,14 +152,14 @@ def test_every_answer_may_be_framed_by_a_space_and_by_nobody_else(ask):
 
 
 FILES = ["app.py", "/etc/passwd", "../app.py", "t2i/web/service.py", "weights/flowers/config.json", ".", "~/.bashrc"]
-DOORS = ["file=", "file/", "proxy=", "static/", "assets/", "svelte/", "custom_component/1/client/component/"]
+ROUTES = ["file=", "file/", "proxy=", "static/", "assets/", "svelte/", "custom_component/1/client/component/"]
 
 
-@pytest.mark.parametrize("door", [*DOORS, *(f"gradio_api/{door}" for door in DOORS)])
-def test_no_file_of_the_server_is_to_be_had(ask, home, door):
+@pytest.mark.parametrize("route", [*ROUTES, *(f"gradio_api/{route}" for route in ROUTES)])
+def test_no_file_of_the_server_is_sent(ask, home, route):
     for file in [*FILES, str(home / "app" / "app.py")]:
         for path in {file, urllib.parse.quote(file, ""), "../../" + file, "..%2f..%2f" + file, "%2e%2e/%2e%2e/" + file}:
-            status, _, body = ask(f"/{door}{path}")
+            status, _, body = ask(f"/{route}{path}")
             assert status in (400, 403, 404, 405), path
             assert "import" not in body and "root:" not in body and "text_encoder" not in body
 
@@ -167,26 +167,26 @@ def test_no_file_of_the_server_is_to_be_had(ask, home, door):
 @pytest.mark.parametrize(
     "address", ["http://127.0.0.1:{port}/config", "http://169.254.169.254/", "https://example.org/"]
 )
-def test_it_fetches_nothing_for_others(ask, port, address):
-    for door in ("file=", "proxy=", "file=%20"):
-        assert ask(f"/gradio_api/{door}{address.format(port=port)}")[0] == 404
+def test_the_server_fetches_nothing_for_others(ask, port, address):
+    for route in ("file=", "proxy=", "file=%20"):
+        assert ask(f"/gradio_api/{route}{address.format(port=port)}")[0] == 404
 
 
-@pytest.mark.parametrize("door", ["upload", "stream/1", "run/draw", "api/draw", "call/draw", "vibe-edit", "login"])
-def test_doors_that_the_page_does_not_use_are_closed(ask, home, door):
+@pytest.mark.parametrize("route", ["upload", "stream/1", "run/draw", "api/draw", "call/draw", "vibe-edit", "login"])
+def test_routes_that_the_page_does_not_use_are_closed(ask, home, route):
     boundary = b"--x\r\nContent-Disposition: form-data; name=files; filename=a.html\r\n\r\n<script>\r\n--x--\r\n"
-    for path in (f"/gradio_api/{door}", f"/{door}"):
+    for path in (f"/gradio_api/{route}", f"/{route}"):
         assert ask(path, boundary, {"Content-Type": "multipart/form-data; boundary=x"})[0] == 404
         assert ask(path, {"data": []})[0] == 404
     assert not [path for path in (home / "tmp").rglob("*") if path.is_file()]
 
 
 def test_a_body_is_bounded_and_must_say_its_length(ask):
-    door = "/gradio_api/component_server/"
-    assert ask(door, b"{}", {"Content-Length": str(MAX_BODY_BYTES + 1)})[0] == 413
-    assert ask(door, b"2\r\n{}\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
+    route = "/gradio_api/component_server/"
+    assert ask(route, b"{}", {"Content-Length": str(MAX_BODY_BYTES + 1)})[0] == 413
+    assert ask(route, b"2\r\n{}\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
     for length in ("-1", "1e9", "٣"):
-        assert ask(door, b"{}", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
+        assert ask(route, b"{}", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
 
 
 def test_bodies_are_bounded_together(monkeypatch):
@@ -218,7 +218,7 @@ def test_bodies_are_bounded_together(monkeypatch):
         end.set()
         return [between, await slow, await post(b"12345678")]
 
-    assert asyncio.run(crowd()) == [503, 422, 422] and limits.body_bytes == 0  # 422: a number is no request
+    assert asyncio.run(crowd()) == [503, 422, 422] and limits.body_bytes == 0  # 422: a number is not a request
 
 
 def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
@@ -258,7 +258,7 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
 
 
 def test_a_crowd_is_served_in_turn(ask):
-    """Four times as many as the server has threads: nobody is refused, and nobody waits for those who ask again."""
+    """Four times as many people as threads: nobody is refused, and everybody gets about as many answers."""
     served, end = Counter(), time.monotonic() + 4
 
     def person(number: int) -> None:
@@ -274,12 +274,12 @@ DRAW = {"data": [CAPTION, [1], None, "flowers", None, None], "fn_index": 0, "ses
 CALL = {"data": {"caption": CAPTION}, "component_id": 4, "fn_name": "draw", "session_hash": "x"}
 WRONG = [
     *(
-        (door, body)
-        for door in OPEN
+        (route, body)
+        for route in OPEN_ROUTES
         for body in (b"", b"{", b"null", b"[]", b"5", b'{"a": ', b"\xff\xfe{}", b"[" * 50_000)
     ),
-    *((door, b'{"data": [' + b"[]," * 200_000 + b"[]]}") for door in OPEN),
-    *((door, DRAW | {"session_hash": "x" * (MAX_SESSION_NAME_LENGTH + 1)}) for door in OPEN),
+    *((route, b'{"data": [' + b"[]," * 200_000 + b"[]]}") for route in OPEN_ROUTES),
+    *((route, DRAW | {"session_hash": "x" * (MAX_SESSION_NAME_LENGTH + 1)}) for route in OPEN_ROUTES),
     *(("component_server", CALL | {"component_id": one}) for one in (10**9, 10**30, -1, "x", None, [], {})),
     *(("component_server", CALL | {"fn_name": one}) for one in ("__init__", "get_config", "", "\ud800", 5, None)),
     *(("component_server", CALL | {"session_hash": one}) for one in (5, None, ["x"])),
@@ -291,13 +291,13 @@ WRONG = [
     ("call/v2/nothing", {"caption": CAPTION}),
     ("call/v2/draw", {}),
     ("call/v2/draw", {"caption": CAPTION, "more": 1}),
-    *((door, {"event_id": 5, "fn_index": one}) for door in ("cancel", "reset") for one in (float("nan"), "\ud800")),
+    *((route, {"event_id": 5, "fn_index": one}) for route in ("cancel", "reset") for one in (float("nan"), "\ud800")),
 ]
 
 
-@pytest.mark.parametrize("door, data", WRONG, ids=lambda value: str(value)[:40])
-def test_what_makes_no_sense_is_refused_in_words(ask, home, door, data):
-    status, _, body = ask(f"/gradio_api/{door}", data)
+@pytest.mark.parametrize("route, data", WRONG, ids=lambda value: str(value)[:40])
+def test_malformed_requests_are_refused_with_a_reason(ask, home, route, data):
+    status, _, body = ask(f"/gradio_api/{route}", data)
     assert status in (400, 404, 413, 422) and body
     for secret in (str(home), sys.prefix, os.path.expanduser("~"), "Traceback", 'File "', "/site-packages"):
         assert secret not in body
@@ -305,14 +305,14 @@ def test_what_makes_no_sense_is_refused_in_words(ask, home, door, data):
 
 def test_a_body_of_another_kind_is_refused(ask):
     for kind in ("text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded", ""):
-        for door in OPEN:
-            assert ask(f"/gradio_api/{door}", DRAW, {"Content-Type": kind})[0] == 415
+        for route in OPEN_ROUTES:
+            assert ask(f"/gradio_api/{route}", DRAW, {"Content-Type": kind})[0] == 415
 
 
 @pytest.mark.parametrize(
     "path", ["/etc/passwd", "app.py", "http://127.0.0.1:{port}/config", "https://example.org/a.png"]
 )
-def test_a_value_that_names_a_file_or_an_address_is_no_more_than_a_value(ask, home, port, path):
+def test_a_value_that_names_a_file_or_an_address_is_not_opened(ask, home, port, path):
     file = {"path": path.format(port=port), "url": path.format(port=port), "meta": {"_type": "gradio.FileData"}}
     before = sorted(home.joinpath("tmp").rglob("*"))
     data = [file, [file], None, "flowers", None, None]
@@ -326,8 +326,8 @@ anything = st.one_of(junk, st.just("x"), st.integers(-1, 30), st.sampled_from(["
 
 
 @given(
-    door=st.sampled_from(OPEN),
-    asked=st.one_of(
+    route=st.sampled_from(OPEN_ROUTES),
+    payload=st.one_of(
         junk,
         st.fixed_dictionaries(
             {},
@@ -338,21 +338,21 @@ anything = st.one_of(junk, st.just("x"), st.integers(-1, 30), st.sampled_from(["
         ),
     ),
 )
-def test_any_request_to_a_door_of_gradio(ask, door, asked):
-    """Refused in words, or taken; never an error of the server's."""
-    status, _, body = ask(f"/gradio_api/{door}", asked)
+def test_any_request_to_a_route_of_gradio(ask, route, payload):
+    """It is refused or answered; never with a server error."""
+    status, _, body = ask(f"/gradio_api/{route}", payload)
     event(str(status))
     assert body and (status == 200 or 400 <= status < 500)
 
 
-def test_the_page_tells_nothing_of_the_server(ask, home):
+def test_the_page_reveals_nothing_about_the_server(ask, home):
     for path in ("/", "/config", "/gradio_api/info", "/openapi.json", "/theme.css", "/manifest.json"):
         status, _, body = ask(path)
         assert status == 200 and not re.search(re.escape(str(home)) + "|" + re.escape(sys.prefix), body), path
 
 
-def test_programs_cannot_ask_for_more_than_the_page(app, port):
-    """The named events have the page's limits: sixteen pictures, 64 points, four sentences, the menu's models."""
+def test_programs_have_the_limits_of_the_page(app, port):
+    """API events have the page's limits: sixteen pictures, 64 points, four sentences, the menu's models."""
     client = gradio_client.Client(f"http://127.0.0.1:{port}", verbose=False)
     drawn = client.predict(caption=CAPTION, seeds=list(range(99)), api_name="/draw")
     assert len(drawn["pictures"]) == 16
@@ -375,7 +375,7 @@ def test_programs_wait_in_a_bounded_queue(ask):
     assert ask("/config")[0] == 200
 
 
-def test_answers_that_nobody_fetches_are_forgotten(ask):
+def test_results_that_nobody_fetches_are_forgotten(ask):
     def wrong() -> str:
         while (answer := ask("/gradio_api/call/v2/draw", {"caption": ""}))[0] == 503:
             time.sleep(0.1)
@@ -386,15 +386,15 @@ def test_answers_that_nobody_fetches_are_forgotten(ask):
     assert "Type a few words" in ask(f"/gradio_api/call/v2/draw/{events[-1]}")[2]
 
 
-def test_the_log_of_all_this_holds_no_traceback(ask, home):
-    """Our own faults would be in it; a draw is still answered."""
+def test_the_log_of_these_tests_has_no_traceback(ask, home):
+    """Errors of our own would be there. The server still draws."""
     assert len(call(ask, "draw", {"caption": CAPTION, "seeds": [1]})["pictures"]) == 1
     log = (home / "log").read_text()
     assert "Traceback" not in log and "refused at '/gradio_api/component_server'" in log
 
 
-def test_the_page_recovers_from_a_server_killed_in_mid_request(app, home, port, browser):
-    """As by kill -9: the page says so, and asks again when the server is back."""
+def test_the_page_recovers_after_the_server_is_killed_during_a_request(app, home, port, browser):
+    """The page says that the server is away, and asks again when it is back."""
     page, first = browser.new_page(), ".t2i-draw .grid img"
     page.goto(f"http://127.0.0.1:{port}")
     page.wait_for_function(f"document.querySelector('{first}')?.src.startsWith('data:')", timeout=60_000)
@@ -403,10 +403,10 @@ def test_the_page_recovers_from_a_server_killed_in_mid_request(app, home, port, 
     app.kill()
     app.wait()
     page.get_by_label("Caption", exact=True).fill("a white flower")
-    silent = "document.querySelector('#t2i-note').textContent.includes('busy or away')"
+    silent = "document.querySelector('#t2i-draw-note').textContent.includes('busy or away')"
     page.wait_for_function(silent, timeout=60_000)
     with running(home, port):
         page.wait_for_selector(f"{first}[alt='a white flower']", timeout=90_000)
         assert page.locator(first).first.get_attribute("src") != before
-        assert page.locator("#t2i-note").inner_text() == ""
+        assert page.locator("#t2i-draw-note").inner_text() == ""
     page.close()

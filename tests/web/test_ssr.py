@@ -1,4 +1,4 @@
-"""The page rendered by a server first (Gradio's `ssr_mode`), as a Space does it: Node limits before Python then."""
+"""The page rendered on the server by Node (Gradio's `ssr_mode`), as on a Space; Node passes requests on to Python."""
 
 import urllib.error
 import urllib.request
@@ -24,9 +24,9 @@ def rendered(model, compared):
         yield url
 
 
-def test_a_rendered_page_draws_as_any_other(new_page, rendered, page):
-    other, asked = new_page("about:blank"), []
-    other.on("request", lambda request: asked.append(request.url))
+def test_a_server_rendered_page_draws_the_same_pictures(new_page, rendered, page):
+    other, requests = new_page("about:blank"), []
+    other.on("request", lambda request: requests.append(request.url))
     other.goto(rendered)
     settle(other)
     assert same(pixels(page), pixels(other)).all()
@@ -36,21 +36,21 @@ def test_a_rendered_page_draws_as_any_other(new_page, rendered, page):
     for name in TABS:
         other.get_by_role("tab", name=name).click()
         other.locator(f".t2i-{name.lower()}").wait_for()
-    assert all(url.startswith((rendered, "data:")) for url in asked)
+    assert all(url.startswith((rendered, "data:")) for url in requests)
 
 
 @pytest.mark.parametrize("tab", ["draw", "compare"])
-def test_a_rendered_link_is_read_and_stays_text(new_page, rendered, tab):
+def test_a_server_rendered_page_reads_a_link_as_text(new_page, rendered, tab):
     page = new_page(f"{rendered}/?tab={tab}&seed=5&caption=" + urllib.request.quote(CAPTION))
     settle(page)
     box = page.locator("textarea:visible").first
     box.wait_for()
     assert box.input_value() == CAPTION and page.locator("img[src=x]").count() == 0
-    # The fixture looks for dialogs and errors.
+    # The page fixture checks that there were no dialogs and errors.
 
 
-def test_the_guard_stands_behind_node(rendered):
-    for door in ("/gradio_api/file=/etc/passwd", "/gradio_api/run-history"):
+def test_the_request_limits_apply_behind_node(rendered):
+    for route in ("/gradio_api/file=/etc/passwd", "/gradio_api/run-history"):
         with pytest.raises(urllib.error.HTTPError) as refused:
-            urllib.request.urlopen(rendered + door)
+            urllib.request.urlopen(rendered + route)
         assert refused.value.code == 404

@@ -1,34 +1,38 @@
-// The tab "About", whose script first runs when it is opened: what the chosen model fails on is drawn then, and its card
-// shown under it.
+// The tab "About". Its script runs when the tab is first opened: only then are the failures of the chosen model drawn,
+// and its card is shown.
 
-const SEEDS = [1, 2, 3, 4]; // what the words beside the pictures are about
+const { EMPTY_IMAGE, findModel, make, showNote } = t2i;
+const tab = t2i.createTab("about", element);
+const { find, modelMenu } = tab;
+
+const SEEDS = [1, 2, 3, 4]; // of the pictures that the words describe
 const note = find(".note");
 
-function figure([caption, words]) {
+function createFailure([caption, words]) {
   const item = make("li");
   const row = make("div", { class: "row" });
-  const images = SEEDS.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
+  const images = SEEDS.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }));
   row.append(...images);
   item.append(row, make("b", {}, `“${caption}”`), make("span", {}, words));
   return { item, images, caption };
 }
 
-// What is said of a model that was left meanwhile is not said of the next one.
-const tell = (name, ...words) => menu.value === name && complain(note, ...words);
-
-async function dress() {
-  const { name, title, failures } = spec(menu.value);
-  const figures = failures.map(figure);
-  find(".failures").replaceChildren(...figures.map(({ item }) => item));
-  trigger("select", { model: name });
-  complain(note, "", failures.length ? "" : `What ${title} fails on has not been written down.`);
-  for (const { images, caption } of figures) {
-    const reply = await answered(server.draw, { caption, seeds: SEEDS, model: name }, (why) => tell(name, why));
-    tell(name, reply.error, reply.note);
-    if (menu.value !== name || reply.error) return;
+async function showModel() {
+  const { name, title, failures } = findModel(modelMenu.value);
+  const isCurrent = () => modelMenu.value === name;
+  const showCurrentNote = (...texts) => isCurrent() && showNote(note, ...texts); // not about a model that was left
+  const items = failures.map(createFailure);
+  find(".failures").replaceChildren(...items.map(({ item }) => item));
+  trigger("select", { model: name }); // shows the card
+  showNote(note, "", failures.length ? "" : `What ${title} fails on has not been written down.`);
+  for (const { images, caption } of items) {
+    const request = { caption, seeds: SEEDS, model: name };
+    const reply = await tab.callUntilAnswered(server.draw, request, (reason) => showCurrentNote(reason));
+    showCurrentNote(reply.error, reply.note);
+    if (!isCurrent() || reply.error) return;
     images.forEach((image, i) => Object.assign(image, { src: reply.pictures[i], alt: i ? "" : caption }));
   }
 }
 
-menu.addEventListener("change", dress);
-shareable("about", () => [], dress);
+modelMenu.addEventListener("change", showModel);
+t2i.shareable(tab, () => [], showModel);

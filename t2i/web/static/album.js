@@ -1,96 +1,128 @@
-// Small pictures, each with the query that brings it back. They stay in this browser, whose storage may be full,
-// forbidden or written by anybody: without it they last as long as the page, and what it holds is read as a link is.
+// Thumbnails, each with the query that restores its state. They stay in this browser. Its storage may be full or
+// forbidden: then they last as long as the page. Anybody may have written it: it is read like a link.
 
-const RECENT = 16; // pictures
-const STILL = 2000; // ms
-const THUMBNAIL = 64; // pixels of a side
-const KEPT = 250_000; // characters of a query, which may hold photos
-const PICTURE = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
+const MAX_RECENT = 16; // thumbnails
+const RECENT_DELAY = 2000; // ms without a change
+const THUMBNAIL_SIZE = 64; // pixels a side
+const MAX_QUERY_LENGTH = 250_000; // characters; a query may hold photos
+const PICTURE_PATTERN = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
 
-// As much of a picture as a thumbnail shows.
-function small(image) {
-  if (image.naturalWidth <= THUMBNAIL) return image.src;
-  const canvas = make("canvas", { width: THUMBNAIL, height: THUMBNAIL });
+// A picture reduced to a thumbnail.
+function thumbnailSource(image) {
+  if (image.naturalWidth <= THUMBNAIL_SIZE) return image.src;
+  const canvas = make("canvas", { width: THUMBNAIL_SIZE, height: THUMBNAIL_SIZE });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.drawImage(image, 0, 0, THUMBNAIL, THUMBNAIL);
+  context.drawImage(image, 0, 0, THUMBNAIL_SIZE, THUMBNAIL_SIZE);
   return canvas.toDataURL("image/jpeg", 0.92);
 }
 
-const sound = (entry) =>
-  typeof entry?.query === "string" && entry.query.length <= KEPT && PICTURE.test(entry.picture);
+const isValidEntry = (entry) =>
+  typeof entry?.query === "string" && entry.query.length <= MAX_QUERY_LENGTH && PICTURE_PATTERN.test(entry.picture);
 
-// An album in `place`, of the `most` last pictures; `open(query)` brings one back, `changed` hears of every change.
-function album(place, key, most, open, changed = () => {}) {
+// An album in `node`, stored under `key`; `open(query)` restores a state, `onChange` is called after every change.
+function createAlbum(tab, node, key, maxEntries, open, onChange = () => {}) {
   let entries = [];
-  let lasting = true; // what is here is also in the storage
-  const kept = new Set(); // their queries
+  let isStored = true; // the storage has the same entries
+  const queries = new Set();
 
   function read() {
-    if (!lasting) return;
+    if (!isStored) return;
     try {
-      const found = JSON.parse(localStorage.getItem(key));
-      entries = Array.isArray(found) ? found.filter(sound).slice(0, most) : [];
-    } catch {} // no storage, or not our words
+      const stored = JSON.parse(localStorage.getItem(key));
+      entries = Array.isArray(stored) ? stored.filter(isValidEntry).slice(0, maxEntries) : [];
+    } catch {} // no storage, or not JSON
   }
 
-  function keep(pictures) {
-    entries = pictures.slice(0, most);
+  function write(newEntries) {
+    entries = newEntries.slice(0, maxEntries);
     try {
       localStorage.setItem(key, JSON.stringify(entries));
     } catch {
-      lasting = false;
+      isStored = false;
     }
     show();
   }
 
   function show() {
-    kept.clear();
-    entries.forEach(({ query }) => kept.add(query));
-    place.hidden = !entries.length;
-    place.querySelector("ul").replaceChildren(...entries.map(thumbnail));
-    changed();
+    queries.clear();
+    entries.forEach(({ query }) => queries.add(query));
+    node.hidden = !entries.length;
+    node.querySelector("ul").replaceChildren(...entries.map(createThumbnail));
+    onChange();
   }
 
-  function thumbnail({ query, picture }) {
+  function createThumbnail({ query, picture }) {
     const words = new URLSearchParams(query).getAll("caption").join(" · ") || "no words";
     const item = make("li");
-    const back = make("button", { type: "button", class: "thumbnail", title: words, "aria-label": `Return to: ${words}` });
-    const out = make("button", { type: "button", class: "out", "aria-label": `Forget: ${words}` }, "×");
-    back.append(make("img", { alt: "", width: 64, height: 64, src: picture }));
-    back.addEventListener("click", () => open(query));
-    out.addEventListener("click", () => {
+    const labels = { title: words, "aria-label": `Return to: ${words}` };
+    const thumbnail = make("button", { type: "button", class: "thumbnail", ...labels });
+    const forget = make("button", { type: "button", class: "forget", "aria-label": `Forget: ${words}` }, "×");
+    thumbnail.append(make("img", { alt: "", width: 64, height: 64, src: picture }));
+    thumbnail.addEventListener("click", () => open(query));
+    forget.addEventListener("click", () => {
       remove(query);
-      (place.hidden ? find(".share") : place.querySelector(".thumbnail")).focus(); // for the keyboard
+      (node.hidden ? tab.find(".share") : node.querySelector(".thumbnail")).focus(); // for the keyboard
     });
-    item.append(back, out);
+    item.append(thumbnail, forget);
     return item;
   }
 
-  // Another window may have changed what is stored, so each change begins with reading it.
+  // Another window may have changed the storage, so each change begins with reading it.
   function add(query, picture) {
     read();
-    if (!entries.some((entry) => entry.query === query)) keep([{ query, picture }, ...entries]);
+    if (!entries.some((entry) => entry.query === query)) write([{ query, picture }, ...entries]);
   }
 
   function remove(query) {
     read();
-    keep(entries.filter((entry) => entry.query !== query));
+    write(entries.filter((entry) => entry.query !== query));
   }
 
   read();
   show();
-  return { add, remove, has: (query) => kept.has(query), queries: () => [...kept] };
+  return { add, remove, has: (query) => queries.has(query), queries: () => [...queries] };
 }
 
-// The album of a tab's states: the function returned is told of each, and keeps those that stand still for a while.
-function recall(tab, { query, go }) {
-  const recent = album(find(".recent"), `t2i-recent-${tab}`, RECENT, (old) => go(new URLSearchParams(old)));
-  let still;
+// The album of a tab's last states. Returns a function to call with each new picture; its state is kept if it stands
+// still for a while.
+function createRecentAlbum(tab, { getQuery, go }) {
+  const open = (query) => go(new URLSearchParams(query));
+  const album = createAlbum(tab, tab.find(".recent"), `t2i-recent-${tab.name}`, MAX_RECENT, open);
+  let timer;
   return (source) => {
-    const drawn = query(); // by then the page may ask for what cannot be drawn
+    const query = getQuery(); // later, the page may hold words that cannot be drawn
     const image = Object.assign(new Image(), { src: source });
-    clearTimeout(still);
-    still = setTimeout(() => recent.add(drawn, small(image)), STILL);
+    clearTimeout(timer);
+    timer = setTimeout(() => album.add(query, thumbnailSource(image)), RECENT_DELAY);
   };
 }
+
+Object.assign(t2i, {
+  EMPTY_IMAGE,
+  MAX_SENT_LENGTH,
+  NO_ANSWER,
+  REST_DELAY,
+  RETRY_DELAY,
+  clamp,
+  createAlbum,
+  createRecentAlbum,
+  createTab,
+  findModel,
+  initialState,
+  isExample,
+  make,
+  onDrag,
+  openTab,
+  pageLink,
+  percent,
+  receivers,
+  sendToTab,
+  setDrawState,
+  shareable,
+  showNote,
+  splitFields,
+  statusText,
+  thumbnailSource,
+  toSingleLine,
+});

@@ -1,189 +1,205 @@
-// The tab "Blend". A point is [across, down], each from 0 to 1; two sentences know only across.
+// The tab "Blend". A point is [across, down], both from 0 to 1; between two sentences only across counts.
+
+const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
+const { clamp, findModel, initialState, isExample, make, splitFields, statusText, toSingleLine } = t2i;
+const tab = t2i.createTab("blend", element);
+const { find, announce, modelMenu } = tab;
 
 const note = find("#t2i-blend-note");
-const big = find(".blended");
+const blendedImage = find(".blended");
 const strip = find(".strip");
 const pad = find(".pad");
-const play = find(".play");
+const playButton = find(".play");
 
-const NUMBERS = ["First", "Second", "Third", "Fourth"];
-const STOPS = Array.from({ length: 9 }, (_, i) => [i / 8, 0]);
-const MAP = Array.from({ length: 49 }, (_, i) => [(i % 7) / 6, Math.floor(i / 7) / 6]);
-const START = 0.25; // nearer the first sentence: halfway between far ones little can be seen
-const LAP = 8000; // ms of one journey
+const ORDINALS = ["First", "Second", "Third", "Fourth"];
+const STRIP_POINTS = Array.from({ length: 9 }, (_, i) => [i / 8, 0]);
+const MOSAIC_POINTS = Array.from({ length: 49 }, (_, i) => [(i % 7) / 6, Math.floor(i / 7) / 6]);
+const FIRST_POINT = 0.25; // near the first sentence: the middle of very different ones shows little
+const LAP_DURATION = 8000; // ms of one round of Play
 
-const four = () => find("input[name=t2i-blend-mode]:checked").value === "4";
-const stops = () => (four() ? MAP : STOPS);
+const hasFour = () => find("input[name=t2i-blend-mode]:checked").value === "4";
 
-// ---- asking: the point's picture, and the stops with it when they are no longer those of these words
+// ---- requests: the picture of the point, and those of the strip or mosaic if they are of other words
 
-const ask = follow(server.blend, request, show);
-let known = ""; // what the stops on the page were made from
+const update = tab.createUpdater(server.blend, getRequest, showPictures);
+let shownKey = ""; // what the strip or mosaic was drawn from
 
-const words = () => ({
-  captions: boxes.slice(0, four() ? 4 : 2).map((box) => box.value.slice(0, 1000)),
-  seed: seed.read(),
-  model: menu.value,
+const getKeyFields = () => ({
+  captions: boxes.slice(0, hasFour() ? 4 : 2).map((box) => box.value.slice(0, MAX_SENT_LENGTH)),
+  seed: seedBox.read(),
+  model: modelMenu.value,
 });
 
-function request() {
-  const fresh = JSON.stringify(words()) !== known;
+function getRequest() {
+  const fields = getKeyFields();
   const point = sliders.map(({ slider }) => Number(slider.value));
-  return { ...words(), at: [point, ...(fresh ? stops() : [])], full_size: 1 }; // the stops are small
+  const isNew = JSON.stringify(fields) !== shownKey;
+  const more = hasFour() ? MOSAIC_POINTS : STRIP_POINTS;
+  return { ...fields, at: [point, ...(isNew ? more : [])], full_size: 1 }; // the others are shown small
 }
 
-function show({ at, full_size, ...asked }, reply, newest) {
-  remark(note, reply);
+function showPictures({ at, full_size: _, ...fields }, reply, isNewest) {
+  tab.showCaptionNote(note, reply);
   boxes.forEach((box) => box.setAttribute("aria-invalid", String(Boolean(reply.error) && !box.value.trim())));
   if (!reply.error) {
-    big.src = reply.pictures[0];
-    big.alt = asked.captions.join(" · ");
+    blendedImage.src = reply.pictures[0];
+    blendedImage.alt = fields.captions.join(" · ");
     if (at.length > 1) {
-      known = JSON.stringify(asked);
-      const images = (asked.captions.length === 4 ? find(".mosaic") : strip).querySelectorAll("img");
+      shownKey = JSON.stringify(fields);
+      const images = (fields.captions.length === 4 ? find(".mosaic") : strip).querySelectorAll("img");
       images.forEach((image, i) => (image.src = reply.pictures[i + 1]));
     }
-    find(".status").textContent = speed(reply);
+    find(".status").textContent = statusText(reply);
   }
-  if (newest && !reply.error) remember(reply.pictures[0]);
-  if (newest) say(note.textContent || `At ${sliders.map(({ value }) => value.textContent).join(" and ")}`);
+  if (!isNewest) return;
+  if (!reply.error) addRecent(reply.pictures[0]);
+  announce(note.textContent || `At ${sliders.map(({ output }) => output.textContent).join(" and ")}`);
 }
 
 // ---- the sentences
 
-const boxes = NUMBERS.map((number, i) => {
+const boxes = ORDINALS.map((ordinal, i) => {
   const id = `t2i-blend-${i + 1}`;
   const item = make("li");
   const box = make("textarea", { id, rows: 2, autocomplete: "off", autocapitalize: "off", enterkeyhint: "done" });
-  box.setAttribute("aria-describedby", "t2i-blend-note");
-  box.addEventListener("input", ask);
-  item.append(make("label", { for: id }, `${number} sentence`), box);
+  box.setAttribute("aria-describedby", note.id);
+  box.addEventListener("input", update);
+  item.append(make("label", { for: id }, `${ordinal} sentence`), box);
   find(".sentences").append(item);
   return box;
 });
 
-// ---- the point: sliders for the keyboard, a pad for the hand, stops for both
+// ---- the point: sliders, a pad to drag on, and the pictures of the strip
 
-const sliders = ["Across", "Down"].map((name, i) => {
+const sliders = ["Across", "Down"].map((name) => {
   const id = `t2i-blend-${name.toLowerCase()}`;
   const row = make("div", { class: "row" });
-  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005 });
-  const value = make("output", { for: id });
-  slider.addEventListener("input", () => (halt(), told(), ask()));
   const label = make("label", { for: id }, name);
-  row.append(label, slider, value);
+  const slider = make("input", { id, type: "range", min: 0, max: 1, step: 0.005 });
+  const output = make("output", { for: id });
+  slider.addEventListener("input", () => {
+    stopPlaying();
+    showPoint();
+    update();
+  });
+  row.append(label, slider, output);
   find(".sliders").append(row);
-  return { row, label, slider, value };
+  return { label, slider, output };
 });
 
-function told() {
-  for (const { slider, value } of sliders) {
-    value.textContent = `${Math.round(100 * slider.value)} %`;
+function showPoint() {
+  for (const { slider, output } of sliders) {
+    output.textContent = `${Math.round(100 * slider.value)} %`;
     slider.style.setProperty("--at", 2 * slider.value - 1);
   }
   const [left, top] = sliders.map(({ slider }) => `${100 * slider.value}%`);
   Object.assign(find(".point").style, { left, top });
 }
 
-function go(...point) {
-  point.forEach((value, i) => (sliders[i].slider.value = value));
-  told();
-  ask();
+function goToPoint(...point) {
+  point.forEach((value, i) => (sliders[i].slider.value = value)); // the browser clamps it
+  showPoint();
+  update();
 }
 
-STOPS.forEach(([across], i) => {
+STRIP_POINTS.forEach(([across]) => {
   const item = make("li");
-  const stop = make("button", { type: "button", "aria-label": `Go to ${Math.round(100 * across)} %` });
-  stop.append(make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
-  stop.addEventListener("click", () => (halt(), go(across)));
-  item.append(stop);
+  const button = make("button", { type: "button", "aria-label": `Go to ${Math.round(100 * across)} %` });
+  button.append(make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }));
+  button.addEventListener("click", () => {
+    stopPlaying();
+    goToPoint(across);
+  });
+  item.append(button);
   strip.append(item);
 });
-find(".mosaic").append(...MAP.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY })));
-big.src = EMPTY;
+find(".mosaic").append(...MOSAIC_POINTS.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE })));
+blendedImage.src = EMPTY_IMAGE;
 
-function drag(event) {
+function followPointer(event) {
   const { left, top, width, height } = pad.getBoundingClientRect();
-  halt();
-  go((event.clientX - left) / width, (event.clientY - top) / height); // a slider clamps
+  stopPlaying();
+  goToPoint((event.clientX - left) / width, (event.clientY - top) / height);
 }
 
-pad.addEventListener("pointerdown", (event) => (pad.setPointerCapture(event.pointerId), drag(event)));
-pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && drag(event));
+pad.addEventListener("pointerdown", (event) => {
+  pad.setPointerCapture(event.pointerId);
+  followPointer(event);
+});
+pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && followPointer(event));
 
-// ---- play: there and back between two, around the middle of four
+// ---- Play: forward and back between two sentences, on a circle around the middle of four
 
-let playing = 0; // when it began, 0 for not at all
+let playStart = 0; // time, 0 if not playing
 
-function step(now) {
-  if (!playing || !element.offsetParent) return halt(); // another tab is open
-  const lap = ((now - playing) % LAP) / LAP;
-  const turn = 2 * Math.PI * lap;
-  if (four()) go(0.5 - 0.5 * Math.cos(turn), 0.5 - 0.5 * Math.sin(turn));
-  else go(0.5 - 0.5 * Math.cos(turn));
-  requestAnimationFrame(step);
+function playFrame(now) {
+  if (!playStart || !tab.isOpen()) return stopPlaying();
+  const angle = (2 * Math.PI * (now - playStart)) / LAP_DURATION;
+  const across = 0.5 - 0.5 * Math.cos(angle);
+  if (hasFour()) goToPoint(across, 0.5 - 0.5 * Math.sin(angle));
+  else goToPoint(across);
+  requestAnimationFrame(playFrame);
 }
 
-function halt() {
-  playing = 0;
-  play.textContent = "Play";
+function stopPlaying() {
+  playStart = 0;
+  playButton.textContent = "Play";
 }
 
-play.addEventListener("click", () => {
-  if (playing) return halt();
-  playing = performance.now();
-  play.textContent = "Pause";
-  requestAnimationFrame(step);
+playButton.addEventListener("click", () => {
+  if (playStart) return stopPlaying();
+  playStart = performance.now();
+  playButton.textContent = "Pause";
+  requestAnimationFrame(playFrame);
 });
 
-// ---- modes, seed, model, files
+// ---- mode, seed, model, files
 
-function dress() {
-  element.firstElementChild.classList.toggle("four", four());
-  sliders[0].label.textContent = four() ? "Across" : "Blend";
-  boxes.forEach((box) => (box.placeholder = spec(menu.value).placeholder));
+function refresh() {
+  stopPlaying();
+  shownKey = "";
+  element.firstElementChild.classList.toggle("four", hasFour());
+  sliders[0].label.textContent = hasFour() ? "Across" : "Blend";
+  boxes.forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));
+  update();
 }
 
-function arrange() {
-  halt();
-  known = "";
-  dress();
-  ask();
-}
-
-const seed = seedBox(props.maxSeed, ask);
-find(".modes").addEventListener("change", arrange);
-menu.addEventListener("change", () => {
-  const { examples } = spec(menu.value);
+const seedBox = tab.createSeedBox(props.maxSeed, update);
+find(".modes").addEventListener("change", refresh);
+modelMenu.addEventListener("change", () => {
+  const { examples } = findModel(modelMenu.value);
   boxes.forEach((box, i) => isExample(box.value) && (box.value = examples[i % examples.length]));
-  arrange();
+  refresh();
 });
 find(".actions").addEventListener("click", ({ target }) => {
-  if (target.dataset.kind) save(target, server.film, { ...words(), kind: target.dataset.kind }, find(".said"));
+  const { kind } = target.dataset;
+  if (kind) tab.saveFile(target, server.film, { ...getKeyFields(), kind }, find(".link-note"));
 });
 
-// ---- what a link says of this tab: two captions or four, the seed, and the point
+// ---- the tab's state in a link: two captions or four, the seed, and the point
 
-const state = () => [
-  ...words().captions.map((caption) => ["caption", caption]),
-  ["seed", seed.read()],
+const getState = () => [
+  ...getKeyFields().captions.map((caption) => ["caption", caption]),
+  ["seed", seedBox.read()],
   ["at", sliders.map(({ slider }) => slider.value)],
 ];
 
-// What stands in Draw, on the way to an example that it is not.
-const blended = (caption, examples) => (caption ? [caption, ...examples.filter((one) => one !== caption)].slice(0, 2) : []);
+// From the caption of Draw to an example.
+const firstCaptions = (caption, examples) =>
+  caption ? [caption, ...examples.filter((example) => example !== caption)].slice(0, 2) : [];
 
 function restore(query) {
-  const begin = fromDraw();
-  const { examples } = spec(menu.value);
-  const captions = query.has("caption") ? query.getAll("caption").map(oneLine) : blended(begin.caption, examples);
+  const initial = initialState(modelMenu.value);
+  const { examples } = findModel(modelMenu.value);
+  const linked = query.getAll("caption").map(toSingleLine);
+  const captions = linked.length ? linked : firstCaptions(initial.caption, examples);
   find(`input[name=t2i-blend-mode][value="${captions.length > 2 ? 4 : 2}"]`).checked = true;
   boxes.forEach((box, i) => (box.value = captions[i] ?? examples[i % examples.length] ?? ""));
-  seed.box.value = clamp(query.get("seed") ?? begin.seed ?? 1, 0, props.maxSeed);
-  const at = fields(query.get("at"), 2);
-  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? START, 0, 1)));
-  told();
-  arrange();
+  seedBox.box.value = clamp(query.get("seed") ?? initial.seed ?? 1, 0, props.maxSeed);
+  const at = splitFields(query.get("at"), 2);
+  sliders.forEach(({ slider }, i) => (slider.value = clamp(at[i] ?? FIRST_POINT, 0, 1)));
+  showPoint();
+  refresh();
 }
 
-const remember = recall("blend", shareable("blend", state, restore));
+const addRecent = t2i.createRecentAlbum(tab, t2i.shareable(tab, getState, restore));

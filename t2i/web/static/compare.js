@@ -1,124 +1,145 @@
-// The tab "Compare": a column for each objective, the same seeds in each: one picture large, the next ones small.
+// The tab "Compare": a column for each objective, with the same seeds; one picture is large, the next ones are small.
 
-const caption = find("#t2i-compare-caption");
+const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
+const { clamp, findModel, initialState, make, sendToTab, toSingleLine } = t2i;
+const tab = t2i.createTab("compare", element);
+const { find, announce, modelMenu } = tab;
+
+const captionBox = find("#t2i-compare-caption");
 const note = find("#t2i-compare-note");
+const status = find(".status");
 
 // ---- the columns
 
-function column({ name, objective, formula, description, isAvailable, figures }) {
+function createColumn({ name, objective, formula, description, isAvailable, figures }) {
   const title = objective.toUpperCase();
-  const item = make("li");
-  const images = Array.from({ length: props.seedsPerModel }, () => make("img", { alt: "", width: 64, height: 64, src: EMPTY }));
-  const [large, ...next] = images;
-  const steps = next.map((image, i) => {
-    const step = make("button", { type: "button" });
-    step.append(image);
-    step.addEventListener("click", () => place(seed.read() + i + 1));
-    return step;
+  const images = Array.from({ length: props.seedsPerModel }, () =>
+    make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }),
+  );
+  const [largeImage, ...smallImages] = images;
+  const seedButtons = smallImages.map((image, i) => {
+    const button = make("button", { type: "button" });
+    button.append(image);
+    button.addEventListener("click", () => goToSeed(seedBox.read() + i + 1));
+    return button;
   });
   const strip = make("div", { class: "strip" });
-  strip.append(...steps);
-  const more = make("button", { type: "button", class: "more", "aria-label": `Draw sixteen with ${title}` }, "Draw sixteen");
-  more.addEventListener("click", () => handOver("Draw", { caption: caption.value, model: name, seed: seed.read() }));
+  strip.append(...seedButtons);
+  const label = { "aria-label": `Draw sixteen with ${title}` };
+  const drawButton = make("button", { type: "button", class: "draw-sixteen", ...label }, "Draw sixteen");
+  drawButton.addEventListener("click", () => {
+    sendToTab("draw", { query: { model: name, caption: captionBox.value, seed: seedBox.read() } });
+  });
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
-  const measured = make("dl");
+  const difference = make("p", { title: formula }, description);
+  const column = make("li");
+  column.append(make("h2", {}, title), ...(isAvailable ? [largeImage, strip] : [missing]));
+  column.append(difference, createFigures(figures));
+  if (isAvailable) column.append(drawButton);
+  find(".objectives").append(column);
+  return { name, isAvailable, title, images, seedButtons, drawButton };
+}
+
+function createFigures(figures) {
+  const list = make("dl");
   for (const { label, text, best } of figures) {
-    const row = make("div", { title: props.metrics.find((one) => one.label === label).meaning });
+    const metric = props.metrics.find((metric) => metric.label === label);
+    const row = make("div", { title: metric.meaning });
     const value = make("dd", {}, text);
-    if (best) value.replaceChildren(make("b", {}, text), make("span", { class: "heard" }, ", the best"));
-    row.append(term(label), value);
-    measured.append(row);
+    if (best) value.replaceChildren(make("b", {}, text), make("span", { class: "visually-hidden" }, ", the best"));
+    row.append(createTerm(metric), value);
+    list.append(row);
   }
-  const differs = make("p", { title: formula }, description);
-  item.append(make("h2", {}, title), ...(isAvailable ? [large, strip] : [missing]), differs, measured);
-  if (isAvailable) item.append(more);
-  find(".objectives").append(item);
-  return { name, isAvailable, title, images, steps, more };
+  return list;
 }
 
-// A figure's name, and which way is better: an arrow to the eye, words to the ear.
-function term(label) {
-  const { better } = props.metrics.find((one) => one.label === label);
-  const name = make("dt", {}, label);
+// The name of a metric, and which way is better: an arrow to see, words to hear.
+function createTerm({ label, better }) {
+  const term = make("dt", {}, label);
   if (better) {
-    name.append(make("span", { class: "way", "aria-hidden": "true" }, better === "lower" ? " ↓" : " ↑"));
-    name.append(make("span", { class: "heard" }, `, ${better} is better`));
+    term.append(make("span", { class: "arrow", "aria-hidden": "true" }, better === "lower" ? " ↓" : " ↑"));
+    term.append(make("span", { class: "visually-hidden" }, `, ${better} is better`));
   }
-  return name;
+  return term;
 }
 
-const columns = props.columns.map(column).filter(({ isAvailable }) => isAvailable);
+const columns = props.columns.map(createColumn).filter(({ isAvailable }) => isAvailable);
 
-for (const { label, better, meaning } of props.metrics) {
-  const told = make("dd", {}, meaning);
-  if (better) told.append(make("span", { "aria-hidden": "true" }, `; ${better} is better`)); // heard with the name
-  find(".meanings").append(term(label), told);
+for (const metric of props.metrics) {
+  const meaning = make("dd", {}, metric.meaning);
+  if (metric.better) meaning.append(make("span", { "aria-hidden": "true" }, `; ${metric.better} is better`)); // heard above
+  find(".meanings").append(createTerm(metric), meaning);
 }
 find("details").hidden = !find(".objectives dl div");
 
-// ---- asking
+// ---- requests
 
-const asking = follow(server.compare, request, show);
+const requestPictures = tab.createUpdater(server.compare, getRequest, showPictures);
 
-function ask() {
-  columns.forEach(({ more }) => (more.disabled = !caption.value.trim()));
-  if (columns.length) asking();
+function update() {
+  columns.forEach(({ drawButton }) => (drawButton.disabled = !captionBox.value.trim()));
+  if (columns.length) requestPictures();
 }
 
-// Nobody may have asked for these models yet: then the server loads them first.
-const LOADING = `Loading ${["no", "one", "two", "three", "four"][columns.length]} models …`;
-const status = find(".status");
-const loading = setTimeout(() => columns.length && say((status.textContent = LOADING)), RESTED);
+// If nobody has asked for these models yet, the server loads them first.
+const LOADING_TEXT = `Loading ${["no", "one", "two", "three", "four"][columns.length]} models …`;
+const loadingTimer = setTimeout(() => {
+  if (columns.length) announce((status.textContent = LOADING_TEXT));
+}, REST_DELAY);
 
-function loaded() {
-  clearTimeout(loading);
-  if (status.textContent === LOADING) status.textContent = "\u00a0";
+function showLoaded() {
+  clearTimeout(loadingTimer);
+  if (status.textContent === LOADING_TEXT) status.textContent = "\u00a0";
 }
 
-function request() {
-  const seeds = Array.from({ length: props.seedsPerModel }, (_, i) => seed.read() + i);
-  return { caption: caption.value.slice(0, 1000), seeds, models: columns.map(({ name }) => name), full_size: 1 };
+function getRequest() {
+  const seeds = Array.from({ length: props.seedsPerModel }, (_, i) => seedBox.read() + i);
+  const caption = captionBox.value.slice(0, MAX_SENT_LENGTH);
+  return { caption, seeds, models: columns.map(({ name }) => name), full_size: 1 };
 }
 
-function show(sent, reply, newest) {
-  if (!reply.busy) loaded();
-  remark(note, reply);
-  caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
+function showPictures(request, reply, isNewest) {
+  if (!reply.busy) showLoaded();
+  tab.showCaptionNote(note, reply);
+  captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
-    reply.compared.forEach(({ pictures }, i) => paint(columns[i], pictures, sent));
+    reply.compared.forEach(({ pictures }, i) => showColumn(columns[i], pictures, request));
     const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
     status.textContent = `${ms.toFixed(1)} ms a picture`;
   }
-  if (newest && !reply.error) remember(reply.compared[0].pictures[0]);
-  if (newest) say(note.textContent || `Seed ${sent.seeds[0]} by ${columns.length} models: ${sent.caption}`);
+  if (!isNewest) return;
+  if (!reply.error) addRecent(reply.compared[0].pictures[0]);
+  announce(note.textContent || `Seed ${request.seeds[0]} by ${columns.length} models: ${request.caption}`);
 }
 
-function paint({ title, images, steps }, pictures, { caption, seeds }) {
+function showColumn({ title, images, seedButtons }, pictures, { caption, seeds }) {
   images.forEach((image, i) => (image.src = pictures[i]));
   images[0].alt = caption;
-  steps.forEach((step, i) => step.setAttribute("aria-label", `${title}, go to seed ${seeds[i + 1]}`));
+  seedButtons.forEach((button, i) => button.setAttribute("aria-label", `${title}, go to seed ${seeds[i + 1]}`));
 }
 
-// ---- words and seed
+// ---- caption and seed
 
-const seed = seedBox(props.maxSeed - props.seedsPerModel, ask);
+const maxFirstSeed = props.maxSeed - props.seedsPerModel;
+const seedBox = tab.createSeedBox(maxFirstSeed, update);
 
-function place(to) {
-  seed.box.value = clamp(to, 0, seed.box.max);
-  ask();
+function goToSeed(seed) {
+  seedBox.box.value = clamp(seed, 0, maxFirstSeed);
+  update();
 }
 
-caption.placeholder = spec(menu.value).placeholder;
-caption.addEventListener("input", ask);
+captionBox.placeholder = findModel(modelMenu.value).placeholder;
+captionBox.addEventListener("input", update);
 
-// ---- what a link says of this tab
+// ---- the tab's state in a link
 
 function restore(query) {
-  const begin = fromDraw();
-  caption.value = oneLine(query.get("caption") ?? begin.caption ?? spec(menu.value).examples[0]);
-  place(Math.trunc(clamp(query.get("seed") ?? begin.seed ?? 1, 0, seed.box.max)));
+  const model = modelMenu.value;
+  const initial = initialState(model);
+  captionBox.value = toSingleLine(query.get("caption") ?? initial.caption ?? findModel(model).examples[0]);
+  goToSeed(Math.trunc(clamp(query.get("seed") ?? initial.seed ?? 1, 0, maxFirstSeed)));
 }
 
-const state = () => [["caption", caption.value], ["seed", seed.read()]];
+const getState = () => [["caption", captionBox.value], ["seed", seedBox.read()]];
 
-const remember = recall("compare", shareable("compare", state, restore));
+const addRecent = t2i.createRecentAlbum(tab, t2i.shareable(tab, getState, restore));

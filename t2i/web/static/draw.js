@@ -1,92 +1,97 @@
 // The tab "Draw".
 
-const caption = find("#t2i-caption");
+const { EMPTY_IMAGE, MAX_SENT_LENGTH, NO_ANSWER, REST_DELAY, RETRY_DELAY } = t2i;
+const { clamp, findModel, isExample, make, onDrag, percent, showNote, splitFields, statusText, toSingleLine } = t2i;
+const tab = t2i.createTab("draw", element);
+const { find, announce, modelMenu } = tab;
+
+const captionBox = find("#t2i-draw-caption");
 const grid = find(".grid");
-const note = find("#t2i-note");
+const note = find("#t2i-draw-note");
 const dialog = find("dialog");
 
-const seeds = [];
-const ats = []; // how far on from each seed, [across, down], 0 to 1
+const seeds = []; // of the sixteen places
+const offsets = []; // from each seed on the plane of seeds, [across, down], 0 to 1
 const sliders = [];
-let shown = null; // the request whose pictures are on the page
-let size = 64; // pixels of a side of them
+let shown = null; // the request of the pictures on the page
+let pictureSize = 64; // pixels a side
 
-// ---- asking
+// ---- requests
 
-const asking = followInDrafts(server.draw, request, show);
+const requestPictures = tab.createDraftUpdater(server.draw, getRequest, showPictures);
 
-function ask() {
+function update() {
+  t2i.setDrawState({ caption: captionBox.value, seed: seedBox.read(), model: modelMenu.value });
   grid.setAttribute("aria-busy", "true");
-  sorting = false;
-  markChips();
-  asking();
+  isSortPending = false;
+  markExamples();
+  requestPictures();
 }
 
-function request() {
+function getRequest() {
   return {
-    caption: caption.value.slice(0, 1000),
+    caption: captionBox.value.slice(0, MAX_SENT_LENGTH),
     seeds: [...seeds],
-    ...(ats.some(off) && { at: [...ats] }),
-    ...(like && { like }),
+    ...(offsets.some(isOffset) && { at: [...offsets] }),
+    ...(photoStyle && { like: photoStyle }),
     attributes: sliders.map((slider) => Number(slider.value)),
-    model: menu.value,
+    model: modelMenu.value,
   };
 }
 
-function show(sent, reply, newest) {
-  remark(note, reply);
-  caption.setAttribute("aria-invalid", String(Boolean(reply.error)));
+function showPictures(request, reply, isNewest) {
+  tab.showCaptionNote(note, reply);
+  captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
-    shown = sent;
-    size = reply.size;
+    shown = request;
+    pictureSize = reply.size;
     reply.pictures.forEach((source, i) => {
-      const picture = tiles[i].picture.firstChild;
-      picture.src = source;
-      picture.alt = sent.caption;
+      const image = tiles[i].picture.firstChild;
+      image.src = source;
+      image.alt = request.caption;
     });
     markHearts();
-    find(".status").textContent = speed(reply);
-    find(".t2i-draw").classList.toggle("strange", Boolean(reply.hint));
-    judged(null);
+    find(".status").textContent = statusText(reply);
+    find(".t2i-draw").classList.toggle("has-unknown-words", Boolean(reply.hint));
+    showMatches(null);
   }
-  if (!newest) return;
+  if (!isNewest) return;
   grid.setAttribute("aria-busy", "false");
-  if (!reply.error) remember(reply.pictures[0]);
-  judging = setTimeout(judge, "full_size" in sent ? RESTED : 0); // else it has rested already
-  say(note.textContent || `Sixteen pictures${sent.like ? " in the style of a photo" : ""}: ${sent.caption}`);
+  if (!reply.error) addRecent(reply.pictures[0]);
+  matchTimer = setTimeout(requestMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
+  announce(note.textContent || `Sixteen pictures${request.like ? " in the style of a photo" : ""}: ${request.caption}`);
 }
 
 // ---- the pictures
 
 const tiles = Array.from({ length: props.numPictures }, (_, i) => {
   const item = make("li");
-  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `t2i-seed-${i} t2i-match-${i}` });
-  const foot = make("div", { class: "foot" });
-  const number = make("span", { id: `t2i-seed-${i}`, class: "number" });
-  const match = make("span", { id: `t2i-match-${i}`, class: "match" });
-  const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
-  picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY }));
+  const [seedId, matchId] = [`t2i-draw-seed-${i}`, `t2i-draw-match-${i}`];
+  const picture = make("button", { type: "button", class: "picture", "aria-describedby": `${seedId} ${matchId}` });
   const heart = make("button", { type: "button", class: "heart", "aria-pressed": "false" });
+  const foot = make("div", { class: "foot" });
+  const number = make("span", { id: seedId, class: "number" });
+  const match = make("span", { id: matchId, class: "match" });
+  const lock = make("button", { type: "button", class: "lock", "aria-pressed": "false" });
+  picture.append(make("img", { alt: "", width: 64, height: 64, decoding: "sync", src: EMPTY_IMAGE }));
   foot.append(number, match, lock);
   item.append(picture, heart, foot);
   grid.append(item);
 
+  for (const button of [picture, heart, lock]) button.addEventListener("focus", () => setTabStop(i));
   picture.addEventListener("click", () => enlarge(i));
-  picture.addEventListener("focus", () => rove(i));
-  lock.addEventListener("focus", () => rove(i));
-  heart.addEventListener("focus", () => rove(i));
-  heart.addEventListener("click", () => favour(i));
-  lock.addEventListener("click", () => hold(i, !locked(i)));
+  heart.addEventListener("click", () => toggleFavourite(i));
+  lock.addEventListener("click", () => setLock(i, !isLocked(i)));
   return { picture, heart, number, match, lock };
 });
 
-const locked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
-const hold = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
+const isLocked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
+const setLock = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
 
-// One stop of the Tab key for the grid; the arrows do the rest.
-function rove(to) {
+// The Tab key stops once in the grid; arrow keys move within it.
+function setTabStop(stop) {
   tiles.forEach(({ picture, heart, lock }, i) => {
-    picture.tabIndex = heart.tabIndex = lock.tabIndex = i === to ? 0 : -1;
+    picture.tabIndex = heart.tabIndex = lock.tabIndex = i === stop ? 0 : -1;
   });
 }
 
@@ -102,331 +107,355 @@ grid.addEventListener("keydown", (event) => {
 
 // ---- seeds
 
-const seed = seedBox(props.maxSeed - props.numPictures, () => place(seed.read()));
+const maxFirstSeed = props.maxSeed - props.numPictures;
+const seedBox = tab.createSeedBox(maxFirstSeed, () => goToSeed(seedBox.read()));
 
-function reseed() {
-  const base = seed.read();
+function setSeeds() {
+  const first = seedBox.read();
   tiles.forEach((_, i) => {
-    if (!locked(i)) [seeds[i], ats[i]] = [base + i, at];
+    if (!isLocked(i)) [seeds[i], offsets[i]] = [first + i, offset];
   });
-  label();
-  ask();
+  labelTiles();
+  update();
 }
 
-function label() {
+function labelTiles() {
   tiles.forEach(({ number, lock, heart }, i) => {
-    number.textContent = seeds[i] + (off(ats[i]) ? " +" : "");
+    number.textContent = seeds[i] + (isOffset(offsets[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
     lock.title = "Lock: another seed leaves this picture as it is";
     heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
 }
 
-// ---- the plane of seeds: rows of four, on which the sixteen pictures are a window that may lie between them
+// ---- the plane of seeds: rows of four. The sixteen pictures are a window on it, which may lie between seeds.
 
-const PITCH = 64; // pixels of drag from one seed to the next
-const END = 0.9999; // of a step, as near to the next seed as is told
+const PIXELS_PER_SEED = 64; // of a drag
+const MAX_OFFSET = 0.9999; // at the edge of the plane; 1 would be the next seed
 const plane = find(".plane");
-let at = [0, 0]; // how far the window is on from its seed
-let start = 1; // where Reset goes: the seed last typed or shuffled
+let offset = [0, 0]; // of the window from its seed
+let resetSeed = 1; // the seed last typed or shuffled, for Reset
 
-plane.style.setProperty("--pitch", `${PITCH}px`);
+plane.style.setProperty("--pitch", `${PIXELS_PER_SEED}px`);
 
-const off = ([across, down]) => across > 0 || down > 0;
-const onward = (at) => at.map((part) => part.toFixed(2)).join(" across and ") + " down";
+const isOffset = ([across, down]) => across > 0 || down > 0;
+const offsetText = (offset) => offset.map((part) => part.toFixed(2)).join(" across and ") + " down";
 
-function place(base, to = [0, 0]) {
-  start = base;
-  settle(base, to);
+function goToSeed(seed, offset = [0, 0]) {
+  resetSeed = seed;
+  placeWindow(seed, offset);
 }
 
-// The window at a point of the plane, counted from a seed: whole steps go into the seed. Where it would leave the plane,
-// it stops in that direction alone.
-function settle(base, point) {
-  const [across, down] = point.map((part) => Math.round(1e4 * part) / 1e4);
-  const x = clamp(across, -base, seed.box.max - base + END);
-  const from = base + Math.floor(x);
-  const y = clamp(down, -Math.floor(from / 4), Math.floor((seed.box.max - from) / 4) + END);
-  seed.box.value = from + 4 * Math.floor(y);
-  at = [x, y].map((part) => Number((part - Math.floor(part)).toFixed(4)));
-  plane.style.setProperty("--x", `${-PITCH * at[0]}px`);
-  plane.style.setProperty("--y", `${-PITCH * at[1]}px`);
-  plane.setAttribute("aria-valuemax", seed.box.max);
-  plane.setAttribute("aria-valuenow", seed.box.value);
-  plane.setAttribute("aria-valuetext", `Seed ${seed.box.value}` + (off(at) ? `, ${onward(at)}` : ""));
-  find(".snap").disabled = !off(at);
-  reseed();
+// Put the window at an offset from a seed, of any size: whole steps are added to the seed. At the edge of the plane it
+// stops in that direction only.
+function placeWindow(seed, [across, down]) {
+  const round = (number) => Math.round(1e4 * number) / 1e4;
+  const x = clamp(round(across), -seed, maxFirstSeed - seed + MAX_OFFSET);
+  const column = seed + Math.floor(x);
+  const y = clamp(round(down), -Math.floor(column / 4), Math.floor((maxFirstSeed - column) / 4) + MAX_OFFSET);
+  const first = column + 4 * Math.floor(y);
+  seedBox.box.value = first;
+  offset = [x, y].map((part) => round(part - Math.floor(part)));
+  plane.style.setProperty("--x", `${-PIXELS_PER_SEED * offset[0]}px`);
+  plane.style.setProperty("--y", `${-PIXELS_PER_SEED * offset[1]}px`);
+  plane.setAttribute("aria-valuemax", maxFirstSeed);
+  plane.setAttribute("aria-valuenow", first);
+  plane.setAttribute("aria-valuetext", `Seed ${first}` + (isOffset(offset) ? `, ${offsetText(offset)}` : ""));
+  find(".snap").disabled = !isOffset(offset);
+  setSeeds();
 }
 
-const move = (across, down) => settle(seed.read(), [at[0] + across, at[1] + down]);
+const moveWindow = (across, down) => placeWindow(seedBox.read(), [offset[0] + across, offset[1] + down]);
 
-// The plane follows the hand, so the window goes against it.
-dragged(plane, (across, down) => move(-across / PITCH, -down / PITCH));
+// The plane follows the pointer, so the window moves against it.
+onDrag(plane, (across, down) => moveWindow(-across / PIXELS_PER_SEED, -down / PIXELS_PER_SEED));
 plane.addEventListener("keydown", (event) => {
   const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
   if (!step) return;
   event.preventDefault();
-  move(...step);
+  moveWindow(...step);
 });
-find(".snap").addEventListener("click", () => settle(seed.read(), at.map(Math.round)));
-find(".back").addEventListener("click", () => place(start));
+find(".snap").addEventListener("click", () => placeWindow(seedBox.read(), offset.map(Math.round)));
+find(".reset").addEventListener("click", () => goToSeed(resetSeed));
 
-// ---- does it match? The server is asked when nothing has changed for a while; the grid is sorted when the person says so.
-// The judge knows no more than the model: of words strange to both it says nothing.
+// ---- how well pictures match the caption. The server is asked when nothing has changed for a while, and the grid is
+// sorted on demand. Words that the generator does not know, the image encoder does not know either: then it is not asked.
 
 let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
-let sorting = false; // asked for, and waiting for the matches
-let judging;
+let isSortPending = false; // until the matches are known
+let matchTimer;
 
-async function judge() {
-  const mine = shown;
-  if (!mine || find(".strange")) return;
-  const reply = (await server.match(mine)) || SILENCE;
-  if (shown !== mine || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
-  if (reply.busy) judging = setTimeout(judge, RETRY);
-  if (!reply.matches?.length) return; // refused, or the model cannot see
-  judged(reply.matches);
-  if (sorting) sort();
+async function requestMatches() {
+  const request = shown;
+  if (!request || find(".has-unknown-words")) return;
+  const reply = (await server.match(request)) || NO_ANSWER;
+  if (shown !== request || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
+  if (reply.busy) matchTimer = setTimeout(requestMatches, RETRY_DELAY);
+  if (!reply.matches?.length) return; // an error, or a model without an image encoder
+  showMatches(reply.matches);
+  if (isSortPending) sortByMatch();
 }
 
-function judged(found) {
-  clearTimeout(judging);
-  matches = found;
+function showMatches(newMatches) {
+  clearTimeout(matchTimer);
+  matches = newMatches;
   tiles.forEach(({ match }, i) => {
-    match.parentNode.style.setProperty("--match", found ? found[i] : 0);
-    match.replaceChildren(...(found ? [make("span", { class: "heard" }, "match "), percent(found[i])] : []));
+    match.parentNode.style.setProperty("--match", matches ? matches[i] : 0);
+    const prefix = make("span", { class: "visually-hidden" }, "match ");
+    match.replaceChildren(...(matches ? [prefix, percent(matches[i])] : []));
   });
 }
 
-// The best first; equals, and what is locked, keep what they are.
-function sort() {
-  sorting = !matches || grid.getAttribute("aria-busy") === "true";
-  if (sorting) return; // until the matches are there
-  const next = request();
-  if (String([next.seeds, next.at]) !== String([shown.seeds, shown.at])) return; // what was asked since has failed
+// The best first. Locks move with their pictures.
+function sortByMatch() {
+  isSortPending = !matches || grid.getAttribute("aria-busy") === "true";
+  if (isSortPending) return;
+  const request = getRequest();
+  if (String([request.seeds, request.at]) !== String([shown.seeds, shown.at])) return; // a later request has failed
   const order = seeds.map((_, i) => i).sort((a, b) => matches[b] - matches[a]);
-  const was = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
+  const old = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
   order.forEach((from, to) => {
-    tiles[to].picture.firstChild.src = was[from][0];
-    tiles[to].lock.setAttribute("aria-pressed", was[from][1]);
+    tiles[to].picture.firstChild.src = old[from][0];
+    tiles[to].lock.setAttribute("aria-pressed", old[from][1]);
   });
-  for (const all of [seeds, ats]) all.splice(0, all.length, ...order.map((i) => all[i]));
-  shown = { ...shown, seeds: [...seeds], at: shown.at && [...ats] };
-  label();
+  for (const list of [seeds, offsets]) list.splice(0, list.length, ...order.map((i) => list[i]));
+  shown = { ...shown, seeds: [...seeds], at: shown.at && [...offsets] };
+  labelTiles();
   markHearts();
-  judged(order.map((i) => matches[i]));
-  say(`Sorted by match, the best first: seed ${seeds[0]}`);
+  showMatches(order.map((i) => matches[i]));
+  announce(`Sorted by match, the best first: seed ${seeds[0]}`);
 }
 
-find(".sort").addEventListener("click", sort);
+find(".sort").addEventListener("click", sortByMatch);
 
-// ---- style
+// ---- attribute sliders
 
-function slide(slider, value) {
-  slider.value = value; // which clamps
+function setSlider(slider, value) {
+  slider.value = value; // the browser clamps it
   slider.dispatchEvent(new Event("input"));
 }
 
-// One slider for each style of the model.
-function fit(styles) {
-  const rows = styles.map(({ name, low, high }, i) => {
-    const id = `t2i-attribute-${i + 1}`;
+function createSliders(attributes) {
+  const rows = attributes.map(({ name, low, high }, i) => {
+    const id = `t2i-draw-attribute-${i + 1}`;
     const slider = make("input", { id, type: "range", min: -1, max: 1, step: 0.05, value: 0 });
-    const value = make("output", { for: id });
+    const output = make("output", { for: id });
     const reset = make("button", { type: "button", "aria-label": `Reset ${name}` }, "↺");
-    const tell = () => {
-      const at = Number(slider.value);
-      value.textContent = at.toFixed(2).replace("-", "−");
-      slider.setAttribute("aria-valuetext", at ? `${value.textContent}, ${at < 0 ? low : high}` : "as the seed has it");
-      slider.style.setProperty("--at", at);
+    const showValue = () => {
+      const value = Number(slider.value);
+      const end = value < 0 ? low : high;
+      output.textContent = value.toFixed(2).replace("-", "−");
+      slider.setAttribute("aria-valuetext", value ? `${output.textContent}, ${end}` : "as the seed has it");
+      slider.style.setProperty("--at", value);
     };
-    slider.addEventListener("input", () => ask(tell()));
-    reset.addEventListener("click", () => slide(slider, 0));
-    tell();
+    slider.addEventListener("input", () => {
+      showValue();
+      update();
+    });
+    reset.addEventListener("click", () => setSlider(slider, 0));
+    showValue();
     const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
-    return { slider, parts: [make("label", { for: id }, name), left, slider, right, value, reset] };
+    return { slider, parts: [make("label", { for: id }, name), left, slider, right, output, reset] };
   });
   const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
-  resetAll.addEventListener("click", () =>
-    find(".attributes").querySelectorAll("[aria-label^=Reset]").forEach((reset) => reset.click()),
-  );
+  resetAll.addEventListener("click", () => sliders.forEach((slider) => setSlider(slider, 0)));
   sliders.splice(0, sliders.length, ...rows.map(({ slider }) => slider));
   find(".attributes").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
 }
 
-// ---- the style of a photo, from the tab "Style", as the server told it
+// ---- the style of a photo, from the tab "Style", as text of the server
 
-const LIKE = new RegExp(`^${props.stylePattern}$`);
-const photos = new Map(); // by their style: a link has the style alone
-let like = "";
+const STYLE_PATTERN = new RegExp(`^${props.stylePattern}$`);
+const photosByStyle = new Map(); // a link has no photo
+let photoStyle = "";
 
-function imitate(style) {
-  like = LIKE.test(style) ? style : "";
-  find(".like").hidden = !like;
-  find(".like img").hidden = !photos.has(like);
-  find(".like img").src = photos.get(like) ?? EMPTY;
+function setPhotoStyle(style) {
+  photoStyle = STYLE_PATTERN.test(style) ? style : "";
+  find(".photo-style").hidden = !photoStyle;
+  find(".photo-style img").hidden = !photosByStyle.has(photoStyle);
+  find(".photo-style img").src = photosByStyle.get(photoStyle) ?? EMPTY_IMAGE;
 }
 
-find(".plain").addEventListener("click", () => {
-  imitate("");
-  find(".shuffle").focus(); // for the keyboard: this button is gone
-  ask();
+find(".remove-style").addEventListener("click", () => {
+  setPhotoStyle("");
+  find(".shuffle").focus(); // for the keyboard: this button is now hidden
+  update();
 });
 
-// ---- caption, examples, models
+// ---- caption, examples, model
 
-caption.addEventListener("input", ask);
+captionBox.addEventListener("input", update);
 
-function dress() {
-  imitate(""); // another model's noise means other things
-  fit(spec(menu.value).attributes);
-  find(".t2i-draw").classList.toggle("sees", spec(menu.value).has_image_encoder);
-  caption.placeholder = spec(menu.value).placeholder;
-  document.querySelector(".t2i-head span").textContent = caption.placeholder.replace("\u00a0…", "");
-  find(".chips").replaceChildren(
-    ...spec(menu.value).examples.map((example) => {
-      const chip = make("button", { type: "button", title: example, "aria-label": example }, short(example));
-      chip.addEventListener("click", () => {
-        caption.value = example;
-        ask();
+function showModel() {
+  const { attributes, examples, has_image_encoder: hasImageEncoder, placeholder } = findModel(modelMenu.value);
+  setPhotoStyle(""); // it is of no use to another model
+  createSliders(attributes);
+  find(".t2i-draw").classList.toggle("has-matches", hasImageEncoder);
+  captionBox.placeholder = placeholder;
+  find(".examples").replaceChildren(
+    ...examples.map((example) => {
+      const labels = { title: example, "aria-label": example };
+      const button = make("button", { type: "button", class: "button", ...labels }, shortened(example));
+      button.addEventListener("click", () => {
+        captionBox.value = example;
+        update();
       });
-      return chip;
+      return button;
     }),
   );
 }
 
 // An example without the words with which many begin.
-const short = (example) => example.replace(/^(a|the|this) (\w+ (has|is|are|with) (a )?)?/, "");
+const shortened = (example) => example.replace(/^(a|the|this) (\w+ (has|is|are|with) (a )?)?/, "");
 
-const markChips = () =>
-  find(".chips").childNodes.forEach((chip) => chip.setAttribute("aria-pressed", String(chip.title === caption.value)));
+const markExamples = () =>
+  find(".examples").childNodes.forEach((button) =>
+    button.setAttribute("aria-pressed", String(button.title === captionBox.value)),
+  );
 
-function change() {
-  if (isExample(caption.value)) caption.value = spec(menu.value).examples[0];
-  dress();
-  ask();
+function changeModel() {
+  if (isExample(captionBox.value)) captionBox.value = findModel(modelMenu.value).examples[0];
+  showModel();
+  update();
 }
 
-menu.addEventListener("change", change);
+modelMenu.addEventListener("change", changeModel);
 
-// Words from another tab, or a photo's style; with a seed, all that a link would say.
-document.addEventListener("t2i-draw", ({ detail }) => {
-  if ("seed" in detail) return open(detail);
-  if (menu.value !== detail.model) {
-    menu.value = detail.model;
-    change();
+// From another tab: a model with a caption, or with a photo's style, or a whole query.
+t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
+  if (query) return open(query);
+  if (modelMenu.value !== model) {
+    modelMenu.value = model;
+    changeModel();
   }
-  caption.value = detail.caption ?? caption.value;
-  if (detail.like) {
-    photos.set(detail.like, detail.photo);
-    imitate(detail.like);
+  captionBox.value = caption ?? captionBox.value;
+  if (style) {
+    photosByStyle.set(style, photo);
+    setPhotoStyle(style);
   }
-  ask();
-});
+  update();
+};
 
-// ---- one picture, large
+// ---- one picture, enlarged
 
-let held = null; // the request that makes the picture in the dialog
-let enlarged = 0; // its place
-const words = find("dialog .note");
+const dialogNote = find("dialog .note");
+let enlargedRequest = null; // the request of the picture in the dialog
+let enlargedPlace = 0;
 
 async function enlarge(i) {
   if (!shown) return;
-  enlarged = i;
-  const mine = (held = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] });
-  const big = find(".big");
-  big.src = tiles[i].picture.firstChild.src;
-  big.alt = mine.caption;
-  find("#t2i-big-caption").textContent = mine.caption;
-  const made = [`Seed ${mine.seeds[0]}${mine.at ? `, ${onward(mine.at[0])}` : ""}`, mine.like && "in the style of a photo"];
-  find(".made").textContent = [...made, spec(mine.model).title].filter(Boolean).join(" · ");
+  enlargedPlace = i;
+  const request = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] };
+  enlargedRequest = request;
+  const image = find(".big");
+  image.src = tiles[i].picture.firstChild.src;
+  image.alt = request.caption;
+  find("#t2i-draw-big-caption").textContent = request.caption;
+  const seedText = `Seed ${request.seeds[0]}` + (request.at ? `, ${offsetText(request.at[0])}` : "");
+  const styleText = request.like && "in the style of a photo";
+  find(".recipe").textContent = [seedText, styleText, findModel(request.model).title].filter(Boolean).join(" · ");
+  for (const button of dialog.querySelectorAll("[data-scale]")) {
+    button.lastChild.textContent = `${button.dataset.scale * pictureSize} px`;
+  }
   if (!dialog.open) dialog.showModal();
-  for (const button of dialog.querySelectorAll("[data-scale]")) button.lastChild.textContent = `${button.dataset.scale * size} px`;
-  const reply = await fetched(server.enlarge, mine, words);
-  if (reply.picture && held === mine) big.src = reply.picture;
+  const reply = await tab.callWithNote(server.enlarge, request, dialogNote);
+  if (reply.picture && enlargedRequest === request) image.src = reply.picture;
 }
 
 dialog.addEventListener("click", ({ target }) => {
-  if (target === dialog || target.matches(".close")) dialog.close(); // `dialog` itself is the backdrop
+  if (target === dialog || target.matches(".close")) dialog.close(); // a click on the backdrop is one on `dialog`
   const button = target.closest("button");
-  if (button?.dataset.scale) save(button, server.png, { ...held, scale: Number(button.dataset.scale) }, words);
-  if (button?.dataset.turn) turn(Number(button.dataset.turn));
+  const { scale, turn } = button?.dataset ?? {};
+  if (scale) tab.saveFile(button, server.png, { ...enlargedRequest, scale: Number(scale) }, dialogNote);
+  if (turn) turnBy(Number(turn));
 });
 dialog.addEventListener("keydown", ({ key }) => {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[key];
-  if (by) turn(by);
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
+  if (step) turnBy(step);
 });
-dialog.addEventListener("close", () => tiles[enlarged].picture.focus());
+dialog.addEventListener("close", () => tiles[enlargedPlace].picture.focus());
 
-// To the next of the sixteen; after the last comes the first.
-const turn = (by) => enlarge((enlarged + by + props.numPictures) % props.numPictures);
+// To the next of the sixteen; the first follows the last.
+const turnBy = (step) => enlarge((enlargedPlace + step + props.numPictures) % props.numPictures);
 
-// ---- what a link says of this tab: caption, seed, how far on, styles, a photo's style, which pictures are locked, and
-// each that is not where the seed puts it as "place,seed,across,down"
+// ---- the tab's state in a link: caption, seed, offset, attributes, a photo's style, the locked places, and each place
+// that has another seed or offset as "place,seed,across,down"
 
-function state() {
-  const { caption, attributes } = request();
-  const base = seed.read();
-  const held = [...seeds.keys()].filter(locked).map((i) => ["lock", i]);
-  const strayed = [...seeds.keys()].filter((i) => seeds[i] !== base + i || String(ats[i]) !== String(at));
-  const places = strayed.map((i) => ["tile", [i, seeds[i], ats[i]]]);
-  const photo = like ? [["like", like]] : [];
-  return [["caption", caption], ["seed", base], ["at", at], ["attributes", attributes], ...photo, ...held, ...places];
+function getState() {
+  const { caption, attributes } = getRequest();
+  const first = seedBox.read();
+  const places = [...seeds.keys()];
+  const moved = places.filter((i) => seeds[i] !== first + i || String(offsets[i]) !== String(offset));
+  return [
+    ["caption", caption],
+    ["seed", first],
+    ["at", offset],
+    ["attributes", attributes],
+    ...(photoStyle ? [["like", photoStyle]] : []),
+    ...places.filter(isLocked).map((i) => ["lock", i]),
+    ...moved.map((i) => ["tile", [i, seeds[i], offsets[i]]]),
+  ];
 }
 
-const point = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
+const readOffset = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
+const readAttributes = (query) => query.get("attributes") ?? query.get("style"); // "style" in links of earlier versions
 
 function restore(query) {
-  dress();
-  caption.value = oneLine(query.get("caption") ?? spec(menu.value).examples[0] ?? "");
-  tiles.forEach((_, i) => hold(i, false));
-  if (query.get("model") === menu.value) imitate(query.get("like"));
-  const style = fields(query.get("attributes") ?? query.get("style"), sliders.length);
-  sliders.forEach((slider, i) => slide(slider, clamp(style[i], -1, 1)));
-  place(Math.trunc(clamp(query.get("seed") ?? 1, 0, seed.box.max)), point(fields(query.get("at"), 2)));
-  for (const i of query.getAll("lock").map(Number)) if (tiles[i]) hold(i, true);
-  for (const [tile, own, ...on] of query.getAll("tile").map((tile) => fields(tile, 4))) {
-    const i = Number(tile); // "length" is no tile
-    if (tiles[i]) [seeds[i], ats[i]] = [Math.trunc(clamp(own, 0, props.maxSeed)), point(on)];
+  showModel();
+  captionBox.value = toSingleLine(query.get("caption") ?? findModel(modelMenu.value).examples[0] ?? "");
+  tiles.forEach((_, i) => setLock(i, false));
+  if (query.get("model") === modelMenu.value) setPhotoStyle(query.get("like"));
+  const attributes = splitFields(readAttributes(query), sliders.length);
+  sliders.forEach((slider, i) => setSlider(slider, clamp(attributes[i], -1, 1)));
+  const seed = Math.trunc(clamp(query.get("seed") ?? 1, 0, maxFirstSeed));
+  goToSeed(seed, readOffset(splitFields(query.get("at"), 2)));
+  for (const i of query.getAll("lock").map(Number)) if (tiles[i]) setLock(i, true);
+  for (const [place, seed, ...at] of query.getAll("tile").map((tile) => splitFields(tile, 4))) {
+    const i = Number(place); // "length" is not a tile
+    if (tiles[i]) [seeds[i], offsets[i]] = [Math.trunc(clamp(seed, 0, props.maxSeed)), readOffset(at)];
   }
-  label();
+  labelTiles();
 }
 
-rove(0);
-const link = shareable("draw", state, restore);
-const remember = recall("draw", link);
+setTabStop(0);
+const link = t2i.shareable(tab, getState, restore);
+const addRecent = t2i.createRecentAlbum(tab, link);
 
-// ---- favourites: a picture is kept with the query that draws it first of sixteen
+// ---- favourites: each picture has the query that draws it as the first of sixteen
 
 const open = (query) => link.go(new URLSearchParams(query));
-const favourites = album(find(".favourites"), "t2i-favourites", props.maxFavourites, open, () => markHearts());
+const markHearts = () => {
+  if (!shown) return;
+  tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(favouriteQuery(i)))));
+};
+const favourites = t2i.createAlbum(tab, find(".favourites"), "t2i-favourites", props.maxFavourites, open, markHearts);
 
-function recipe(i) {
+function favouriteQuery(i) {
   const { model, caption, seeds, attributes, at, like } = shown;
   const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], attributes, ...(like && { like }) };
   return String(new URLSearchParams(Object.entries(pairs)));
 }
 
-function favour(i) {
+function toggleFavourite(i) {
   if (!shown) return;
-  if (favourites.has(recipe(i))) favourites.remove(recipe(i));
-  else favourites.add(recipe(i), small(tiles[i].picture.firstChild));
-}
-
-function markHearts() {
-  if (shown) tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(recipe(i)))));
+  const query = favouriteQuery(i);
+  if (favourites.has(query)) favourites.remove(query);
+  else favourites.add(query, t2i.thumbnailSource(tiles[i].picture.firstChild));
 }
 
 find(".sheet").addEventListener("click", ({ target }) => {
-  const pictures = favourites.queries().map((query) => new URLSearchParams(query)).map((query) => ({
-    model: query.get("model"),
-    caption: query.get("caption"),
-    seeds: [query.get("seed")],
-    at: [fields(query.get("at"), 2)],
-    attributes: fields(query.get("attributes") ?? query.get("style"), props.numPictures),
-    like: query.get("like"),
-  }));
-  save(target, server.sheet, { pictures }, find(".said"));
+  const pictures = favourites.queries().map((text) => {
+    const query = new URLSearchParams(text);
+    return {
+      model: query.get("model"),
+      caption: query.get("caption"),
+      seeds: [query.get("seed")],
+      at: [splitFields(query.get("at"), 2)],
+      attributes: splitFields(readAttributes(query), props.numPictures),
+      like: query.get("like"),
+    };
+  });
+  tab.saveFile(target, server.sheet, { pictures }, find(".link-note"));
 });
 
-openTab(LINK.get("tab")); // this is the tab that opens first: a link may be for another
+t2i.openTab(t2i.pageLink.get("tab")); // Draw opens first, but the link may be for another tab

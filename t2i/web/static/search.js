@@ -1,286 +1,309 @@
-// The tab "Search". The server turns photos and captions into directions of one space; they are kept and compared here,
-// so that no photo travels twice and every keystroke costs one caption.
+// The tab "Search". The server embeds photos and captions in one space. The embeddings are kept and compared here: no
+// photo is sent twice, and a letter typed costs one caption.
 
-const SEEN = 64; // pixels of a side that the image encoder sees
-const NUMBERS = 1024; // of a direction
-const MOST = 200; // photos
-const SHOWN = 20; // pictures found
-const TOLD = 5; // captions of a picture
+const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
+const { findModel, initialState, isExample, make, percent, sendToTab, showNote, toSingleLine } = t2i;
+const tab = t2i.createTab("search", element);
+const { find, announce, modelMenu } = tab;
 
-const words = find("#t2i-words");
-const own = find("#t2i-own");
-const note = find("#t2i-words-note");
-const hint = find(".hint"); // beside the pictures
+const MAX_PHOTOS = 200;
+const NUM_RESULTS = 20;
+const NUM_CAPTIONS = 5; // of the chosen picture
+const photoSize = props.photoSize; // pixels a side of what the image encoder sees
+
+const captionBox = find("#t2i-search-caption");
+const captionNote = find("#t2i-search-note");
+const ownCaptionsBox = find("#t2i-search-own");
+const photoNote = find(".photo-note");
 const progress = find("progress");
 
-// An index is a list of pictures {source, name, direction}; a photo has no direction until the server has seen it.
-const indices = { drawn: [], own: [] };
-const where = () => find("input[name=t2i-where]:checked").value;
-const searched = () => indices[where()].filter(({ direction }) => direction);
+// Pictures {source, name, embedding}; a photo has no embedding until the server has sent it.
+const pictures = { drawn: [], own: [] };
+const getSource = () => find("input[name=t2i-search-source]:checked").value;
+const getSearched = () => pictures[getSource()].filter(({ embedding }) => embedding);
 
-let fit = [0, 0]; // of the model: slope and offset of a match's log-odds by the cosine
-let wanted = null; // direction of the words
-let captions = []; // {text, direction}
-let chosen = null; // the picture that a person chose; else the best one is described
-let pick = null; // a link's choice among the drawn ones, by its place
+let calibration = [0, 0]; // of the model: slope and offset of the log-odds of a match as a function of the cosine
+let captionEmbedding = null;
+let rankedCaptions = []; // {text, embedding}
+let chosen = null; // the picture that a person chose; without one, the best is described
+let linkedChoice = null; // the choice of a link among the drawn pictures, by place
 
-// ---- directions
+// ---- embeddings
 
-function directions(text) {
-  const all = new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-  return Array.from({ length: all.length / NUMBERS }, (_, i) => all.subarray(i * NUMBERS, (i + 1) * NUMBERS));
+function decodeEmbeddings(base64, count) {
+  const numbers = new Float32Array(Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0)).buffer);
+  const size = numbers.length / count;
+  return Array.from({ length: count }, (_, i) => numbers.subarray(i * size, (i + 1) * size));
 }
 
-function match(one, other) {
-  const cosine = one.reduce((sum, number, i) => sum + number * other[i], 0);
-  return 1 / (1 + Math.exp(-(fit[0] * cosine + fit[1])));
+function computeMatch(a, b) {
+  const cosine = a.reduce((sum, number, i) => sum + number * b[i], 0);
+  return 1 / (1 + Math.exp(-(calibration[0] * cosine + calibration[1])));
 }
 
-const ranked = (things, direction) =>
-  things.map((thing) => ({ ...thing, thing, match: match(thing.direction, direction) })).sort((a, b) => b.match - a.match);
+// Items with their match, the best first.
+const rank = (items, embedding) =>
+  items
+    .map((item) => ({ item, match: computeMatch(item.embedding, embedding) }))
+    .sort((a, b) => b.match - a.match);
 
 // ---- words to pictures
 
-const asking = () => ({ captions: [words.value.slice(0, 1000)], model: menu.value });
-const ask = follow(server.embed_captions, asking, (sent, reply, newest) => {
-  remark(note, reply);
-  words.setAttribute("aria-invalid", String(Boolean(reply.error)));
+const getRequest = () => ({ captions: [captionBox.value.slice(0, MAX_SENT_LENGTH)], model: modelMenu.value });
+const update = tab.createUpdater(server.embed_captions, getRequest, (request, reply, isNewest) => {
+  tab.showCaptionNote(captionNote, reply);
+  captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (reply.error) return;
-  [wanted] = directions(reply.embeddings);
-  show();
-  const [best] = shown;
-  if (newest && best) say(`The best for ${sent.captions[0]}: ${best.name}, match ${percent(best.match)}`);
+  [captionEmbedding] = decodeEmbeddings(reply.embeddings, 1);
+  showResults();
+  const [best] = results;
+  if (isNewest && best) {
+    announce(`The best for ${request.captions[0]}: ${best.item.name}, match ${percent(best.match)}`);
+  }
 });
 
-const tiles = Array.from({ length: SHOWN }, (_, i) => {
+const tiles = Array.from({ length: NUM_RESULTS }, (_, i) => {
   const item = make("li");
   const label = make("label");
-  const choice = make("input", { type: "radio", name: "t2i-found" });
-  const picture = make("img", { alt: "", width: SEEN, height: SEEN, decoding: "sync" });
-  const foot = make("span", { class: "meter" });
-  choice.addEventListener("change", () => {
-    chosen = shown[i].thing;
-    describe();
+  const radio = make("input", { type: "radio", name: "t2i-search-result" });
+  const image = make("img", { alt: "", width: photoSize, height: photoSize, decoding: "sync" });
+  const meter = make("span", { class: "meter" });
+  radio.addEventListener("change", () => {
+    chosen = results[i].item;
+    showChosen();
   });
-  label.append(choice, picture, foot);
+  label.append(radio, image, meter);
   item.append(label);
-  find(".found").append(item);
-  return { item, choice, picture, foot };
+  find(".results").append(item);
+  return { item, radio, image, meter };
 });
 
-let shown = [];
-const described = () => chosen || shown[0]?.thing;
+let results = [];
+const getDescribed = () => chosen || results[0]?.item;
 
-function show() {
-  shown = wanted ? ranked(searched(), wanted).slice(0, SHOWN) : [];
-  tiles.forEach(({ item, picture, foot }, i) => {
-    item.hidden = !shown[i];
-    if (!shown[i]) return;
-    picture.src = shown[i].source;
-    picture.alt = shown[i].name;
-    meter(foot, shown[i].match);
+function showResults() {
+  results = captionEmbedding ? rank(getSearched(), captionEmbedding).slice(0, NUM_RESULTS) : [];
+  tiles.forEach(({ item, image, meter }, i) => {
+    item.hidden = !results[i];
+    if (!results[i]) return;
+    image.src = results[i].item.source;
+    image.alt = results[i].item.name;
+    showMatch(meter, results[i].match);
   });
-  const count = searched().length;
-  find(".empty").hidden = where() === "drawn" || indices.own.length > 0;
-  const what = where() === "drawn" ? "pictures drawn by the model" : "of your photos";
-  find(".status").textContent = count ? `${count} ${what}, the best first` : "\u00a0";
-  describe();
+  const count = getSearched().length;
+  const isDrawn = getSource() === "drawn";
+  find(".empty").hidden = isDrawn || pictures.own.length > 0;
+  const kind = isDrawn ? "pictures drawn by the model" : "of your photos";
+  find(".status").textContent = count ? `${count} ${kind}, the best first` : "\u00a0";
+  showChosen();
 }
 
-function meter(foot, share) {
-  foot.textContent = percent(share);
-  foot.style.setProperty("--match", share);
+function showMatch(meter, match) {
+  meter.textContent = percent(match);
+  meter.style.setProperty("--match", match);
 }
 
 // ---- a picture to captions
 
-function describe() {
-  const picture = described();
-  tiles.forEach(({ choice }, i) => (choice.checked = Boolean(picture) && shown[i]?.thing === picture));
-  find(".chosen img").src = picture?.source ?? EMPTY;
+function showChosen() {
+  const picture = getDescribed();
+  tiles.forEach(({ radio }, i) => (radio.checked = Boolean(picture) && results[i]?.item === picture));
+  find(".chosen img").src = picture?.source ?? EMPTY_IMAGE;
   find(".chosen img").alt = picture?.name ?? "";
-  find(".which").textContent = picture?.name ?? "";
-  find(".remove").hidden = !indices.own.includes(picture);
+  find(".picture-name").textContent = picture?.name ?? "";
+  find(".remove").hidden = !pictures.own.includes(picture);
   find(".chosen").style.visibility = picture ? "visible" : "hidden";
-  const told = picture ? ranked(captions, picture.direction).slice(0, TOLD) : [];
-  lines.forEach(({ item, text, foot, draw }, i) => {
-    item.style.visibility = told[i] ? "visible" : "hidden";
-    if (!told[i]) return;
-    text.textContent = told[i].text;
-    draw.setAttribute("aria-label", `Draw “${told[i].text}”`);
-    meter(foot, told[i].match);
+  const best = picture ? rank(rankedCaptions, picture.embedding).slice(0, NUM_CAPTIONS) : [];
+  captionLines.forEach(({ line, text, meter, drawButton }, i) => {
+    line.style.visibility = best[i] ? "visible" : "hidden";
+    if (!best[i]) return;
+    text.textContent = best[i].item.text;
+    drawButton.setAttribute("aria-label", `Draw “${best[i].item.text}”`);
+    showMatch(meter, best[i].match);
   });
 }
 
-const lines = Array.from({ length: TOLD }, () => {
-  const item = make("li");
+const captionLines = Array.from({ length: NUM_CAPTIONS }, () => {
+  const line = make("li");
   const text = make("span", { class: "text" });
-  const foot = make("span", { class: "meter" });
-  const draw = make("button", { type: "button" }, "Draw");
-  draw.addEventListener("click", () => handOver("Draw", { caption: text.textContent, model: menu.value }));
-  item.append(text, foot, draw);
-  find(".captions").append(item);
-  return { item, text, foot, draw };
+  const meter = make("span", { class: "meter" });
+  const drawButton = make("button", { type: "button", class: "button" }, "Draw");
+  drawButton.addEventListener("click", () => drawCaption(text.textContent));
+  line.append(text, meter, drawButton);
+  find(".captions").append(line);
+  return { line, text, meter, drawButton };
 });
 
-find(".draw-words").addEventListener("click", () => handOver("Draw", { caption: words.value, model: menu.value }));
+const drawCaption = (caption) => sendToTab("draw", { caption, model: modelMenu.value });
+find(".draw-caption").addEventListener("click", () => drawCaption(captionBox.value));
 
-const typed = () => own.value.split("\n").filter((line) => line.trim()).map((line) => line.slice(0, 1000));
+const getOwnCaptions = () =>
+  ownCaptionsBox.value.split("\n").filter((line) => line.trim()).map((line) => line.slice(0, MAX_SENT_LENGTH));
 
-function list() {
-  const { examples, gallery_captions: more } = spec(menu.value);
-  return { captions: [...new Set([...typed(), ...examples, ...more])].slice(0, props.maxCaptions), model: menu.value };
+function getRankedRequest() {
+  const { examples, gallery_captions: galleryCaptions } = findModel(modelMenu.value);
+  const captions = [...new Set([...getOwnCaptions(), ...examples, ...galleryCaptions])].slice(0, props.maxCaptions);
+  return { captions, model: modelMenu.value };
 }
 
-const learn = follow(server.embed_captions, list, (sent, reply) => {
-  complain(find("#t2i-own-note"), reply.error, reply.note);
+const updateCaptions = tab.createUpdater(server.embed_captions, getRankedRequest, (_, reply) => {
+  showNote(find("#t2i-search-own-note"), reply.error, reply.note);
   if (reply.error) return;
-  const heard = directions(reply.embeddings);
-  captions = reply.captions.map((text, i) => ({ text, direction: heard[i] }));
-  describe();
+  const embeddings = decodeEmbeddings(reply.embeddings, reply.captions.length);
+  rankedCaptions = reply.captions.map((text, i) => ({ text, embedding: embeddings[i] }));
+  showChosen();
 });
 
 // ---- pictures that the model draws
 
-async function draw() {
-  const model = menu.value;
-  const reply = await patient(server.gallery, { model });
-  if (menu.value !== model) return;
-  if (reply.error) return complain(hint, reply.error);
-  const seen = directions(reply.embeddings);
-  fit = reply.calibration;
-  indices.drawn = reply.pictures.map((source, i) => {
-    return { source, name: `drawn by the model from “${reply.captions[i]}”`, direction: seen[i] };
+async function loadGallery() {
+  const model = modelMenu.value;
+  const reply = await callPatiently(server.gallery, { model });
+  if (modelMenu.value !== model) return;
+  if (reply.error) return showNote(photoNote, reply.error);
+  const embeddings = decodeEmbeddings(reply.embeddings, reply.pictures.length);
+  calibration = reply.calibration;
+  pictures.drawn = reply.pictures.map((source, i) => {
+    return { source, name: `drawn by the model from “${reply.captions[i]}”`, embedding: embeddings[i] };
   });
-  chosen = indices.drawn.find((_, i) => String(i) === pick) ?? null;
-  show();
+  chosen = pictures.drawn.find((_, i) => String(i) === linkedChoice) ?? null;
+  showResults();
 }
 
-// ---- photos of one's own
+// ---- photos
 
-async function addPhoto(image, name, following) {
-  if (indices.own.length >= MOST) return complain(hint, `At most ${MOST} photos. Remove one first.`);
+async function addPhoto(image, name, numFollowing) {
+  if (pictures.own.length >= MAX_PHOTOS) return showNote(photoNote, `At most ${MAX_PHOTOS} photos. Remove one first.`);
   find("input[value=own]").checked = true;
-  indices.own.push({ source: seenOf(image), name, direction: null });
+  pictures.own.push({ source: centralSquare(image), name, embedding: null });
   image.close();
-  if (unseen().length >= props.photosPerRequest) await see(following);
+  if (getNewPhotos().length >= props.photosPerRequest) await embedNewPhotos(numFollowing);
 }
 
 // The central square, as the image encoder sees it.
-function seenOf(image) {
-  const canvas = make("canvas", { width: SEEN, height: SEEN });
+function centralSquare(image) {
+  const canvas = make("canvas", { width: photoSize, height: photoSize });
   const context = canvas.getContext("2d");
   const side = Math.min(image.width, image.height);
+  const [left, top] = [(image.width - side) / 2, (image.height - side) / 2];
   context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // behind what is transparent
-  context.fillRect(0, 0, SEEN, SEEN);
-  context.drawImage(image, (image.width - side) / 2, (image.height - side) / 2, side, side, 0, 0, SEEN, SEEN);
+  context.fillStyle = "#fff"; // behind transparent pixels
+  context.fillRect(0, 0, photoSize, photoSize);
+  context.drawImage(image, left, top, side, side, 0, 0, photoSize, photoSize);
   return canvas.toDataURL("image/png");
 }
 
-// The photo in its place is described next.
+// The photo that takes its place is chosen next.
 find(".remove").addEventListener("click", () => {
-  const photo = described();
-  const place = Math.max(shown.findIndex(({ thing }) => thing === photo), 0);
-  indices.own.splice(indices.own.indexOf(photo), 1);
-  complain(hint, "");
-  arrange();
-  const next = Math.min(place, shown.length - 1);
-  chosen = shown[next]?.thing ?? null;
-  describe();
-  (tiles[next]?.choice ?? find(".add")).focus(); // for the keyboard: the button may be gone
-  say(`Removed: ${photo.name}`);
+  const photo = getDescribed();
+  const place = Math.max(results.findIndex(({ item }) => item === photo), 0);
+  pictures.own.splice(pictures.own.indexOf(photo), 1);
+  showNote(photoNote, "");
+  showResultsAnew();
+  const next = Math.min(place, results.length - 1);
+  chosen = results[next]?.item ?? null;
+  showChosen();
+  (tiles[next]?.radio ?? find(".add")).focus(); // for the keyboard: the button may be gone
+  announce(`Removed: ${photo.name}`);
 });
 
-const unseen = () => indices.own.filter(({ direction }) => !direction);
+const getNewPhotos = () => pictures.own.filter(({ embedding }) => !embedding);
 
-// Show the server the photos that it has not seen yet, some at a time.
-async function see(following = 0) {
-  const model = menu.value;
-  while (unseen().length && menu.value === model) {
-    const some = unseen().slice(0, props.photosPerRequest);
+// Send the photos without an embedding to the server, some at a time.
+async function embedNewPhotos(numFollowing = 0) {
+  const model = modelMenu.value;
+  while (getNewPhotos().length && modelMenu.value === model) {
+    const photos = getNewPhotos().slice(0, props.photosPerRequest);
     progress.hidden = false;
-    progress.max = indices.own.length + following;
-    progress.value = indices.own.length - unseen().length;
-    const reply = await patient(server.embed_photos, { photos: some.map(({ source }) => source), model });
-    if (menu.value !== model) break;
-    if (reply.error) return complain(hint, reply.error);
-    fit = reply.calibration;
-    directions(reply.embeddings).forEach((direction, i) => (some[i].direction = direction));
-    show();
+    progress.max = pictures.own.length + numFollowing;
+    progress.value = pictures.own.length - getNewPhotos().length;
+    const request = { photos: photos.map(({ source }) => source), model };
+    const reply = await callPatiently(server.embed_photos, request);
+    if (modelMenu.value !== model) break;
+    if (reply.error) return showNote(photoNote, reply.error);
+    calibration = reply.calibration;
+    decodeEmbeddings(reply.embeddings, photos.length).forEach((embedding, i) => (photos[i].embedding = embedding));
+    showResults();
   }
-  progress.hidden = !following;
+  progress.hidden = !numFollowing;
 }
 
-// An answer, however long it takes; what was said beside the pictures is said again, once all that wait have theirs.
-let waiting = 0;
-let said = "";
-async function patient(verb, request) {
-  let waits = false;
-  const reply = await answered(verb, request, (why) => {
-    if (!waits && !waiting++) said = hint.textContent;
-    waits = true;
-    complain(hint, why);
+// An answer, however long it takes. The note says why it waits; once nothing waits any more, its old text comes back.
+let numWaiting = 0;
+let oldNote = "";
+async function callPatiently(call, request) {
+  let isWaiting = false;
+  const reply = await tab.callUntilAnswered(call, request, (reason) => {
+    if (!isWaiting && !numWaiting++) oldNote = photoNote.textContent;
+    isWaiting = true;
+    showNote(photoNote, reason);
   });
-  if (waits && !--waiting) complain(hint, said);
+  if (isWaiting && !--numWaiting) showNote(photoNote, oldNote);
   return reply;
 }
 
-// ---- starting
+// ---- the model
 
-function arrange() {
+function showResultsAnew() {
   chosen = null;
-  show();
+  showResults();
 }
 
-// Without words there is nothing to draw.
-const offer = () => (find(".draw-words").disabled = !words.value.trim());
+const enableDrawing = () => (find(".draw-caption").disabled = !captionBox.value.trim());
 
-function dress() {
-  offer();
-  const { title, has_image_encoder: sees, placeholder } = spec(menu.value);
-  words.placeholder = own.placeholder = placeholder;
-  indices.drawn = [];
-  indices.own.forEach((photo) => (photo.direction = null));
-  wanted = null;
-  captions = [];
-  arrange();
-  complain(note, sees ? "" : `${title} cannot see pictures: it has no image encoder.`);
-  if (!sees) return;
-  draw();
-  ask();
-  learn();
-  see();
+function showModel() {
+  enableDrawing();
+  const { title, has_image_encoder: hasImageEncoder, placeholder } = findModel(modelMenu.value);
+  captionBox.placeholder = ownCaptionsBox.placeholder = placeholder;
+  pictures.drawn = [];
+  pictures.own.forEach((photo) => (photo.embedding = null));
+  captionEmbedding = null;
+  rankedCaptions = [];
+  showResultsAnew();
+  showNote(captionNote, hasImageEncoder ? "" : `${title} cannot see pictures: it has no image encoder.`);
+  if (!hasImageEncoder) return;
+  loadGallery();
+  update();
+  updateCaptions();
+  embedNewPhotos();
 }
 
-words.addEventListener("input", ask);
-words.addEventListener("input", offer);
-own.addEventListener("input", learn);
-find(".where").addEventListener("change", arrange);
-menu.addEventListener("change", () => {
-  if (!words.value || isExample(words.value)) words.value = spec(menu.value).examples[0] || "";
-  pick = null;
-  dress();
+captionBox.addEventListener("input", update);
+captionBox.addEventListener("input", enableDrawing);
+ownCaptionsBox.addEventListener("input", updateCaptions);
+find(".source").addEventListener("change", showResultsAnew);
+modelMenu.addEventListener("change", () => {
+  const isOwn = captionBox.value && !isExample(captionBox.value);
+  if (!isOwn) captionBox.value = findModel(modelMenu.value).examples[0] || "";
+  linkedChoice = null;
+  showModel();
 });
-receive(hint, addPhoto, () => see());
+tab.acceptPhotos(photoNote, addPhoto, () => embedNewPhotos());
 
-// ---- what a link says of this tab: the words, where they are searched, which drawn picture is chosen, and captions of
-// one's own; photos stay with their owner
+// ---- the tab's state in a link: the caption, what is searched, which drawn picture is chosen, and a person's own
+// captions. Photos stay with their owner.
 
-function state() {
-  const place = indices.drawn.indexOf(chosen);
-  const choice = place < 0 ? [] : [["chosen", place]];
-  return [["caption", words.value], ["where", where()], ...choice, ...typed().map((line) => ["own", line])];
+function getState() {
+  const place = pictures.drawn.indexOf(chosen);
+  return [
+    ["caption", captionBox.value],
+    ["where", getSource()],
+    ...(place < 0 ? [] : [["chosen", place]]),
+    ...getOwnCaptions().map((caption) => ["own", caption]),
+  ];
 }
 
 function restore(query) {
-  words.value = oneLine(query.get("caption") ?? fromDraw().caption ?? spec(menu.value).examples[0] ?? "");
-  own.value = query.getAll("own").slice(0, props.maxCaptions).map(oneLine).join("\n");
+  const model = modelMenu.value;
+  const caption = query.get("caption") ?? initialState(model).caption ?? findModel(model).examples[0] ?? "";
+  captionBox.value = toSingleLine(caption);
+  ownCaptionsBox.value = query.getAll("own").slice(0, props.maxCaptions).map(toSingleLine).join("\n");
   find(`input[value=${query.get("where") === "own" ? "own" : "drawn"}]`).checked = true;
-  pick = query.get("chosen");
-  dress();
+  linkedChoice = query.get("chosen");
+  showModel();
 }
 
-const stays = () => (where() === "own" && indices.own.length ? "Your photos stay here: the link brings the words." : "");
+const getOmission = () =>
+  getSource() === "own" && pictures.own.length ? "Your photos stay here: the link brings the words." : "";
 
-shareable("search", state, restore, stays);
+t2i.shareable(tab, getState, restore, getOmission);

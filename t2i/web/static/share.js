@@ -1,86 +1,87 @@
-// A link says in its query what is on the screen. Being anybody's words, it is cut here, and each tab reads it as text
-// and clamps every number. In a Space the page is a frame of its own address, which is what the link then names.
+// A link holds in its query what is on the screen. It may come from anybody: it is cut here, and each tab reads it as
+// text and clamps every number. In a Space the page is a frame with its own address, which the link then names.
 
-const LONGEST = 20_000; // characters of a query
-const SAID = 2500; // ms that a button says what it has done
-const LINK = new URLSearchParams(location.search.slice(0, LONGEST));
+const MAX_LINK_LENGTH = 20_000; // characters of a query
+const MAX_ADDRESS_LENGTH = 6000; // characters of a query that every server on the way accepts
+const ADDRESS_DELAY = 700; // ms without a change: browsers refuse too many changes of the address
+const LABEL_DURATION = 2500; // ms that a button says what it has done
 
-const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // what is no number is 0
-const fields = (text, most) => (text ? text.split(",", most) : []);
-const oneLine = (text) => text.slice(0, 1000).replace(/\s+/g, " "); // as a caption is typed
+const pageLink = new URLSearchParams(location.search.slice(0, MAX_LINK_LENGTH));
+const splitFields = (text, maxCount) => (text ? text.split(",", maxCount) : []);
+const toSingleLine = (text) => text.slice(0, MAX_SENT_LENGTH).replace(/\s+/g, " ");
 
-// `state()` tells what makes the pictures, as pairs for a query; `restore(query)` sets it, from an empty one as it first
-// is; `stays()` says what of it no link brings. Returns the first two for whole queries, with the tab and the model; the
-// tab starts from the page's link if it is for it.
-function shareable(tab, state, restore, stays = () => "") {
+// Make a tab's state shareable. `getState()` returns the state as pairs for a query; `restore(query)` sets it, or the
+// first state for an empty query; `getOmission()` says what a link leaves out. Returns `getQuery`, for the whole state
+// with tab and model, and `go`, which sets it. The tab begins with the page's link if this is for it.
+function shareable(tab, getState, restore, getOmission = () => "") {
+  const { find, modelMenu } = tab;
   const share = find(".share");
-  const told = find(".said");
-  const amiss = make("p", { class: "amiss", role: "status" }); // above the words, where it is seen first
-  (find(".ask, .intro") ?? share.closest("section")).prepend(amiss);
-  menu.addEventListener("change", () => complain(amiss, ""));
+  const note = find(".link-note");
+  const error = make("p", { class: "link-error", role: "status" }); // at the top, where it is noticed
+  (find(".ask, .intro") ?? share.closest("section")).prepend(error);
+  modelMenu.addEventListener("change", () => showNote(error, ""));
 
-  const query = () => String(new URLSearchParams([["tab", tab], ["model", menu.value], ...state()]));
+  const getQuery = () => String(new URLSearchParams([["tab", tab.name], ["model", modelMenu.value], ...getState()]));
 
   function go(query) {
-    const model = query.get("model") ?? menu.value;
-    complain(told, "");
-    complain(amiss, spec(model) ? "" : `The link's model is not here. This is ${spec(props.model).title}.`);
-    menu.value = spec(model) ? model : props.model;
+    const name = query.get("model") ?? modelMenu.value;
+    const isKnown = Boolean(findModel(name));
+    showNote(note, "");
+    showNote(error, isKnown ? "" : `The link's model is not here. This is ${findModel(t2i.defaultModel).title}.`);
+    modelMenu.value = isKnown ? name : t2i.defaultModel;
     restore(query);
   }
 
   share.addEventListener("click", async () => {
-    const whole = `?${query()}`;
-    const link = location.origin + location.pathname + whole.slice(0, LONGEST);
+    const query = `?${getQuery()}`;
+    const link = location.origin + location.pathname + query.slice(0, MAX_LINK_LENGTH);
     try {
       await navigator.clipboard.writeText(link);
-      complain(told, "", whole.length > LONGEST ? "That is more than a link holds: its end is left out." : stays());
-      brief(share, "Link copied");
+      const isCut = query.length > MAX_LINK_LENGTH;
+      showNote(note, "", isCut ? "That is more than a link holds: its end is left out." : getOmission());
+      flashLabel(share, "Link copied");
+      tab.announce("Link copied");
     } catch {
-      // Not every browser and frame lends its clipboard to a page.
+      // Some browsers and frames do not let a page use the clipboard.
       const field = make("input", { type: "text", readonly: "", value: link, "aria-label": "Link" });
-      told.replaceChildren("Copy this link: ", field);
+      note.replaceChildren("Copy this link: ", field);
       field.select();
     }
   });
 
-  go(LINK.get("tab") === tab ? LINK : new URLSearchParams());
-  keepAddress(query);
-  return { query, go };
+  go(pageLink.get("tab") === tab.name ? pageLink : new URLSearchParams());
+  keepAddress(tab, getQuery);
+  return { getQuery, go };
 }
 
-// The address is the open tab's link as soon as something has been changed, so that a reload or the way back keeps it; what
-// cannot be drawn is not kept. Of the rest of the query, what Gradio reads stays, such as __theme.
-const REST = 700; // ms without a change: browsers refuse too many
-const TAKEN = 6000; // characters that every server on the way takes
+// Once something has been changed, the page's address is the link of the open tab, so that a reload keeps the state. A
+// state that cannot be drawn is not kept. Of the rest of the query, what Gradio reads is kept, such as __theme.
+function keepAddress(tab, getQuery) {
+  const firstQuery = getQuery();
+  let timer;
 
-function keepAddress(query) {
-  const first = query();
-  let resting;
-
-  function keep() {
-    if (!element.offsetParent || awaitedNow || failed) return;
-    const now = query();
+  function writeAddress() {
+    if (!tab.isOpen() || !tab.isSettled()) return;
+    const query = getQuery();
     const old = new URLSearchParams(location.search);
-    if (now === first && !old.has("tab")) return;
-    const theirs = new URLSearchParams([...old].filter(([name]) => name === "view" || name.startsWith("__")));
-    const whole = [theirs.toString(), now.slice(0, TAKEN)].filter(Boolean).join("&");
-    history.replaceState(history.state, "", `${location.pathname}?${whole}${location.hash}`);
+    if (query === firstQuery && !old.has("tab")) return;
+    const gradioPairs = new URLSearchParams([...old].filter(([key]) => key === "view" || key.startsWith("__")));
+    const search = [gradioPairs.toString(), query.slice(0, MAX_ADDRESS_LENGTH)].filter(Boolean).join("&");
+    history.replaceState(history.state, "", `${location.pathname}?${search}${location.hash}`);
   }
 
-  const soon = () => {
-    clearTimeout(resting);
-    resting = setTimeout(keep, REST);
-  };
-  whenAnswered = soon;
-  document.addEventListener("click", soon); // a lock asks for nothing; another tab opens
+  function writeAddressSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(writeAddress, ADDRESS_DELAY);
+  }
+  tab.setOnAnswer(writeAddressSoon);
+  document.addEventListener("click", writeAddressSoon); // a lock sends no request; another tab opens
 }
 
-// A button says for a moment what it has done, in its own place.
-function brief(button, words) {
+// Let a button say for a moment what it has done.
+function flashLabel(button, text) {
   const label = (button.dataset.label ??= button.textContent);
-  button.textContent = words;
+  button.textContent = text;
   clearTimeout(button.timer);
-  button.timer = setTimeout(() => (button.textContent = label), SAID);
-  say(words);
+  button.timer = setTimeout(() => (button.textContent = label), LABEL_DURATION);
 }

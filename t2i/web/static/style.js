@@ -1,309 +1,324 @@
-// The tab "Style from a photo": the paper's Figure 6, photos by captions. A photo is cropped here, so what travels is small.
+// The tab "Style": the paper's Figure 6, photos by captions. A photo is cropped here, so that little is sent.
 
-const SEEN = 64; // pixels of a side that S sees
-const MOST = 8; // photos, and captions
-const SQUARE = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,30000}$/; // what S sees of a photo
+const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
+const { clamp, findModel, isExample, make, onDrag, sendToTab, showNote, statusText, toSingleLine } = t2i;
+const tab = t2i.createTab("style", element);
+const { find, announce, modelMenu } = tab;
 
-const note = find("#t2i-style-note"); // on the captions
-const said = find(".said"); // on photos
+const MAX_PHOTOS = 8;
+const SQUARE_PATTERN = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,30000}$/; // the square of a photo, stored by Recent
+const photoSize = props.photoSize; // pixels a side of what the style encoder S sees
+
+const captionNote = find("#t2i-style-note");
+const photoNote = find(".link-note");
 const table = find("table");
-const dialog = find(".cropping");
-const crop = find(".crop");
 
-// ---- captions: a column each
+// ---- captions, one for each column
 
-const columns = Array.from({ length: props.numCaptions }, (_, i) => {
+const captionBoxes = Array.from({ length: props.numCaptions }, (_, i) => {
   const head = make("th", { scope: "col" });
-  const box = make("textarea", { rows: 3, "aria-label": `Caption ${i + 1}`, autocapitalize: "off", enterkeyhint: "done" });
-  box.setAttribute("aria-describedby", note.id);
-  box.addEventListener("input", () => rows.forEach((row) => row.ask()));
+  const labels = { "aria-label": `Caption ${i + 1}`, "aria-describedby": captionNote.id };
+  const box = make("textarea", { rows: 3, autocapitalize: "off", enterkeyhint: "done", ...labels });
+  box.addEventListener("input", () => rows.forEach((row) => row.update()));
   head.append(box);
   find("thead tr").append(head);
   return box;
 });
 
-// An empty column is left out, not an error; `places` says where the pictures of an answer belong.
-function asked() {
-  const places = columns.map((box, i) => i).filter((i) => columns[i].value.trim());
-  return { places, captions: places.map((i) => columns[i].value.slice(0, 1000)), model: menu.value };
+// An empty column is left out. `columns` says to which columns the pictures of a reply belong.
+function getCaptions() {
+  const columns = captionBoxes.map((_, i) => i).filter((i) => captionBoxes[i].value.trim());
+  const captions = columns.map((i) => captionBoxes[i].value.slice(0, MAX_SENT_LENGTH));
+  return { columns, captions, model: modelMenu.value };
 }
 
-// ---- photos: a row each
+// ---- photos, one for each row
 
 const rows = [];
-let sample; // the row that the page begins with, until a person adds a photo
+let sampleRow; // the row that the tab begins with, until a person adds a photo
 
 function addPhoto(image) {
-  if (rows.includes(sample)) remove(sample);
-  if (rows.length >= MOST) return complain(said, `At most ${MOST} photos. Remove one first.`);
-  const line = make("tr");
+  if (rows.includes(sampleRow)) removeRow(sampleRow);
+  if (rows.length >= MAX_PHOTOS) return showNote(photoNote, `At most ${MAX_PHOTOS} photos. Remove one first.`);
+  const tableRow = make("tr");
   const head = make("th", { scope: "row" });
-  const open = make("button", { type: "button", class: "photo" });
-  const canvas = make("canvas", { width: SEEN, height: SEEN });
-  const use = make("button", { type: "button", class: "use" }, "Use in Draw");
-  open.append(canvas);
-  head.append(open, use);
-  line.append(head);
-  const cells = columns.map(() => {
-    const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY });
+  const cropButton = make("button", { type: "button", class: "photo" });
+  const canvas = make("canvas", { width: photoSize, height: photoSize });
+  const useButton = make("button", { type: "button", class: "use" }, "Use in Draw");
+  cropButton.append(canvas);
+  head.append(cropButton, useButton);
+  const images = captionBoxes.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }));
+  const cells = images.map((image) => {
     const cell = make("td");
-    cell.append(picture);
-    line.append(cell);
-    return picture;
+    cell.append(image);
+    return cell;
   });
-  table.tBodies[0].append(line);
+  tableRow.append(head, ...cells);
+  table.tBodies[0].append(tableRow);
 
-  const row = { image, line, open, use, canvas, cells, x: 0.5, y: 0.5, zoom: 1 };
-  row.ask = followInDrafts(server.restyle, () => ({ photo: square(row), ...asked() }), (sent, reply, newest) => {
+  const row = { image, tableRow, cropButton, useButton, canvas, images, x: 0.5, y: 0.5, zoom: 1 };
+  const getRequest = () => ({ photo: squareSource(row), ...getCaptions() });
+  row.update = tab.createDraftUpdater(server.restyle, getRequest, (request, reply, isNewest) => {
     if (!rows.includes(row)) return; // removed meanwhile
-    remark(note, reply);
+    tab.showCaptionNote(captionNote, reply);
     if (reply.error) return;
-    cells.forEach((cell, i) => {
-      const place = sent.places.indexOf(i);
-      cell.src = reply.pictures[place] ?? EMPTY;
-      cell.alt = sent.captions[place] ?? "";
+    images.forEach((image, column) => {
+      const i = request.columns.indexOf(column);
+      image.src = reply.pictures[i] ?? EMPTY_IMAGE;
+      image.alt = request.captions[i] ?? "";
     });
-    find(".status").textContent = speed(reply);
-    if (newest && !begun()) remember(reply.pictures[0]);
-    if (newest) say(`Photo ${rows.indexOf(row) + 1} under ${sent.captions.length} captions`);
+    find(".status").textContent = statusText(reply);
+    if (!isNewest) return;
+    if (!isUntouched()) addRecent(reply.pictures[0]);
+    announce(`Photo ${rows.indexOf(row) + 1} under ${request.captions.length} captions`);
   });
-  open.addEventListener("click", () => edit(row));
-  use.addEventListener("click", () => take(row));
+  cropButton.addEventListener("click", () => openCrop(row));
+  useButton.addEventListener("click", () => useInDraw(row));
   rows.push(row);
-  see(row);
-  count();
+  showSquare(row);
+  labelRows();
   return row;
 }
 
-// What the page begins with comes anew with each visit, and need not be kept.
-const begun = () => rows.includes(sample) && columns.every(({ value }) => !value || isExample(value));
+// What the tab begins with comes again at each visit, and is not kept.
+const isUntouched = () =>
+  rows.includes(sampleRow) && captionBoxes.every(({ value }) => !value || isExample(value));
 
-function remove(row) {
-  row.line.remove();
+function removeRow(row) {
+  row.tableRow.remove();
   rows.splice(rows.indexOf(row), 1);
-  count();
+  labelRows();
 }
 
-// The style goes to the tab "Draw", whatever is typed there.
-async function take(row) {
-  const [photo, model] = [square(row), menu.value];
-  const { like } = await fetched(server.style, { photo, model }, said);
-  if (like) handOver("Draw", { model, like, photo });
+async function useInDraw(row) {
+  const [photo, model] = [squareSource(row), modelMenu.value];
+  const { like: style } = await tab.callWithNote(server.style, { photo, model }, photoNote);
+  if (style) sendToTab("draw", { model, style, photo });
 }
 
-function count() {
-  rows.forEach(({ open, use }, i) => {
-    open.setAttribute("aria-label", `Photo ${i + 1}: choose what is seen`);
-    use.setAttribute("aria-label", `Use in Draw: the style of photo ${i + 1}`);
+function labelRows() {
+  rows.forEach(({ cropButton, useButton }, i) => {
+    cropButton.setAttribute("aria-label", `Photo ${i + 1}: choose what is seen`);
+    useButton.setAttribute("aria-label", `Use in Draw: the style of photo ${i + 1}`);
   });
   find(".empty").hidden = rows.length > 0;
   find(".sheet").disabled = !rows.length;
 }
 
-// The square of the photo that S sees, as it travels.
-const square = ({ canvas }) => canvas.toDataURL("image/png");
+const squareSource = ({ canvas }) => canvas.toDataURL("image/png");
 
-// Where that square lies: left, top and side in photo pixels, its centre within reach of the edges.
-function place({ image, x, y, zoom }) {
+// Left, top and side of a row's square, in pixels of the photo.
+function squareOf({ image, x, y, zoom }) {
   const side = Math.min(image.width, image.height) / zoom;
   return [x * (image.width - side), y * (image.height - side), side];
 }
 
-function see(row) {
-  const [left, top, side] = place(row);
+function showSquare(row) {
+  const [left, top, side] = squareOf(row);
   const context = row.canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // behind what is transparent
-  context.fillRect(0, 0, SEEN, SEEN);
-  context.drawImage(row.image, left, top, side, side, 0, 0, SEEN, SEEN);
-  row.ask();
+  context.fillStyle = "#fff"; // behind transparent pixels
+  context.fillRect(0, 0, photoSize, photoSize);
+  context.drawImage(row.image, left, top, side, side, 0, 0, photoSize, photoSize);
+  row.update();
 }
 
-// ---- getting photos: button, drop, paste, camera, or what the model draws of its examples
+// ---- photos from the button, a drop, the clipboard, the camera, or drawn by the model
 
-receive(said, addPhoto);
+tab.acceptPhotos(photoNote, addPhoto);
 
-function offer() {
-  find(".offered").replaceChildren(find("#t2i-offered"), ...spec(menu.value).examples.map(offered));
+function showSamples() {
+  find(".samples").replaceChildren(find("#t2i-style-samples"), ...findModel(modelMenu.value).examples.map(createSample));
 }
 
-function offered(caption, i) {
-  const request = { caption, seeds: [i + 1], model: menu.value };
-  const button = make("button", { type: "button", class: "thumbnail", title: caption, "aria-label": `Add what is drawn of: ${caption}` });
-  const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY });
+function createSample(caption, i) {
+  const request = { caption, seeds: [i + 1], model: modelMenu.value };
+  const labels = { title: caption, "aria-label": `Add what is drawn of: ${caption}` };
+  const button = make("button", { type: "button", class: "thumbnail", ...labels });
+  const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE });
   button.disabled = true;
   button.append(picture);
   button.addEventListener("click", async () => addPhoto(await createImageBitmap(picture)));
-  follow(server.draw, () => request, async (_, reply) => {
-    if (reply.error && !reply.busy) complain(said, reply.error);
+  const draw = tab.createUpdater(server.draw, () => request, async (_, reply) => {
+    if (reply.error && !reply.busy) showNote(photoNote, reply.error);
     if (reply.error) return;
     picture.src = reply.pictures[0];
     button.disabled = false;
-    const image = await loaded(picture.src);
-    if (i === 0 && rows.every((row) => row === sample)) sample = addPhoto(image);
-  })();
+    const image = await loadImage(picture.src);
+    if (i === 0 && rows.every((row) => row === sampleRow)) sampleRow = addPhoto(image);
+  });
+  draw();
   return button;
+}
+
+// An image once its size is known; 0×0 if it is broken.
+async function loadImage(source) {
+  const image = new Image();
+  await new Promise((resolve) => Object.assign(image, { onload: resolve, onerror: resolve, src: source }));
+  return image;
 }
 
 // ---- the camera, which is on only while its dialog is open
 
-const camera = find(".camera");
+const cameraDialog = find(".camera");
+const cameraNote = find(".camera .note");
 const video = find("video");
-const shoot = find(".shoot");
-const told = find(".camera .note");
+const shootButton = find(".shoot");
 
-const NO_CAMERA = {
+const CAMERA_ERRORS = {
   NotAllowedError: "Your browser does not let this page use the camera. Allow it for this site, then try again.",
   NotFoundError: "There is no camera here.",
   NotReadableError: "The camera cannot be used: another program may have it.",
 };
 
-function watch(stream) {
+function setStream(stream) {
   video.srcObject?.getTracks().forEach((track) => track.stop());
   video.srcObject = stream;
 }
 
 find(".take").addEventListener("click", async () => {
-  shoot.disabled = true;
-  complain(told, "", "Waiting for the camera …");
-  camera.showModal();
+  shootButton.disabled = true;
+  showNote(cameraNote, "", "Waiting for the camera …");
+  cameraDialog.showModal();
   try {
-    watch(await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }));
-    if (!camera.open) watch(null); // closed while the browser asked
+    setStream(await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }));
+    if (!cameraDialog.open) setStream(null); // closed while the browser asked
   } catch (error) {
-    complain(told, NO_CAMERA[error.name] ?? "Your browser lends this page no camera."); // none at all without https
+    showNote(cameraNote, CAMERA_ERRORS[error.name] ?? "Your browser lends this page no camera."); // as without https
   }
 });
 
 video.addEventListener("loadeddata", () => {
-  complain(told, "", "The middle is seen; another square can be chosen afterwards.");
-  shoot.disabled = false;
-  shoot.focus();
+  showNote(cameraNote, "", "The middle is seen; another square can be chosen afterwards.");
+  shootButton.disabled = false;
+  shootButton.focus();
 });
 
-shoot.addEventListener("click", async () => {
+shootButton.addEventListener("click", async () => {
   addPhoto(await createImageBitmap(video));
-  camera.close();
+  cameraDialog.close();
 });
 
-camera.addEventListener("close", () => watch(null));
-camera.addEventListener("click", ({ target }) => {
-  if (target === camera || target.matches(".close")) camera.close(); // `camera` itself is the backdrop
+cameraDialog.addEventListener("close", () => setStream(null));
+cameraDialog.addEventListener("click", ({ target }) => {
+  if (target === cameraDialog || target.matches(".close")) cameraDialog.close(); // the former on its backdrop
 });
 
-// ---- choosing what is seen: drag, or the sliders
+// ---- the crop: drag the photo, or move the sliders
 
-let edited = null;
+const cropDialog = find(".cropping");
+const cropCanvas = find(".crop");
+let croppedRow = null;
 
-const knobs = [["x", "Across", 0, 1], ["y", "Down", 0, 1], ["zoom", "Closer", 1, 4]].map(([name, label, min, max]) => {
-  const id = `t2i-crop-${name}`;
+const CROP_SLIDERS = [
+  ["x", "Across", 0, 1],
+  ["y", "Down", 0, 1],
+  ["zoom", "Closer", 1, 4],
+];
+const cropSliders = CROP_SLIDERS.map(([name, label, min, max]) => {
+  const id = `t2i-style-crop-${name}`;
   const slider = make("input", { id, type: "range", min, max, step: 0.01 });
-  slider.addEventListener("input", () => move({ [name]: Number(slider.value) }));
+  slider.addEventListener("input", () => changeCrop({ [name]: Number(slider.value) }));
   const line = make("div", { class: "row" });
   line.append(make("label", { for: id }, label), slider);
   find(".rows").append(line);
-  return [name, slider, min, max];
+  return { name, slider, min, max };
 });
 
-function move(change) {
-  Object.assign(edited, change);
-  for (const [name, slider, min, max] of knobs) {
-    edited[name] = Math.min(Math.max(edited[name], min), max);
-    slider.value = edited[name];
-    slider.style.setProperty("--at", (2 * (edited[name] - min)) / (max - min) - 1);
+function changeCrop(change) {
+  const row = Object.assign(croppedRow, change);
+  for (const { name, slider, min, max } of cropSliders) {
+    row[name] = clamp(row[name], min, max);
+    slider.value = row[name];
+    slider.style.setProperty("--at", (2 * (row[name] - min)) / (max - min) - 1);
   }
-  const [left, top, side] = place(edited);
-  const room = { x: edited.image.width > side, y: edited.image.height > side, zoom: true };
-  for (const [name, slider] of knobs) slider.disabled = !room[name]; // the square has nowhere to go
-  crop.getContext("2d").drawImage(edited.image, left, top, side, side, 0, 0, crop.width, crop.height);
-  see(edited);
+  const [left, top, side] = squareOf(row);
+  const canMove = { x: row.image.width > side, y: row.image.height > side, zoom: true };
+  for (const { name, slider } of cropSliders) slider.disabled = !canMove[name];
+  cropCanvas.getContext("2d").drawImage(row.image, left, top, side, side, 0, 0, cropCanvas.width, cropCanvas.height);
+  showSquare(row);
 }
 
-function edit(row) {
-  edited = row;
-  if (row === sample) sample = null; // it is the person's own from now on
-  move({});
-  dialog.showModal(); // on the first slider that can be moved
+function openCrop(row) {
+  croppedRow = row;
+  if (row === sampleRow) sampleRow = null; // from now on it is the person's own
+  changeCrop({});
+  cropDialog.showModal(); // which focuses the first slider that is not disabled
 }
 
-dragged(crop, (across, down) => {
-  const { image, x, y } = edited;
-  const side = place(edited)[2];
-  const scale = side / crop.clientWidth; // the picture follows the hand, so the window goes against it
-  const by = (pixels, space) => (space > 0 ? (pixels * scale) / space : 0);
-  move({ x: x - by(across, image.width - side), y: y - by(down, image.height - side) });
+onDrag(cropCanvas, (across, down) => {
+  const { image, x, y } = croppedRow;
+  const side = squareOf(croppedRow)[2];
+  const scale = side / cropCanvas.clientWidth; // the photo follows the pointer, so the square moves against it
+  const step = (pixels, room) => (room > 0 ? (pixels * scale) / room : 0);
+  changeCrop({ x: x - step(across, image.width - side), y: y - step(down, image.height - side) });
 });
-dialog.addEventListener("click", ({ target }) => {
-  if (target.matches(".remove")) {
-    remove(edited);
-    complain(said, "");
+cropDialog.addEventListener("click", ({ target }) => {
+  const isRemove = target.matches(".remove");
+  if (isRemove) {
+    removeRow(croppedRow);
+    showNote(photoNote, "");
   }
-  if (target === dialog || target.matches(".close, .remove")) dialog.close(); // `dialog` itself is the backdrop
-  if (target.matches(".remove")) find(".add").focus(); // the button that opened it is gone
+  if (isRemove || target === cropDialog || target.matches(".close")) cropDialog.close(); // the second on its backdrop
+  if (isRemove) find(".add").focus(); // the button that opened the dialog is gone
 });
 
-// ---- the sheet, made from what is on the page
+// ---- the PNG sheet, made of what is on the page
 
 find(".sheet").addEventListener("click", () => {
-  const used = asked().places;
-  const side = Math.max(2 * SEEN, ...rows.flatMap(({ cells }) => used.map((i) => cells[i].naturalWidth)));
+  const { columns } = getCaptions();
+  const pictures = rows.map(({ canvas, images }) => [canvas, ...columns.map((column) => images[column])]);
+  const side = Math.max(2 * photoSize, ...rows.flatMap(({ images }) => columns.map((i) => images[i].naturalWidth)));
   const step = side + 4;
-  const sheet = make("canvas", { width: (used.length + 1) * step, height: rows.length * step });
+  const sheet = make("canvas", { width: (columns.length + 1) * step, height: rows.length * step });
   const context = sheet.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff";
   context.fillRect(0, 0, sheet.width, sheet.height);
-  rows.forEach(({ canvas, cells }, y) =>
-    [canvas, ...used.map((i) => cells[i])].forEach((picture, x) => context.drawImage(picture, x * step, y * step, side, side)),
+  pictures.forEach((line, y) =>
+    line.forEach((picture, x) => context.drawImage(picture, x * step, y * step, side, side)),
   );
-  make("a", { href: sheet.toDataURL("image/png"), download: `${menu.value}-styles.png` }).click();
+  make("a", { href: sheet.toDataURL("image/png"), download: `${modelMenu.value}-styles.png` }).click();
 });
 
-menu.addEventListener("change", dress);
-
-function dress() {
-  columns.forEach((box, i) => {
-    if (!box.value || isExample(box.value)) box.value = spec(menu.value).examples[i] || "";
-  });
-  refresh();
-}
+// ---- the model
 
 function refresh() {
-  offer();
-  columns.forEach((box) => (box.placeholder = spec(menu.value).placeholder));
-  rows.forEach((row) => row.ask());
+  showSamples();
+  captionBoxes.forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));
+  rows.forEach((row) => row.update());
 }
 
-// ---- what a link says of this tab: the captions; photos stay with their owner
+modelMenu.addEventListener("change", () => {
+  captionBoxes.forEach((box, i) => {
+    if (!box.value || isExample(box.value)) box.value = findModel(modelMenu.value).examples[i] || "";
+  });
+  refresh();
+});
 
-const state = () => columns.map((box) => ["caption", box.value]);
+// ---- the tab's state in a link: the captions. Photos stay with their owner: only Recent has their squares, in this
+// browser.
+
+const getState = () => captionBoxes.map((box) => ["caption", box.value]);
 
 function restore(query) {
-  const captions = query.has("caption") ? query.getAll("caption").map(oneLine) : spec(menu.value).examples;
-  columns.forEach((box, i) => (box.value = captions[i] ?? ""));
+  const linked = query.getAll("caption").map(toSingleLine);
+  const captions = linked.length ? linked : findModel(modelMenu.value).examples;
+  captionBoxes.forEach((box, i) => (box.value = captions[i] ?? ""));
   refresh();
 }
 
-const link = shareable("style", state, restore);
+const link = t2i.shareable(tab, getState, restore);
 
-// ---- Recent keeps, in this browser alone, the squares as well
-
-const remember = recall("style", {
-  query: () => [link.query(), new URLSearchParams(rows.map((row) => ["photo", square(row)]))].join("&"),
+const addRecent = t2i.createRecentAlbum(tab, {
+  getQuery: () => [link.getQuery(), new URLSearchParams(rows.map((row) => ["photo", squareSource(row)]))].join("&"),
   go: async (query) => {
-    const found = query.getAll("photo").filter((source) => SQUARE.test(source));
-    const images = await Promise.all(found.slice(0, MOST).map(loaded));
-    [...rows].forEach(remove);
+    const sources = query.getAll("photo").filter((source) => SQUARE_PATTERN.test(source));
+    const images = await Promise.all(sources.slice(0, MAX_PHOTOS).map(loadImage));
+    [...rows].forEach(removeRow);
     link.go(query);
-    images.filter(({ width, height }) => width === SEEN && height === SEEN).forEach((image) => addPhoto(image));
+    images.filter(({ width, height }) => width === photoSize && height === photoSize).forEach((image) => addPhoto(image));
   },
 });
 
-// An image once its size is known, 0×0 if it is broken.
-async function loaded(source) {
-  const image = new Image();
-  await new Promise((done) => Object.assign(image, { onload: done, onerror: done, src: source }));
-  return image;
-}
-
-count();
+labelRows();

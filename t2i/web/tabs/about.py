@@ -27,7 +27,7 @@ def about_tab(service: Service) -> None:
         except InputError:
             return NO_CARD
 
-    panel = add_panel("about", [draw], service)
+    panel = add_panel("about", [draw])
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
         card = gr.Markdown(latex_delimiters=[])
     panel.select(show_card, None, card, show_progress="hidden", api_visibility="private")

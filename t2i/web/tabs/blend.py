@@ -15,7 +15,7 @@ def blend_tab(service: Service) -> None:
     def film(request):
         return errors_as_json(lambda: service.film(request))
 
-    add_panel("blend", [blend, film], service, maxSeed=MAX_SEED)
+    add_panel("blend", [blend, film], maxSeed=MAX_SEED)
 
     def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = service.default) -> dict:
         """Draw pictures between two sentences, or among four at the corners of a square.

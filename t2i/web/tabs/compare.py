@@ -29,7 +29,7 @@ def compare_tab(service: Service) -> None:
     columns = [_column(spec, figures) for spec, figures in zip(specs, rows, strict=True)]
     metrics = [{"label": m.compare_label, "better": m.better, "meaning": m.meaning} for m in COMPARED_METRICS]
     limits = {"seedsPerModel": SEEDS_PER_MODEL, "maxSeed": MAX_SEED}
-    add_panel("compare", [compare], service, **limits, columns=columns, metrics=metrics)
+    add_panel("compare", [compare], **limits, columns=columns, metrics=metrics)
 
     def compare_event(caption: str, seeds: list[int] | None = None, models: list[str] | None = None) -> dict:
         """Draw a caption with several models, each with the same seeds.

@@ -30,7 +30,7 @@ def draw_tab(service: Service) -> None:
         "maxFavourites": MAX_FAVOURITES,
         "stylePattern": STYLE_PATTERN,
     }
-    add_panel("draw", [draw, match, enlarge, png, sheet], service, **limits)
+    add_panel("draw", [draw, match, enlarge, png, sheet], **limits)
 
     def draw_event(
         caption: str,

@@ -24,7 +24,7 @@ def search_tab(service: Service) -> None:
         "maxCaptions": MAX_RANKED_CAPTIONS,
         "photoSize": ENCODER_INPUT_SIZE,
     }
-    add_panel("search", [embed_photos, embed_captions, gallery], service, **limits)
+    add_panel("search", [embed_photos, embed_captions, gallery], **limits)
 
     def search_event(caption: str, photos: list[str], model: str = service.default) -> dict:
         """Find the photos that match a caption best.

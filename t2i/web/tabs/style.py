@@ -20,7 +20,7 @@ def style_tab(service: Service) -> None:
     def draw(request):
         return errors_as_json(lambda: service.draw(request))
 
-    add_panel("style", [restyle, style, draw], service, numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE)
+    add_panel("style", [restyle, style, draw], numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE)
 
     def restyle_event(photo: str, captions: list[str], model: str = service.default) -> dict:
         """Draw captions in the style of a photo.

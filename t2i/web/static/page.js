@@ -1,0 +1,59 @@
+// The page: what its tabs share. Python sends this file, tab.js, share.js and album.js once, as one script ahead of the
+// tabs' own. Their only global name is `t2i`, which already holds `models` and `defaultModel`.
+// Text of people and of the server goes only to textContent and setAttribute.
+
+const EMPTY_IMAGE = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // not a broken one
+
+const make = (tag, attributes = {}, text = "") => {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.textContent = text;
+  return node;
+};
+
+const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // anything but a number is 0
+const percent = (share) => `${Math.round(100 * share)} %`;
+
+// ---- models
+
+const findModel = (name) => t2i.models.find((model) => model.name === name);
+
+// An unchanged example changes with the model; a person's own words stay.
+const isExample = (caption) => t2i.models.some((model) => model.examples.includes(caption));
+
+const invitation = (model) => model.placeholder.replace("\u00a0…", "");
+
+// ---- the state of Draw, with which the other tabs begin
+
+let drawState = { caption: "", seed: 1, model: t2i.defaultModel };
+
+function setDrawState(state) {
+  if (state.model !== drawState.model) {
+    document.querySelector(".t2i-head span").textContent = invitation(findModel(state.model));
+  }
+  drawState = state;
+}
+
+// What a tab begins with when it is first opened, unless it is an example of another model.
+function initialState(model) {
+  const { caption, seed } = drawState;
+  const isForeign = isExample(caption) && !findModel(model).examples.includes(caption);
+  return caption.trim() && !isForeign ? { caption, seed } : {};
+}
+
+// ---- tabs
+
+const receivers = {}; // by the name of a tab: a function that takes what another tab sends
+
+// Open a tab by its name in lower case, if there is one. Narrow screens have some in a menu.
+function openTab(name) {
+  const buttons = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
+  const button = buttons.find((button) => button.textContent.trim().toLowerCase() === name);
+  button?.click();
+  return button;
+}
+
+function sendToTab(name, message) {
+  receivers[name](message);
+  openTab(name)?.focus(); // for the keyboard: the button that was pressed is now hidden
+}

@@ -1,0 +1,135 @@
+"""The tab "Blend" in a real browser, and what the service refuses to blend."""
+
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from t2i.web.service import Service
+from tests.screen import ask, decode, rest
+
+CAPTION = "a flower with pink petals"
+
+
+@pytest.fixture
+def blend(page):
+    """The page on its tab "Blend"."""
+    page.get_by_role("tab", name="Blend").click()
+    page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")
+    return page
+
+
+def picture(page) -> str:
+    """The source of the blended picture, once no tab waits for an answer."""
+    rest(page)
+    return page.locator(".blended").get_attribute("src")
+
+
+def wait_for_another_picture(page, old: str) -> None:
+    page.wait_for_function("old => document.querySelector('.blended').src !== old", arg=old)
+
+
+def test_sentences_keys_and_the_strip_change_the_blend(blend):
+    first = picture(blend)
+    blend.get_by_label("Second sentence").fill("a blue bird")
+    wait_for_another_picture(blend, first)
+    middle = picture(blend)
+    way = blend.get_by_label("Blend", exact=True)
+    way.press("End")
+    wait_for_another_picture(blend, middle)
+    end = picture(blend)
+    assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
+    last = decode(blend.locator(".strip img").last.get_attribute("src")).astype(int)
+    assert np.abs(last - decode(end)).mean() < 3  # the last of the strip is the second sentence
+    blend.get_by_label("Go to 25 %").click()
+    wait_for_another_picture(blend, end)
+    one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
+    assert np.abs(one - other).mean() < 3  # drawn in another batch, and a JPEG
+
+
+def test_dragging_blends_four_sentences(blend):
+    before = picture(blend)
+    blend.get_by_label("Four sentences").check()
+    wait_for_another_picture(blend, before)
+    assert len(set(blend.eval_on_selector_all(".mosaic img", "images => images.map(i => i.src)"))) > 40
+    middle, pad = picture(blend), blend.locator(".pad").bounding_box()
+    blend.mouse.move(pad["x"] + 5, pad["y"] + 5)
+    blend.mouse.down()
+    blend.mouse.move(pad["x"] + pad["width"] + 50, pad["y"] + pad["height"] / 4)
+    blend.mouse.up()
+    wait_for_another_picture(blend, middle)
+    assert [blend.get_by_label(name, exact=True).input_value() for name in ("Across", "Down")] == ["1", "0.25"]
+
+
+def test_play_moves_until_it_is_paused_or_the_slider_is_used(blend):
+    still = picture(blend)
+    blend.get_by_role("button", name="Play").click()
+    wait_for_another_picture(blend, still)
+    blend.get_by_role("button", name="Pause").click()
+    way = blend.get_by_label("Blend", exact=True)
+    blend.wait_for_timeout(300)
+    place = way.input_value()
+    blend.wait_for_timeout(300)
+    assert way.input_value() == place
+    still = picture(blend)
+    blend.get_by_role("button", name="Play").click()
+    wait_for_another_picture(blend, still)
+    way.press("ArrowRight")
+    place = way.input_value()
+    assert blend.locator(".play").text_content() == "Play"
+    blend.wait_for_timeout(300)
+    assert way.input_value() == place
+
+
+def test_a_blend_that_fails_shows_an_error_and_keeps_the_picture(blend):
+    before, note = picture(blend), blend.locator("#t2i-blend-note")
+    for text in ("", "🌸🌸🌸"):
+        blend.get_by_label("First sentence").fill(text)
+        blend.wait_for_function("document.querySelector('#t2i-blend-note').textContent !== ''")
+        assert note.get_attribute("class") == "note error" and picture(blend) == before
+    for text in ("${alert(1)}<script>alert(2)</script>", "<img src=x onerror=alert(3)>"):
+        blend.get_by_label("First sentence").fill(text)
+        wait_for_another_picture(blend, before)
+        before = picture(blend)
+        assert blend.locator(".t2i-blend script, .t2i-blend img[src=x]").count() == 0
+
+
+def test_the_corners_of_a_blend_are_drawings_of_the_sentences(model, use_models):
+    use_models({"flowers": model})
+    service, corners = Service("flowers"), ["a red flower", "a blue bird", "an oak", "a house of stone"]
+    places = [[0, 0], [1, 0], [0, 1], [1, 1]]
+    for captions in (corners[:2], corners):
+        answer = service.blend({"captions": captions, "at": places[: len(captions)], "seed": 7}, kind="PNG")
+        drawn = service._studio("flowers").draw_array(captions, 7)
+        for uri, expected in zip(answer["pictures"], drawn, strict=True):
+            assert np.abs(decode(uri).astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("captions", ["text", [], ["one"], ["a", "b", "c"], ["a", 5], ["a", ""]])
+def test_a_blend_of_anything_but_two_or_four_sentences_is_refused(url, captions):
+    answer = ask(url, "blend", {"captions": captions})
+    assert set(answer) == {"error"} and " " in answer["error"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], {}])
+def test_every_number_of_a_blend_is_clamped(url, number):
+    request = {"captions": [CAPTION, "a blue bird"], "at": [number, [number], [number] * 9] * 99, "seed": number}
+    answer = ask(url, "blend", request)
+    assert len(answer.get("pictures", [])) == 64, answer
+
+
+def test_a_blend_is_saved_as_a_film(blend):
+    for kind, button in {"gif": "GIF", "webp": "Animated WebP", "png": "PNG sheet"}.items():
+        with blend.expect_download() as download:
+            blend.get_by_role("button", name=button).click()
+        film = Image.open(download.value.path())
+        assert film.format.lower() == kind and download.value.suggested_filename.endswith(f".{kind}")
+        frames = getattr(film, "n_frames", 1)  # 33 there, 31 back; WebP joins those that look the same
+        assert frames == {"gif": 64, "png": 1}.get(kind, frames) and (kind != "webp" or 16 < frames <= 64), kind
+
+
+@pytest.mark.parametrize("kind", [None, "exe", ["gif"], "mp4"])
+def test_a_film_of_another_kind_is_refused(url, kind):
+    answer = ask(url, "film", {"captions": [CAPTION, "a blue bird"], "kind": kind})
+    assert set(answer) == {"error"} and "gif" in answer["error"]

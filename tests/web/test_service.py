@@ -1,0 +1,126 @@
+"""Requests to the service: what it refuses, clamps, and answers while a model is loaded."""
+
+import base64
+import io
+import math
+import threading
+
+import pytest
+from PIL import Image
+
+import t2i
+from t2i import registry
+from t2i.registry import MODELS
+from t2i.studio import load_engine
+from t2i.web.schemas import PICTURES_PER_PAGE
+from t2i.web.service import Service
+from tests.screen import as_uri, ask, save
+
+CAPTION = "a flower with pink petals"
+
+
+@pytest.mark.parametrize(
+    "function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "style", "embed_photos"]
+)
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        None,
+        "text",
+        [1, 2],
+        {},
+        {"caption": 5},
+        {"caption": CAPTION, "seeds": "all"},
+        {"caption": CAPTION, "seeds": []},
+        {"caption": CAPTION, "attributes": {"0": 1}},
+        {"caption": CAPTION, "at": "0.5"},
+        {"caption": CAPTION, "like": "A" * 136},
+        {"caption": CAPTION, "like": [0.5] * 100},
+        {"caption": CAPTION, "model": "../../etc"},
+        {"caption": CAPTION, "model": ["flowers"]},
+    ],
+)
+def test_garbage_is_refused_with_a_reason(url, function, garbage):
+    answer = ask(url, function, garbage)
+    assert set(answer) == {"error"} and " " in answer["error"]
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
+def test_every_number_is_clamped(url, number):
+    many = [number] * 99
+    answer = ask(url, "draw", {"caption": CAPTION, "seeds": many, "attributes": many, "at": [*many, [number] * 9]})
+    assert len(answer["pictures"]) == PICTURES_PER_PAGE
+    assert all(0 <= seed <= 999_999 for seed in answer["seeds"])
+    answer = ask(url, "png", {"caption": "\ud800 red", "seeds": [number], "scale": number})
+    assert Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1]))).format == "PNG"
+
+
+def test_hostile_photos_are_refused_with_a_reason(url):
+    def uri(data: bytes, kind="png") -> str:
+        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+    big = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(big, "PNG")
+    gif = io.BytesIO()
+    Image.new("L", (20, 20)).save(gif, "GIF")
+    for photo, words in (
+        (None, "must be a PNG"),
+        ("file:///etc/passwd", "must be a PNG"),
+        ("data:image/svg+xml;base64,AAAA", "must be a PNG"),
+        ("data:image/png;base64,!!!", "cannot be read"),
+        (uri(b""), "cannot be read"),
+        (uri(b"\x89PNG\r\n\x1a\n" + b"\0" * 50), "cannot be read"),
+        (uri(gif.getvalue()), "cannot be read"),
+        (uri(big.getvalue()), "larger than 1024 pixels"),
+        (uri(b"\0" * 2_001_000), "larger than 2000 kB"),
+    ):
+        for verb, request in (
+            ("restyle", {"photo": photo, "captions": [CAPTION]}),
+            ("embed_photos", {"photos": [photo]}),
+        ):
+            answer = ask(url, verb, request)
+            assert words in answer["error"], answer
+    small = io.BytesIO()
+    Image.new("L", (9, 9)).save(small, "PNG")
+    for photos in ([uri(small.getvalue())] * 65, [uri(b"\0" * 2_000_000)] * 4):
+        assert "at most 64 photos" in ask(url, "embed_photos", {"photos": photos})["error"]
+
+
+def test_a_model_without_an_image_encoder_draws_and_refuses_the_rest(tiny_networks, tmp_path, use_models):
+    blind = {name: network for name, network in tiny_networks.items() if name != "image_encoder"}
+    use_models({"flowers": save(blind, tmp_path / "blind", words="a flower")})
+    service = Service("flowers")
+    assert service.match({"caption": "a flower"}) == {"matches": []}
+    assert "“stock”, “market”" in service.draw({"caption": "the stock market fell"})["hint"]
+    photo = as_uri(Image.new("RGB", (9, 9)))
+    for verb, request in (
+        (service.gallery, {}),
+        (service.embed_photos, {"photos": [photo]}),
+        (service.search, {"caption": CAPTION, "photos": [photo]}),
+        (service.describe, {"photo": photo}),
+    ):
+        with pytest.raises(t2i.InputError, match="no image encoder"):
+            verb(request)
+
+
+def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models):
+    use_models({"flowers": model, "other": model})
+    monkeypatch.setitem(MODELS, "other", registry.ModelSpec("other", title="Other"))
+    service, gate, answers, loaded = Service("flowers"), threading.Event(), [], []
+    load = load_engine
+
+    def load_slowly(checkpoint):
+        gate.wait()
+        loaded.append(checkpoint)
+        return load(checkpoint)
+
+    monkeypatch.setattr("t2i.web.service.load_engine", load_slowly)
+    other = {"caption": CAPTION, "seeds": [7], "model": "other"}
+    people = [threading.Thread(target=lambda: answers.append(service.draw(other))) for _ in range(2)]
+    for person in people:
+        person.start()
+    assert service.draw({"caption": CAPTION, "seeds": [7]})["pictures"] and not answers
+    gate.set()
+    for person in people:
+        person.join()
+    assert [answer["model"] for answer in answers] == ["Other", "Other"] and len(loaded) == 1
