@@ -55,11 +55,11 @@ def learned(tiny_networks, compared, tmp_path_factory):
 @pytest.mark.parametrize(
     "tab, words, hint",
     [
-        ("draw", "#t2i-caption", HINT),
+        ("draw", "#t2i-draw-caption", HINT),
         ("blend", "#t2i-blend-2", HINT),
         ("style", ".t2i-style th textarea >> nth=1", HINT),
         ("compare", "#t2i-compare-caption", HINT_OF_ALL_MODELS),
-        ("search", "#t2i-words", HINT),
+        ("search", "#t2i-search-caption", HINT),
     ],
 )
 def test_a_hint_names_unknown_words_once_the_typing_rests(new_page, learned, tab, words, hint):
