@@ -12,7 +12,7 @@ from .hub import describe_error
 from .metrics.table import METRICS, find_value
 from .studio import DRAWING_ROLES, PHOTO_ROLES
 
-ROOT = registry.WEIGHTS.parent
+ROOT = Path(__file__).resolve().parent.parent
 # What the app imports and shows; no tests, training or evaluation.
 SPACE_PATTERNS = (
     "README.md",

@@ -189,7 +189,7 @@ def _is_size(value: object) -> bool:
 
 def has_recorded_hash(config: dict, role: str, data: bytes) -> bool:
     """Whether these bytes have the SHA-256 that a configuration records for a network, or it records none."""
-    recorded = config["sha256"].get(role) if "sha256" in config else None
+    recorded = config.get("sha256", {}).get(role)
     return recorded is None or recorded == sha256(data).hexdigest()
 
 

@@ -17,7 +17,7 @@ from .engine.engine import Engine
 from .errors import InputError
 from .locate import Checkpoint
 from .media.photo import prepare
-from .models import DCGANGeneratorConfig
+from .models import NOISE_SIZE
 from .models.text_encoder import ALPHABET
 from .registry import MODELS, ModelSpec, read_spec
 from .store import AttributeSlider
@@ -70,7 +70,7 @@ def noise(seeds: int | Iterable[int]) -> Tensor:
 
 @lru_cache(NOISE_CACHE_SIZE)
 def _noise_of_seed(seed: int) -> Tensor:
-    return torch.randn(DCGANGeneratorConfig.noise, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(NOISE_SIZE, generator=torch.Generator().manual_seed(seed))
 
 
 def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:

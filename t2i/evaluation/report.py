@@ -10,7 +10,7 @@ from .. import registry, store
 from ..errors import InputError
 from ..metrics.table import METRICS, Metric, find_value
 
-DOCUMENT = registry.WEIGHTS.parent / "docs" / "evaluation.md"
+DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
 NOT_MEASURED = "–"
 REMEDY = "`evaluate MODEL --data ZIP --json FILE` writes it again"

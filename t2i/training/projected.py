@@ -56,10 +56,8 @@ TARGET_CORRELATION = 0.4  # of noise with Q's estimate of it, from which on the 
 Q_LR = 1e-3  # higher than G's, because Q must keep up with what G does
 Q_INPUT_NOISE = 0.1  # standard deviation of the noise added to the pictures that Q gets
 RAMP_START, RAMP_STEPS = 1500, 1000  # steps over which the attribute and mutual-information losses set in
-LR_DECAY_START, LR_DECAY_TO = (
-    0.75,
-    0.1,
-)  # the share of the steps where it begins, and of the rate that is left at the end
+LR_DECAY_START = 0.75  # share of the steps from which on the learning rates fall
+LR_DECAY_TO = 0.1  # share of the learning rates that is left at the end
 STATISTICS_BATCHES = 24  # on which batch norm's statistics are measured
 EPSILON = 1e-8  # under a root, whose slope at 0 is infinite
 FROZEN_STEPS = 200  # in which a G that starts from a checkpoint does not learn, because D's heads are new

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
-from ..models import DCGANGeneratorConfig, TextEncoderConfig
+from ..models import NOISE_SIZE, TextEncoderConfig
 from ..registry import ModelSpec
 
 PICTURES_PER_PAGE = 16
@@ -29,7 +29,7 @@ MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; 
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
 MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
 MAX_COMPARED_MODELS = 4
-STYLE_LENGTH = math.ceil(DCGANGeneratorConfig.noise * 4 / 3)  # characters: base64 of one byte for each number of z
+STYLE_LENGTH = math.ceil(NOISE_SIZE * 4 / 3)  # characters: base64 of one byte for each number of z
 STYLE_PATTERN = rf"[A-Za-z0-9_-]{{{STYLE_LENGTH}}}"  # the style of a photo as text
 STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
 

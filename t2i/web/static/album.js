@@ -31,7 +31,9 @@ function createAlbum(tab, node, key, maxEntries, open, onChange = () => {}) {
     try {
       const stored = JSON.parse(localStorage.getItem(key));
       entries = Array.isArray(stored) ? stored.filter(isValidEntry).slice(0, maxEntries) : [];
-    } catch {} // no storage, or not JSON
+    } catch {
+      // no storage, or not JSON
+    }
   }
 
   function write(newEntries) {

@@ -1,7 +1,7 @@
 // The tab "Draw".
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, NO_ANSWER, REST_DELAY, RETRY_DELAY } = t2i;
-const { clamp, findModel, isExample, make, onDrag, percent, showNote, splitFields, statusText, toSingleLine } = t2i;
+const { clamp, findModel, isExample, make, onDrag, percent, splitFields, statusText, toSingleLine } = t2i;
 const tab = t2i.createTab("draw", element);
 const { find, announce, modelMenu } = tab;
 
@@ -133,6 +133,7 @@ function labelTiles() {
 const PIXELS_PER_SEED = 64; // of a drag
 const MAX_OFFSET = 0.9999; // at the edge of the plane; 1 would be the next seed
 const plane = find(".plane");
+/** @type {[number, number]} */
 let offset = [0, 0]; // of the window from its seed
 let resetSeed = 1; // the seed last typed or shuffled, for Reset
 
@@ -141,9 +142,9 @@ plane.style.setProperty("--pitch", `${PIXELS_PER_SEED}px`);
 const isOffset = ([across, down]) => across > 0 || down > 0;
 const offsetText = (offset) => offset.map((part) => part.toFixed(2)).join(" across and ") + " down";
 
-function goToSeed(seed, offset = [0, 0]) {
+function goToSeed(seed, [across, down] = [0, 0]) {
   resetSeed = seed;
-  placeWindow(seed, offset);
+  placeWindow(seed, [across, down]);
 }
 
 // Put the window at an offset from a seed, of any size: whole steps are added to the seed. At the edge of the plane it
@@ -155,7 +156,7 @@ function placeWindow(seed, [across, down]) {
   const y = clamp(round(down), -Math.floor(column / 4), Math.floor((maxFirstSeed - column) / 4) + MAX_OFFSET);
   const first = column + 4 * Math.floor(y);
   seedBox.box.value = first;
-  offset = [x, y].map((part) => round(part - Math.floor(part)));
+  offset = [round(x - Math.floor(x)), round(y - Math.floor(y))];
   plane.style.setProperty("--x", `${-PIXELS_PER_SEED * offset[0]}px`);
   plane.style.setProperty("--y", `${-PIXELS_PER_SEED * offset[1]}px`);
   plane.setAttribute("aria-valuemax", maxFirstSeed);
@@ -175,7 +176,7 @@ plane.addEventListener("keydown", (event) => {
   event.preventDefault();
   moveWindow(...step);
 });
-find(".snap").addEventListener("click", () => placeWindow(seedBox.read(), offset.map(Math.round)));
+find(".snap").addEventListener("click", () => placeWindow(seedBox.read(), [Math.round(offset[0]), Math.round(offset[1])]));
 find(".reset").addEventListener("click", () => goToSeed(resetSeed));
 
 // ---- how well pictures match the caption. The server is asked when nothing has changed for a while, and the grid is
@@ -257,7 +258,7 @@ function createSliders(attributes) {
     const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
     return { slider, parts: [make("label", { for: id }, name), left, slider, right, output, reset] };
   });
-  const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all styles");
+  const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all attributes");
   resetAll.addEventListener("click", () => sliders.forEach((slider) => setSlider(slider, 0)));
   sliders.splice(0, sliders.length, ...rows.map(({ slider }) => slider));
   find(".attributes").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
@@ -397,6 +398,7 @@ function getState() {
   ];
 }
 
+/** @returns {[number, number]} */
 const readOffset = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
 const readAttributes = (query) => query.get("attributes") ?? query.get("style"); // "style" in links of earlier versions
 

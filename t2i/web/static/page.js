@@ -47,8 +47,9 @@ const receivers = {}; // by the name of a tab: a function that takes what anothe
 
 // Open a tab by its name in lower case, if there is one. Narrow screens have some in a menu.
 function openTab(name) {
-  const buttons = [...document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)")];
-  const button = buttons.find((button) => button.textContent.trim().toLowerCase() === name);
+  /** @type {NodeListOf<HTMLElement>} */
+  const buttons = document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)");
+  const button = [...buttons].find((button) => button.textContent.trim().toLowerCase() === name);
   button?.click();
   return button;
 }

@@ -211,11 +211,11 @@ const cropCanvas = find(".crop");
 let croppedRow = null;
 
 const CROP_SLIDERS = [
-  ["x", "Across", 0, 1],
-  ["y", "Down", 0, 1],
-  ["zoom", "Closer", 1, 4],
+  { name: "x", label: "Across", min: 0, max: 1 },
+  { name: "y", label: "Down", min: 0, max: 1 },
+  { name: "zoom", label: "Closer", min: 1, max: 4 },
 ];
-const cropSliders = CROP_SLIDERS.map(([name, label, min, max]) => {
+const cropSliders = CROP_SLIDERS.map(({ name, label, min, max }) => {
   const id = `t2i-style-crop-${name}`;
   const slider = make("input", { id, type: "range", min, max, step: 0.01 });
   slider.addEventListener("input", () => changeCrop({ [name]: Number(slider.value) }));

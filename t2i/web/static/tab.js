@@ -121,9 +121,14 @@ function createTab(name, element) {
       () => ({ ...getRequest(), ...(!isResting && { full_size: 0 }) }),
       (request, reply, isNewest) => {
         show(request, reply, isNewest && !reply.drafts);
-        if (isNewest && reply.drafts) timer = setTimeout(() => send((isResting = true)), REST_DELAY);
+        if (isNewest && reply.drafts) timer = setTimeout(sendResting, REST_DELAY);
       },
     );
+
+    function sendResting() {
+      isResting = true;
+      send();
+    }
 
     return () => {
       clearTimeout(timer);
@@ -204,6 +209,7 @@ function createTab(name, element) {
 
   // The open tab takes files that are dropped anywhere on the page: else the browser would leave the page to show them.
   const isFileDrop = (event) => isOpen() && event.dataTransfer.types.includes("Files");
+  /** @type {(files: FileList | File[]) => void | Promise<void>} */
   let takeFiles = () => {
     const text = "Photos go to Style or Search.";
     showNote(find(".status") ?? find(".note"), "", text);
@@ -234,7 +240,10 @@ function createTab(name, element) {
 
     const chooser = find("input[type=file]");
     find(".add").addEventListener("click", () => chooser.click());
-    chooser.addEventListener("change", () => takeFiles(chooser.files).then(() => (chooser.value = "")));
+    chooser.addEventListener("change", async () => {
+      await takeFiles(chooser.files);
+      chooser.value = "";
+    });
     document.addEventListener("paste", (event) => {
       const files = [...event.clipboardData.files].filter((file) => file.type.startsWith("image/"));
       if (isOpen() && files.length) takeFiles(files);

@@ -1,0 +1,45 @@
+"""The page's scripts pass Deno's linter and TypeScript's checks, joined as the page sends them."""
+
+import json
+import subprocess
+
+import deno
+import pytest
+
+from t2i.web.component import SHARED_SCRIPTS, STATIC
+
+MODULE_END = "\nexport {};\n"  # gives each script its own scope, as in the page
+# What Gradio and the page's head provide.
+GLOBALS = """
+declare const t2i: any;
+declare const element: HTMLElement;
+declare const props: any;
+declare const server: any;
+declare const trigger: (event: string, data: unknown) => void;
+"""
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scripts")
+    sources = {path.name: path.read_text("utf-8") for path in STATIC.glob("*.js")}
+    shared = "\n".join(sources.pop(name) for name in SHARED_SCRIPTS)
+    for name, source in (sources | {"shared.js": shared}).items():
+        (folder / name).write_text(source + MODULE_END, "utf-8")
+    (folder / "globals.d.ts").write_text(GLOBALS, "utf-8")
+    options = {"checkJs": True, "strict": False, "lib": ["dom", "dom.iterable", "esnext"]}
+    (folder / "deno.json").write_text(json.dumps({"compilerOptions": options}), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("command, pattern", [("lint", "*.js"), ("check", "*.[jt]s")])
+def test_deno_finds_nothing_wrong(scripts, command, pattern):
+    names = sorted(path.name for path in scripts.glob(pattern))
+    result = subprocess.run(
+        [deno.find_deno_bin(), command, *names],
+        cwd=scripts,
+        env={"DENO_DIR": str(scripts / "cache"), "NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
