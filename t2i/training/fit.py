@@ -1,9 +1,10 @@
-"""What all trainings share: seeds, averaged weights, the state of a run, its log, and the checkpoint that it writes."""
+"""What all trainings share: the loop, seeds, averaged weights, the state of a run, its log, and its checkpoint."""
 
 import ctypes
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
+from tqdm import tqdm
 
 from .. import store
 from ..device import hardware
@@ -19,6 +21,7 @@ from ..errors import InputError
 from ..locate import Checkpoint, shared_text_encoder
 from ..models import Generator, TextEncoder
 from ..registry import MODELS
+from .attributes import ATTRIBUTES
 
 PATHS = ("data", "text", "model", "out", "start")  # the fields of configurations that may name a path
 
@@ -76,8 +79,8 @@ class Learner:
             self.schedule.load_state_dict(state["schedule"])
             self.ema.load(state["ema"])
 
-    def step(self, loss: Tensor, step: int, max_norm: float | None = None) -> None:
-        """One optimizer step. `max_norm` clips the gradient."""
+    def step(self, loss: Tensor, step: int, max_norm: float | None = None) -> dict[str, float]:
+        """One optimizer step; returns the loss by name. `max_norm` clips the gradient."""
         self.optimizer.zero_grad()
         loss.backward()
         if max_norm:
@@ -85,6 +88,7 @@ class Learner:
         self.optimizer.step()
         self.schedule.step()
         self.ema.update(self.network, step)
+        return {"loss": loss.item()}
 
     def state_dict(self) -> dict[str, dict]:
         return {
@@ -137,16 +141,49 @@ class RunState:
         store.write_tensors(self.file, state)
 
 
+def run_steps(
+    state: RunState,
+    title: str,
+    total: int,
+    save_every: int,
+    step: Callable[[int, torch.Generator], dict[str, float]],
+    export: Callable[[int, dict], dict[str, float]],
+    parts: Callable[[], dict],
+    epoch: int = 0,
+) -> None:
+    """The training loop, from the step that `state` has reached to step `total`, with a progress bar.
+
+    `step(i, g)` does step i with the random generator g and returns its losses by name. Every `save_every` steps, and
+    at the end, `export(done, cost)` writes the checkpoint of the first `done` steps and returns metrics by name, and
+    `parts()` is saved for a resumption. `cost` has the time and hardware of these steps. Losses and metrics are logged
+    then, and if the trainer counts epochs also after each epoch, of `epoch` steps.
+    """
+    start = time.perf_counter()
+    bar = tqdm(range(state.step, total), desc=title, unit="step", initial=state.step, total=total)
+    for i in bar:
+        losses, metrics, done = step(i, step_generator(state.config["seed"], i)), {}, i + 1
+        bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
+        if saved := done % save_every == 0 or done == total:
+            cost = run_cost(state.parts, start)
+            metrics = export(done, cost)
+            state.save(done, parts() | cost)
+        if saved or (epoch and done % epoch == 0):
+            count = {"epoch": done // epoch} if epoch else {"step": done}
+            line = json.dumps(count | losses | metrics)
+            append_line(state.file.with_name("log.jsonl"), line)
+            bar.write(line)
+
+
 def public_config(config) -> dict:
     """The configuration as it is published: only the last part of a path, since folders differ between machines."""
     return {k: Path(v).name if k in PATHS else v for k, v in asdict(config).items()}
 
 
-def log_metrics(folder: Path, **metrics: float) -> None:
-    """Append one line of JSON to `log.jsonl`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "log.jsonl", "a") as file:
-        file.write(json.dumps(metrics) + "\n")
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, which need not exist."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        file.write(line + "\n")
 
 
 def run_cost(parts: dict, start: float) -> dict[str, object]:
@@ -156,12 +193,10 @@ def run_cost(parts: dict, start: float) -> dict[str, object]:
     return {"seconds": seconds, "hardware": "; ".join(filter(None, names))}
 
 
-def save_checkpoint(
-    out: Path, networks: dict[str, nn.Module], text_name: str, text: TextEncoder, fields: dict, run: dict
-) -> None:
+def save_checkpoint(out: Path, networks: dict[str, nn.Module], text_name: str, text: TextEncoder, run: dict) -> None:
     """Write a GAN's networks with their text encoder, which is shared if `text_name` is a registered model.
 
-    `fields` go into `config.json`, and `run` into its record of the training.
+    `run`: the configuration and what else `config.json` records of the training.
     """
     if text_name in MODELS:
         shared = shared_text_encoder(text_name)
@@ -172,7 +207,8 @@ def save_checkpoint(
         if checkpoint.has("image_projection"):  # `evaluate` measures retrieval with it
             networks = networks | {"image_projection": checkpoint.read("image_projection")["image_projection"]}
     training = {"text_encoder": Checkpoint(text_name).training("text_encoder"), "gan": run}
-    store.save(out, networks, shared | fields | {"training": training})
+    attributes = {"attributes": ATTRIBUTES} if run["attributes"] else {}
+    store.save(out, networks, shared | attributes | {"training": training})
 
 
 @torch.inference_mode()

@@ -12,7 +12,6 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
-from tqdm import tqdm
 
 from .. import store
 from ..data import imagefolder
@@ -25,7 +24,7 @@ from ..locate import Checkpoint
 from ..metrics.retrieval import caption_retrieval
 from ..models import ImageEncoder, ImageEncoderConfig, TextEncoder, encode
 from ..models.text_encoder import embed
-from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
+from .fit import Learner, RunState, keep_freed_memory, public_config, run_steps
 
 SAVE_EVERY = 5  # epochs
 CALIBRATION_PHOTOS = 2000
@@ -66,30 +65,27 @@ def train(config: ImageTraining) -> Path:
     network = to_channels_last(ImageEncoder(ImageEncoderConfig(width=config.width)), device)
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=1e-2, fused=True)
     per_epoch = max(1, len(rows) // config.batch)
-    first, total = state.step, config.epochs * per_epoch
+    total = config.epochs * per_epoch
     learner = Learner(network, optimizer, total, config.ema_decay, state.parts)
 
-    bar = tqdm(range(first, total), desc="image encoder", unit="step", initial=first, total=total)
-    for step in bar:
-        g = step_generator(config.seed, step)
+    def step(i: int, g: torch.Generator) -> dict[str, float]:
         picked = rows[torch.randperm(len(rows), generator=g)[: config.batch]]
         with half_precision(device):
             embeddings = network(random_crops(images, picked, network.config.size, g))
         loss = (1 - cosine_similarity(embeddings.float(), targets[picked])).mean()
-        learner.step(loss, step)
-        bar.set_postfix(loss=f"{loss.item():.3f}")
-        epoch, step_of_epoch = divmod(step + 1, per_epoch)
-        if step_of_epoch == 0 and (epoch % SAVE_EVERY == 0 or epoch == config.epochs):
-            metrics = _export(config, learner.ema.state, images, targets, text, dataset)
-            log_metrics(out, epoch=epoch, loss=loss.item(), **metrics)
-            state.save(step + 1, learner.state_dict())
-            bar.write(f"epoch {epoch}: {metrics}")
+        return learner.step(loss, i)
+
+    def export(done: int, cost: dict) -> dict[str, float]:
+        return _export(config, cost, learner.ema.state, images, targets, text, dataset)
+
+    run_steps(state, "image encoder", total, SAVE_EVERY * per_epoch, step, export, learner.state_dict, per_epoch)
     return out
 
 
 @torch.inference_mode()
 def _export(
     config: ImageTraining,
+    cost: dict,
     weights: dict[str, Tensor],
     images: Tensor,
     targets: Tensor,
@@ -120,7 +116,7 @@ def _export(
         for prefix, embeddings in (("", embed_images(rows)), ("teacher_", targets[rows].cpu())):
             retrieval = caption_retrieval(embeddings, classes[rows], texts, counts)
             metrics |= {f"{prefix}{name}": round(value, 4) for name, value in retrieval.items()}
-    record = {"training": {"image_encoder": public_config(config) | metrics}}
+    record = {"training": {"image_encoder": public_config(config) | metrics | cost}}
     store.save(Path(config.out), {"image_encoder": network}, record)
     return metrics
 

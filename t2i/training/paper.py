@@ -1,12 +1,10 @@
 """Train the paper's generator and discriminator on captioned pictures (section 4, Algorithm 1, section 5)."""
 
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..data import imagefolder
 from ..data.cache import digest
@@ -21,20 +19,17 @@ from ..models import (
     DiscriminatorConfig,
     StyleEncoder,
     StyleEncoderConfig,
-    TextEncoder,
 )
 from ..registry import OBJECTIVES
-from .attributes import ATTRIBUTES, attribute_loss, attribute_scale
+from .attributes import attribute_loss, attribute_scale
 from .fit import (
     EMA,
     RunState,
     keep_freed_memory,
-    log_metrics,
     public_config,
-    run_cost,
+    run_steps,
     save_checkpoint,
     save_samples,
-    step_generator,
 )
 from .objectives import LOSSES, diversity_loss, interpolate, mutual_information_loss
 from .widen import can_widen, widen
@@ -184,31 +179,32 @@ def train(config: GanTraining) -> Path:
     corpus = load_corpus(dataset, text, DCGANGeneratorConfig().size, config.batch, device)
     held_out = held_out_embeddings(dataset, text, device)
     per_epoch = len(corpus.images) // config.batch
-    first, total = state.step, config.epochs * per_epoch
-    history = _history(config, state, first // per_epoch)
+    history = _history(config, state, state.step // per_epoch)
     start = "" if state.parts else config.start
     trainer = Trainer(replace(config, start=start), text.config.embedding, device, corpus.pairs())
     if state.parts:
         trainer.load_state_dict(state.parts)
 
-    since = time.perf_counter()
-    bar = tqdm(range(first, total), desc=config.objective, unit="step", initial=first, total=total)
-    for step in bar:
-        g = step_generator(config.seed, step)
+    def step(i: int, g: torch.Generator) -> dict[str, float]:
         x, h, wrong = corpus.batch(config.batch, config.captions, g)
         z = torch.randn(config.batch + config.batch // 2, trainer.generator.config.noise, generator=g).to(device)
         torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # Q's input noise is drawn globally
-        losses = trainer.step(x, h, wrong, z, step // per_epoch)
-        trainer.ema.update(trainer.generator, step)
-        bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
-        epoch, step_of_epoch = divmod(step + 1, per_epoch)
-        if step_of_epoch == 0:
-            log_metrics(out, epoch=epoch, **losses)
-            if epoch % SAVE_EVERY == 0 or epoch == config.epochs:
-                record = history | run_cost(state.parts, since)
-                _export(out, config, trainer, text, epoch, record)
-                save_samples(out / f"samples-{epoch:04}.png", trainer.averaged(), held_out)
-                state.save(step + 1, trainer.state_dict() | record)
+        losses = trainer.step(x, h, wrong, z, i // per_epoch)
+        trainer.ema.update(trainer.generator, i)
+        return losses
+
+    def export(done: int, cost: dict) -> dict[str, float]:
+        epoch, generator = done // per_epoch, trainer.averaged()
+        networks = {"generator": generator, "discriminator": trainer.discriminator}
+        run = public_config(config) | {"epochs_done": epoch} | history | cost
+        save_checkpoint(out, networks, config.text, text, run)
+        save_samples(out / f"samples-{epoch:04}.png", generator, held_out)
+        return {}
+
+    total, save_every = config.epochs * per_epoch, SAVE_EVERY * per_epoch
+    run_steps(
+        state, config.objective, total, save_every, step, export, lambda: trainer.state_dict() | history, per_epoch
+    )
     return out
 
 
@@ -223,14 +219,6 @@ def _history(config: GanTraining, state: RunState, epoch: int) -> dict[str, obje
     if changed := {name: old[name] for name in TUNABLE if old and old[name] != new[name]}:
         earlier = [*earlier, {"until_epoch": epoch} | changed]
     return {name: value for name, value in (("before", before), ("earlier", earlier)) if value}
-
-
-def _export(out: Path, config: GanTraining, trainer: Trainer, text: TextEncoder, epoch: int, record: dict) -> None:
-    """Write the checkpoint; `record` goes beside the run's configuration."""
-    networks = {"generator": trainer.averaged(), "discriminator": trainer.discriminator}
-    fields = {"attributes": ATTRIBUTES} if config.attributes else {}
-    run = public_config(config) | {"epochs_done": epoch} | record
-    save_checkpoint(out, networks, config.text, text, fields, run)
 
 
 def _initial_networks(config: GanTraining, embedding: int) -> tuple[DCGANGenerator, Discriminator]:

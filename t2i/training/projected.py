@@ -14,14 +14,12 @@ projected discriminator (Sauer et al. 2021) instead of the paper's. The other pa
 """
 
 import math
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu
-from tqdm import tqdm
 
 from ..data import imagefolder
 from ..data.augment import diff_augment, to_view
@@ -30,18 +28,17 @@ from ..data.corpus import Corpus, held_out_embeddings, load_corpus
 from ..device import best_device, computes_bfloat16, half_precision, to_channels_last
 from ..errors import InputError
 from ..locate import Checkpoint
-from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder
+from ..models import StyleEncoder, StyleEncoderConfig
 from ..models.cbn_generator import CBNGenerator, CBNGeneratorConfig
 from ..models.projected_discriminator import PixelDiscriminator, ProjectedDiscriminator
 from ..registry import OBJECTIVES
-from .attributes import ATTRIBUTES, attribute_loss, attribute_scale
+from .attributes import attribute_loss, attribute_scale
 from .feature_network import CHANNELS, FeatureNetwork
 from .fit import (
     RunState,
     keep_freed_memory,
-    log_metrics,
     public_config,
-    run_cost,
+    run_steps,
     save_checkpoint,
     save_samples,
     step_generator,
@@ -363,28 +360,20 @@ def train(config: ProjectedTraining) -> Path:
     before = state.parts.get("before") if state.parts else config.start and Checkpoint(config.start).training("gan")
     history = {"before": before} if before else {}
 
-    since, first = time.perf_counter(), state.step
-    bar = tqdm(range(first, config.steps), desc="projected", unit="step", initial=first, total=config.steps)
-    for step in bar:
-        g = step_generator(config.seed, step)
+    def step(i: int, g: torch.Generator) -> dict[str, float]:
         batch = Batch.sample(corpus, config, trainer.generator.config.noise, g)
         torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # augmentation is drawn globally
-        losses = trainer.step(batch, step)
-        bar.set_postfix({name: f"{loss:.2f}" for name, loss in losses.items()})
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == config.steps:
-            log_metrics(out, step=step + 1, **losses)
-            generator, record = trainer.averaged(corpus), history | run_cost(state.parts, since)
-            _export(config, generator, text, step + 1, record)
-            save_samples(out / f"samples-{step + 1:06}.png", generator, held_out)
-            state.save(step + 1, trainer.state_dict() | record)
+        return trainer.step(batch, i)
+
+    def export(done: int, cost: dict) -> dict[str, float]:
+        generator = trainer.averaged(corpus)
+        run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | history | cost
+        save_checkpoint(out, {"generator": generator}, config.text, text, run)
+        save_samples(out / f"samples-{done:06}.png", generator, held_out)
+        return {}
+
+    run_steps(state, "projected", config.steps, SAVE_EVERY, step, export, lambda: trainer.state_dict() | history)
     return out
-
-
-def _export(config: ProjectedTraining, generator: CBNGenerator, text: TextEncoder, steps: int, record: dict) -> None:
-    """Write the checkpoint; `record` goes beside the run's configuration."""
-    fields = {"attributes": ATTRIBUTES} if config.attributes else {}
-    run = {"trainer": "projected"} | public_config(config) | {"steps_done": steps} | record
-    save_checkpoint(Path(config.out), {"generator": generator}, config.text, text, fields, run)
 
 
 def _to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:

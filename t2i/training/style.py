@@ -5,7 +5,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from .. import store
 from ..data import imagefolder
@@ -18,7 +17,7 @@ from ..locate import Checkpoint
 from ..metrics.quality import cycle_error
 from ..models import Generator, StyleEncoder, StyleEncoderConfig, TextEncoder, encode
 from ..models.text_encoder import embed
-from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
+from .fit import Learner, RunState, keep_freed_memory, public_config, run_steps, step_generator
 from .objectives import interpolate
 
 SAVE_EVERY = 500  # steps
@@ -58,10 +57,7 @@ def train(config: StyleTraining) -> Path:
     optimizer = torch.optim.Adam(network.parameters(), config.lr, fused=True)
     learner = Learner(network, optimizer, config.steps, config.ema_decay, state.parts)
 
-    first, total = state.step, config.steps
-    bar = tqdm(range(first, total), desc="style encoder", unit="step", initial=first, total=total)
-    for step in bar:
-        g = step_generator(config.seed, step)
+    def step(i: int, g: torch.Generator) -> dict[str, float]:
         rows = torch.randint(len(counts), (config.batch,), generator=g)
         h = mean_embeddings(embeddings, counts, rows, config.captions, g)
         h = torch.cat([interpolate(h), h[config.batch // 2 :]])  # half are interpolated, because S is used on those too
@@ -70,13 +66,12 @@ def train(config: StyleTraining) -> Path:
             with torch.no_grad():
                 pictures = to_view(generator(z, h))  # S takes 64×64, whatever G draws
             loss = (network(pictures) - z).square().mean()
-        learner.step(loss, step)
-        bar.set_postfix(error=f"{loss.item():.3f}")
-        if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
-            error = _export(config, learner.ema.state, generator, held_out)
-            log_metrics(out, step=step + 1, loss=loss.item(), cycle_error=error)
-            state.save(step + 1, learner.state_dict())
-            bar.write(f"step {step + 1}: cycle error {error:.3f} on held-out captions")
+        return learner.step(loss, i)
+
+    def export(done: int, cost: dict) -> dict[str, float]:
+        return _export(config, cost, learner.ema.state, generator, held_out)
+
+    run_steps(state, "style encoder", config.steps, SAVE_EVERY, step, export, learner.state_dict)
     return out
 
 
@@ -94,12 +89,14 @@ def _embeddings(
     return embeddings, counts, embed(text, codes.to(device))
 
 
-def _export(config: StyleTraining, weights: dict[str, Tensor], generator: Generator, h: Tensor) -> float:
+def _export(
+    config: StyleTraining, cost: dict, weights: dict[str, Tensor], generator: Generator, h: Tensor
+) -> dict[str, float]:
     """Write S with its averaged weights; returns its cycle error on embeddings h (N, E)."""
     network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(h.device).eval()
     network.load_state_dict(weights)
     z = torch.randn(len(h), generator.config.noise, generator=step_generator(config.seed, -1)).to(h.device)
     error = cycle_error(network, generator, z, h)
-    record = public_config(config) | {"cycle_error": round(error, 4)}
+    record = public_config(config) | {"cycle_error": round(error, 4)} | cost
     store.save(Path(config.out), {"style_encoder": network}, {"training": {"style_encoder": record}})
-    return error
+    return {"cycle_error": error}

@@ -4,23 +4,22 @@ The loss is a symmetric, class-aware contrastive form of structured joint embedd
 that a caption and a picture of one class score higher than any other pair; here it is cross-entropy.
 """
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from .. import store
 from ..data import imagefolder
 from ..data.features import view_features
+from ..data.imagefolder import CaptionedImages
 from ..device import best_device, half_precision
 from ..metrics.retrieval import caption_retrieval
 from ..models import ImageProjection, TextEncoder, encode
 from ..models.text_encoder import embed
 from ..vocabulary import frequent_words
-from .fit import Learner, RunState, keep_freed_memory, log_metrics, public_config, step_generator
+from .fit import Learner, RunState, keep_freed_memory, public_config, run_steps, step_generator
 
 
 @dataclass(frozen=True)
@@ -76,40 +75,43 @@ def train(config: TextTraining) -> Path:
     model = JointEmbedding(config.dropout).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), config.lr, weight_decay=1e-2)
     per_epoch = max(1, len(rows) // config.batch)
-    first, total = state.step, config.epochs * per_epoch
+    total = config.epochs * per_epoch
     learner = Learner(model, optimizer, total, config.ema_decay, state.parts)
+    words = frequent_words(caption for i in rows for caption in dataset.captions[i])
 
-    bar = tqdm(range(first, total), desc="text encoder", unit="step", initial=first, total=total)
-    for step in bar:
-        epoch, step_of_epoch = divmod(step, per_epoch)
+    def step(i: int, g: torch.Generator) -> dict[str, float]:
+        epoch, step_of_epoch = divmod(i, per_epoch)
         order = rows[torch.randperm(len(rows), generator=step_generator(config.seed, epoch))]
         picked = order[step_of_epoch * config.batch :][: config.batch]
-        g = step_generator(config.seed, step)
-        caption = torch.stack([codes[i][torch.randint(len(codes[i]), (), generator=g)] for i in picked])
+        caption = torch.stack([codes[row][torch.randint(len(codes[row]), (), generator=g)] for row in picked])
         view = torch.randint(len(features), (len(picked),), generator=g)
         torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # dropout uses the global generator
         with half_precision(device):
             scores = model(caption.to(device), features[view, picked].float())
         loss = contrastive_loss(scores.float(), classes[picked].to(device))
-        learner.step(loss, step, max_norm=1.0)
-        bar.set_postfix(loss=f"{loss.item():.3f}")
-        if step_of_epoch == per_epoch - 1:
-            state.save(step + 1, learner.state_dict())
-            metrics = _measure(learner.ema.state, codes, dataset, features, device)
-            log_metrics(out, epoch=epoch + 1, loss=loss.item(), **metrics)
-            bar.write(json.dumps({"epoch": epoch + 1, "loss": loss.item()} | metrics))
-    _export(config, learner.ema.state, frequent_words(caption for i in rows for caption in dataset.captions[i]))
+        return learner.step(loss, i, max_norm=1.0)
+
+    def export(done: int, cost: dict) -> dict[str, float]:
+        averaged = JointEmbedding(0.0).to(device).eval()
+        averaged.load_state_dict(learner.ema.state)
+        networks = {"text_encoder": averaged.text, "image_projection": averaged.image}
+        training = {"text_encoder": public_config(config) | cost}
+        store.save(out, networks, {"words": " ".join(words), "training": training})
+        return _measure(averaged, codes, dataset, features)
+
+    run_steps(state, "text encoder", total, per_epoch, step, export, learner.state_dict, per_epoch)
     return out
 
 
 @torch.inference_mode()
-def _measure(weights, codes, dataset, features, device) -> dict[str, float]:
+def _measure(
+    model: JointEmbedding, codes: list[Tensor], dataset: CaptionedImages, features: Tensor
+) -> dict[str, float]:
     """Zero-shot retrieval on the test split, plain and centred, with the mean of the views' embeddings of a picture."""
     rows = dataset.rows("test")
     if len(rows) == 0:
         return {}
-    model = JointEmbedding(0.0).to(device).eval()
-    model.load_state_dict(weights)
+    device = features.device
     images = model.image(features.float()).mean(0).cpu()
     texts = embed(model.text, torch.cat([codes[i] for i in rows]).to(device), 128).cpu()
     training = dataset.rows("train", "val")
@@ -117,13 +119,3 @@ def _measure(weights, codes, dataset, features, device) -> dict[str, float]:
     training_texts, classes = embed(model.text, some_codes, 128).cpu(), torch.from_numpy(dataset.classes[rows])
     counts = [len(codes[i]) for i in rows]
     return caption_retrieval(images[rows], classes, texts, counts, (images[training], training_texts))
-
-
-def _export(config: TextTraining, weights: dict[str, Tensor], words: list[str]) -> None:
-    model = JointEmbedding(0.0)
-    model.load_state_dict(weights)
-    store.save(
-        Path(config.out),
-        {"text_encoder": model.text, "image_projection": model.image},
-        {"words": " ".join(words), "training": {"text_encoder": public_config(config)}},
-    )

@@ -1,4 +1,5 @@
 import copy
+import json
 import resource
 import signal
 
@@ -6,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2i.training.fit import Learner, RunState, step_generator
+from t2i.training.fit import Learner, RunState, run_steps, step_generator
 
 
 def test_a_learner_does_one_cycle_of_the_learning_rate_and_averages_the_weights():
@@ -52,3 +53,32 @@ def test_random_numbers_depend_on_seed_and_step_alone():
     draws = {torch.rand((), generator=step_generator(seed, step)).item() for seed in range(5) for step in range(5)}
     assert len(draws) == 25
     assert torch.rand((), generator=step_generator(3, 4)) == torch.rand((), generator=step_generator(3, 4))
+
+
+def test_the_loop_saves_at_intervals_and_at_the_end_and_logs_every_epoch(tmp_path):
+    """Seven epochs of two steps, saved after every third; stopped in the fifth and resumed."""
+    exported, done_steps = [], []
+
+    def step(i, g, stop_at=None):
+        if i == stop_at:
+            raise KeyboardInterrupt
+        done_steps.append(i)
+        return {"loss": float(i)}
+
+    def export(done, cost):
+        exported.append(done)
+        return {"score": 0.5}
+
+    def run(step):
+        state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
+        run_steps(state, "test", 14, 6, step, export, lambda: {"weights": torch.ones(1)}, epoch=2)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(lambda i, g: step(i, g, stop_at=8))
+    run(step)
+    assert exported == [6, 12, 14] and done_steps == [*range(8), *range(6, 14)]
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 4, 5, 6, 7]
+    assert [line["epoch"] for line in log if "score" in line] == [3, 6, 7]
+    state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
+    assert state.step == 14 and state.parts.keys() == {"weights", "seconds", "hardware"}

@@ -119,7 +119,6 @@ def test_earlier_settings_are_recorded(config):
 
 def test_time_and_hardware_are_recorded_over_all_resumptions(config, monkeypatch):
     clock = SimpleNamespace(perf_counter=lambda: next(times))
-    monkeypatch.setattr(paper, "time", clock)
     monkeypatch.setattr(fit, "time", clock)
 
     def train(epochs, hardware, *seconds):

@@ -9,7 +9,7 @@ from t2i.data import features, imagefolder
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
 from t2i.models.text_encoder import embed
-from t2i.training import text
+from t2i.training import fit, text
 from t2i.training.text import JointEmbedding, TextTraining, contrastive_loss
 from tests.datasets import COLOURS
 
@@ -67,7 +67,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(text, "log_metrics", failing)  # after the first epoch was saved
+        patch.setattr(fit, "append_line", failing)  # after the first epoch was saved
         with pytest.raises(KeyboardInterrupt):
             text.train(interrupted)
     folders = (uninterrupted, text.train(interrupted))
