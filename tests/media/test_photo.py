@@ -2,14 +2,16 @@
 
 import io
 import struct
+import sys
 import zlib
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from t2i.errors import InputError
-from t2i.media.photo import open_photo, prepare
+from t2i.media.photo import is_picture_name, open_photo, picture_suffixes, prepare
 
 RED, WHITE = (220, 30, 40), (255, 255, 255)
 
@@ -54,6 +56,63 @@ def test_the_central_square_is_used():
 )
 def test_a_photo_of_any_mode_becomes_rgb(mode, value, expected):
     assert np.abs(np.subtract(colour(Image.new(mode, (80, 80), value)), expected)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "values, kind, ends",
+    [
+        ((0, 1), np.float32, (0, 255)),
+        ((0.2, 0.8), np.float32, (51, 204)),
+        ((0, 255), np.float32, (0, 255)),
+        ((20, 200), np.float32, (20, 200)),
+        ((-2, 7), np.float32, (0, 255)),
+        ((1e3, 1e9), np.float32, (0, 255)),
+        ((0, 1000), np.int32, (0, 255)),
+        ((-70_000, 70_000), np.int32, (0, 255)),
+        ((20, 200), np.int32, (20, 200)),
+    ],
+)
+def test_a_photo_of_32_bits_is_scaled_by_its_range(tmp_path, values, kind, ends):
+    ramp = np.linspace(*values, 64).astype(kind)
+    photo = saved(tmp_path, Image.fromarray(np.tile(ramp, (64, 1))), "ramp.tif")
+    assert photo.mode in ("F", "I")
+    pixels = prepare(photo)[32, :, 0].astype(int)
+    assert np.abs(pixels - np.linspace(*ends, 64)).max() <= 1.5
+
+
+def test_what_is_not_a_number_in_a_photo_does_no_harm():
+    values = np.full((64, 64), 0.5, np.float32)
+    values[:8], values[8:16], values[16:24] = np.nan, np.inf, -np.inf
+    pixels = prepare(Image.fromarray(values))
+    assert abs(int(pixels[40, 32, 0]) - 128) <= 1
+    assert prepare(Image.fromarray(np.full((64, 64), np.nan, np.float32))).max() == 0
+
+
+def test_avif_is_a_picture_and_a_film_is_none(tmp_path):
+    assert np.abs(np.subtract(colour(saved(tmp_path, Image.new("RGB", (70, 70), RED), "x.avif")), RED)).max() <= 8
+    assert all(map(is_picture_name, ("a.AVIF", "a.jpg", "a.jp2", "a.tga", "b/c.tiff")))
+    assert not any(map(is_picture_name, ("a.mpg", "a.eps", "a.txt", "jpg", "a.heic")))
+
+
+@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+def test_heic_is_named_with_what_to_install(tmp_path, brand):
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(99))
+    with pytest.raises(InputError, match="a.heic: HEIC needs `pip install pillow-heif`"):
+        open_photo(tmp_path / "a.heic")
+    with pytest.raises(InputError, match="HEIC needs `pip install pillow-heif`"):
+        open_photo(io.BytesIO((tmp_path / "a.heic").read_bytes()))
+
+
+def test_heic_is_read_once_its_package_is_installed(tmp_path, monkeypatch):
+    """With a stand-in for the package, which takes a PNG for a HEIC."""
+    package = ModuleType("pillow_heif")
+    package.register_heif_opener = lambda: monkeypatch.setitem(Image.EXTENSION, ".heic", "PNG")
+    monkeypatch.setitem(sys.modules, "pillow_heif", package)
+    picture_suffixes.cache_clear()
+    try:
+        assert is_picture_name("IMG_1.HEIC")
+    finally:
+        picture_suffixes.cache_clear()
 
 
 def test_a_transparent_colour_of_a_palette_becomes_white(tmp_path):
