@@ -1,7 +1,8 @@
 """A cache on disk for what takes long to compute: decoded photos, features and embeddings."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from ..errors import InputError
 from ..store import write_tensors
 
 T = TypeVar("T")
@@ -44,5 +46,16 @@ def cached(name: str, source: str, compute: Callable[[], T]) -> T:
     except Exception:  # torch has no common base class for the errors of a broken file
         pass
     result = compute()
-    write_tensors(file, {"source": source, "made": result})
+    with told_errors(file):
+        write_tensors(file, {"source": source, "made": result})
     return result
+
+
+@contextmanager
+def told_errors(file: Path) -> Iterator[None]:
+    """What fails when the cache's file is written, as on a full disk, becomes an `InputError` with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = "free some space, or set XDG_CACHE_HOME to a folder that can be written"
+        raise InputError(f"{file}: cannot be written ({error.strerror or error}): {remedy}") from None

@@ -1,27 +1,26 @@
 """MS-COCO's own layout: `annotations/captions_<folder>.json` beside the folders of images."""
 
 import json
-import zipfile
-from collections.abc import Callable
-from pathlib import Path
 
 from ..errors import InputError
+from .files import Files
 
 FOLDER_SPLITS = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017": "test"}
 
 
-def read_records(path: Path, read_file: Callable[[str], bytes]) -> list[dict]:
+def read_records(files: Files) -> list[dict]:
     """Name, captions and split of each picture in `captions_*.json`; an empty list if there is no such file.
 
     Captions of a folder that is not there are left out. `InputError` names the file, or the image id, that is wrong.
     """
-    records, folders = [], [folder for folder in FOLDER_SPLITS if _has_folder(path, folder)]
+    path, present = files.path, {name.partition("/")[0] for name in files.entries}
+    records, folders = [], [folder for folder in FOLDER_SPLITS if folder in present]
     if len({folder[-4:] for folder in folders}) > 1:
         raise InputError(f"{path}: holds {', '.join(folders)}, of which the years share pictures: leave one year")
     for folder in folders:
         where = f"{path}/annotations/captions_{folder}.json"
         try:
-            content = json.loads(read_file(f"annotations/captions_{folder}.json"))
+            content = json.loads(files.read(files.find(f"annotations/captions_{folder}.json")))
         except FileNotFoundError:
             continue
         except ValueError as error:
@@ -35,15 +34,13 @@ def read_records(path: Path, read_file: Callable[[str], bytes]) -> list[dict]:
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{where}: is not what MS-COCO's captions look like ({error!r})") from None
         for image_id, name in names.items():
-            record = {"file_name": name, "captions": captions[image_id], "split": FOLDER_SPLITS[folder]}
+            record = {"captions": captions[image_id], "split": FOLDER_SPLITS[folder]}
             record["where"] = f"{where}, image {image_id}"
             if not captions[image_id]:
                 raise InputError(f"{record['where']}: has no caption")
+            try:
+                record["file_name"] = files.find(name)
+            except FileNotFoundError:
+                raise InputError(f"{record['where']}: {name} is missing") from None
             records.append(record)
     return records
-
-
-def _has_folder(path: Path, folder: str) -> bool:
-    if path.is_dir():
-        return (path / folder).is_dir()
-    return any(name.startswith(f"{folder}/") for name in zipfile.ZipFile(path).namelist())

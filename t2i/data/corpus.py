@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from ..errors import InputError
 from ..models import TextEncoder, encode
 from ..models.text_encoder import embed
 from .cache import cached, digest
@@ -77,15 +76,13 @@ def random_crops(images: Tensor, rows: Tensor, size: int, g: torch.Generator) ->
 
 
 @torch.inference_mode()
-def load_corpus(dataset: CaptionedImages, text: TextEncoder, size: int, min_count: int, device: str) -> Corpus:
+def load_corpus(dataset: CaptionedImages, text: TextEncoder, size: int, batch: int, device: str) -> Corpus:
     """The training part of a data set, with crops of size×size.
 
-    `InputError` if it has fewer than `min_count` photos, or fewer than two classes.
+    `InputError` if it has fewer photos than a batch, fewer than two classes, or captions that cannot be read.
     """
-    rows = dataset.training_rows(min_count)
+    rows = dataset.training_rows(batch, min_classes=2)
     classes = torch.from_numpy(dataset.classes[rows])
-    if len(classes.unique()) < 2:
-        raise InputError(f"{dataset.name}: needs training pictures of at least two classes for mismatching captions")
     counts = torch.tensor([len(dataset.captions[i]) for i in rows])
     embeddings = embed_all(text, [dataset.captions[i] for i in rows], device)
     images = torch.from_numpy(dataset.images[rows])

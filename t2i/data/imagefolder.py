@@ -1,23 +1,30 @@
-"""Captioned pictures: a zip or a folder in the Hub's imagefolder convention (`metadata.jsonl`) or MS-COCO's layout."""
+"""Captioned pictures: a data set as the Hub's imagefolder convention, its Parquet files or MS-COCO lay it out."""
 
 import hashlib
 import io
 import json
-import os
-import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
+from .. import store
 from ..errors import InputError
 from ..media.photo import open_photo, prepare
-from . import coco
-from .cache import cache_dir, digest
+from ..models import encode
+from ..models.text_encoder import ALPHABET
+from . import coco, metadata, parquet
+from .cache import cache_dir, digest, told_errors
+from .files import Entry, Files, note, open_files
 
-SPLITS = ("train", "val", "test")
+HELD_OUT_SHARE, HELD_OUT_SEED = 0.1, 0  # of the pictures, for the test split, if a data set has no split
+MIN_READABLE_SHARE = 0.5  # of the training captions, and of a caption's characters for it to be readable
+CACHE_VERSION = 2  # of the pixels: to be raised when a picture is decoded in another way
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,7 @@ class CaptionedImages:
     images: np.ndarray  # (N, size, size, 3) uint8
     captions: tuple[tuple[str, ...], ...]
     classes: np.ndarray  # (N,) int64; a picture without `class_id` is a class of its own
-    splits: np.ndarray  # (N,) of SPLITS
+    splits: np.ndarray  # (N,) of train, val and test
     boxes: tuple[tuple[float, ...] | None, ...]  # (x0, y0, x1, y1) of the subject in fractions, where known
     parts: tuple[dict[str, tuple[float, float]] | None, ...]  # key points (x, y) in fractions, where known
 
@@ -36,11 +43,37 @@ class CaptionedImages:
         """Indices (M,) of the pictures in these splits."""
         return np.flatnonzero(np.isin(self.splits, splits))
 
-    def training_rows(self, min_count: int) -> np.ndarray:
-        """Indices (M,) of the pictures to train on; `InputError` if there are fewer than `min_count`."""
+    def training_rows(self, batch: int = 1, min_classes: int = 1) -> np.ndarray:
+        """Indices (M,) of the pictures to train on.
+
+        `InputError` if there are fewer than two, or than a batch, or fewer than `min_classes` classes of them, or if
+        most of their captions are in an alphabet that the text encoder does not read.
+        """
         rows = self.rows("train", "val")
+        if len(rows) < 2:
+            raise InputError(f"{self.name}: has {len(rows)} training pictures, and 2 are the fewest")
+        if len(rows) < batch:
+            remedy = "bring more, or lower --batch, which may be 4 at least"
+            raise InputError(f"{self.name}: has {len(rows)} training pictures, fewer than --batch {batch}: {remedy}")
+        if len(set(self.classes[rows])) < min_classes:
+            raise InputError(
+                f"{self.name}: all training pictures are of one class, so no caption mismatches one: leave out "
+                "class_id, or class folders, and every picture is a class of its own"
+            )
+        share = readable_share([caption for i in rows for caption in self.captions[i]])
+        if share < MIN_READABLE_SHARE:
+            raise InputError(
+                f"{self.name}: only {share:.0%} of the training captions are in the letters that the text encoder "
+                "reads, a to z: translate them into English"
+            )
+        return rows
+
+    def test_rows(self, min_count: int = 1) -> np.ndarray:
+        """Indices (M,) of the pictures to measure on; `InputError` if there are fewer than `min_count`."""
+        rows = self.rows("test")
         if len(rows) < min_count:
-            raise InputError(f"{self.name}: has {len(rows)} training pictures, and {min_count} are the fewest")
+            remedy = 'mark some with the split "test", or put them into a folder of this name'
+            raise InputError(f"{self.name}: has {len(rows)} test pictures, and {min_count} are the fewest: {remedy}")
         return rows
 
     def digest(self) -> str:
@@ -51,138 +84,144 @@ class CaptionedImages:
 def read(path: str | Path, size: int) -> CaptionedImages:
     """Read a data set; its pictures are scaled and centre-cropped to size×size.
 
-    Pictures are decoded once: the pixels are cached under `$XDG_CACHE_HOME/t2i` and memory-mapped.
-    Instead of `metadata.jsonl`, the data set may have MS-COCO's own layout: `annotations/captions_<folder>.json` with
-    the folder of images beside `annotations`. Then `train…` is the training split, `val…` is the test split, and
-    there are no classes.
-    Raises `InputError` that names the line, or the image id, of a broken or missing picture, an empty caption list
-    or an unknown split.
+    It is a folder, a zip, a tar or a Parquet file, in one of these forms; the first that is there is read:
+
+    - MS-COCO's own layout, `annotations/captions_<folder>.json` beside the folders of images: `train…` is the training
+      split, `val…` is the test split, and there are no classes;
+    - the Hub's imagefolder convention: `metadata.jsonl`, `.csv` or `.parquet`, at the top or in folders as `train`;
+    - Parquet files with the pictures inside, as the Hub stores them;
+    - pictures in folders named after their classes, whose names are the captions.
+
+    Without any split, a tenth of the pictures is held out for the test split. A note on standard error says that, and
+    counts pictures that come twice. Pictures are decoded once: the pixels are cached under `$XDG_CACHE_HOME/t2i` and
+    memory-mapped. `InputError` names the line, or the picture, that is broken, missing or without a caption.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"{path}: no such zip or folder")
-    read_file = _folder_reader(path) if path.is_dir() else _zip_reader(path)
-    records = coco.read_records(path, read_file) or list(_read_records(path, read_file))
-    return CaptionedImages(
+    files = open_files(Path(path))
+    records = coco.read_records(files) or metadata.read_records(files)
+    splits = _splits(files.path, records)
+    dataset = CaptionedImages(
         name=str(path),
-        images=_pixels(path, size, records, read_file),
+        images=_pixels(files, size, records),
         captions=tuple(tuple(r["captions"]) for r in records),
         classes=np.array([r.get("class_id", -1 - i) for i, r in enumerate(records)], dtype=np.int64),
-        splits=np.array([r["split"] for r in records]),
+        splits=np.array(splits),
         boxes=tuple(tuple(r["box"]) if "box" in r else None for r in records),
         parts=tuple(r.get("parts") for r in records),
     )
+    _count_copies(dataset)
+    return dataset
 
 
-def _folder_reader(path: Path) -> Callable[[str], bytes]:
-    root = path.resolve()
-
-    def read_file(name: str) -> bytes:
-        try:
-            file = (root / name).resolve()
-        except ValueError:  # the name contains a null byte or a lone surrogate
-            raise FileNotFoundError(name) from None
-        if not file.is_relative_to(root):
-            raise FileNotFoundError(name)
-        return file.read_bytes()
-
-    return read_file
+def pictures(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Every picture of a data set, with a caption or without: where it is, and what reads it."""
+    files = open_files(path)
+    for name in files.pictures():
+        yield files.place(name), partial(files.read, name)
+    for name in metadata.shards(files):
+        for row, data in enumerate(parquet.read_pictures(files, name), 1):
+            yield f"{files.place(name)}, row {row}", partial(bytes, data)
 
 
-def _zip_reader(path: Path) -> Callable[[str], bytes]:
+def readable_share(captions: list[str]) -> float:
+    """The share of captions of which the text encoder reads at least half of the characters, not counting spaces."""
+    codes = encode(captions)
+    lengths = torch.tensor([len("".join(caption.split())[: codes.shape[1]]) for caption in captions])
+    read = ((codes > 0) & (codes < len(ALPHABET))).sum(1)  # the last of the alphabet is the space
+    return (read >= MIN_READABLE_SHARE * lengths).float().mean().item()
+
+
+def _splits(path: Path, records: list[dict]) -> list[str]:
+    """The split of each record: its own, or by a seeded choice if none has any.
+
+    `validation` is the test split if there is no other, else it is trained on as `val`.
+    """
+    splits = [record["split"] for record in records]
+    if all(split is None for split in splits):
+        return _hold_out(path, [record["file_name"] for record in records])
+    for record in records:
+        if record["split"] is None:
+            reason = f"has no split, and other pictures have one; allowed: {', '.join(metadata.SPLITS)}, validation"
+            raise InputError(f"{record['where']}: {reason}")
+    if "validation" in splits and "test" not in splits:
+        note(f"{path}: has no test split: measured on its {splits.count('validation')} validation pictures")
+        return ["test" if split == "validation" else split for split in splits]
+    return ["val" if split == "validation" else split for split in splits]
+
+
+def _hold_out(path: Path, names: list[str]) -> list[str]:
+    """A split for each name: the tenth of the lowest hashes is the test split, so that few move if some are added."""
+    order = sorted(set(names), key=lambda name: digest(HELD_OUT_SEED, name))
+    held_out = set(order[: round(HELD_OUT_SHARE * len(order))])
+    splits = ["test" if name in held_out else "train" for name in names]
+    note(
+        f"{path}: names no split: {splits.count('test')} of {len(names)} pictures, a tenth by seed {HELD_OUT_SEED}, "
+        "are held out for measuring, and the others are trained on"
+    )
+    return splits
+
+
+def _count_copies(dataset: CaptionedImages) -> None:
+    """Note how many pictures are there more than once, and how many of the test split are in training, too."""
+    hashes = np.array([hashlib.sha256(row).hexdigest() for row in dataset.images])
+    if copies := len(hashes) - len(Counter(hashes)):
+        note(f"{dataset.name}: {copies} of {len(hashes)} pictures are copies of others")
+    training = set(hashes[dataset.rows("train", "val")])
+    if seen := sum(row in training for row in hashes[dataset.rows("test")]):
+        verb = "picture is" if seen == 1 else "pictures are"
+        note(f"{dataset.name}: {seen} test {verb} in training, too: what is measured will be too good")
+
+
+def _pixels(files: Files, size: int, records: list[dict]) -> np.ndarray:
+    file, shape = _cache_file(files, size, records), (len(records), size, size, 3)
+
+    def save(temporary: Path) -> None:
+        # Not memory-mapped: on a full disk the kernel would end the process, instead of an error.
+        with open(temporary, "wb") as opened:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(opened, header)
+            start = opened.tell()
+            bar = tqdm(_encoded(files, records), desc=f"decoding {files.path.name}", total=len(records), unit="image")
+            for i, data in bar:
+                pixels = _decode(records[i], data, size)
+                opened.seek(start + i * pixels.nbytes)
+                opened.write(pixels.tobytes())
+
     try:
-        archive = zipfile.ZipFile(path)
-    except zipfile.BadZipFile:
-        raise InputError(f"{path}: neither a folder nor a readable zip") from None
-
-    def read_file(name: str) -> bytes:
-        try:
-            return archive.read(name)
-        except KeyError:
-            raise FileNotFoundError(name) from None
-        except Exception:  # each compression method, and a password, has its own class of error
-            raise InputError(f"{path}: {name} is damaged in the zip, or locked") from None
-
-    return read_file
-
-
-def _read_records(path: Path, read_file: Callable[[str], bytes]) -> Iterator[dict]:
-    try:
-        text = read_file("metadata.jsonl").decode("utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: has no metadata.jsonl at its top") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}/metadata.jsonl: is not UTF-8 (byte {error.start})") from None
-    if not text.strip():
-        raise InputError(f"{path}/metadata.jsonl: is empty")
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            where = f"{path}/metadata.jsonl, line {number}"
-            yield _parse_record(where, line) | {"where": where}
-
-
-def _parse_record(where: str, line: str) -> dict:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not JSON ({getattr(error, 'msg', error)})") from None
-    if not isinstance(record, dict) or not isinstance(record.get("file_name"), str):
-        raise InputError(f"{where}: needs a file_name")
-    captions = record.get("captions")
-    if not isinstance(captions, list) or not captions:
-        raise InputError(f"{where}: needs captions, a list of at least one sentence")
-    if not all(isinstance(c, str) and c.strip() for c in captions):
-        raise InputError(f"{where}: has an empty caption")
-    if record.get("split") not in SPLITS:
-        raise InputError(f"{where}: unknown split {record.get('split')!r}; allowed: {', '.join(SPLITS)}")
-    if type(number := record.get("class_id", 0)) is not int or not 0 <= number < 2**31:
-        raise InputError(f"{where}: class_id must be a whole number from 0 to 2,147,483,647, not {number!r}")
-    if "box" in record and not _are_numbers(record["box"], 4):
-        raise InputError(f"{where}: box must be four numbers, not {record['box']!r}")
-    parts = record.get("parts", {})
-    if not isinstance(parts, dict) or not all(_are_numbers(point, 2) for point in parts.values()):
-        raise InputError(f"{where}: parts must name points of two numbers, not {parts!r}")
-    return record
-
-
-def _are_numbers(value: object, count: int) -> bool:
-    return isinstance(value, list) and len(value) == count and all(map(_is_number, value))
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and type(value) is not bool and abs(value) < 1e9  # neither infinite nor NaN
-
-
-def _pixels(path: Path, size: int, records: list[dict], read_file: Callable[[str], bytes]) -> np.ndarray:
-    file = _cache_file(path, size, records)
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f"{file.name}.{os.getpid()}.part")
-        try:
-            pixels = np.lib.format.open_memmap(partial, "w+", np.uint8, (len(records), size, size, 3))
-            for row, record in zip(pixels, tqdm(records, desc=f"decoding {path.name}", unit="image")):
-                row[:] = _decode(record["where"], record["file_name"], read_file, size)
-            pixels.flush()
-            del pixels, row  # Windows cannot rename a file that is mapped
-            os.replace(partial, file)
-        finally:
-            partial.unlink(missing_ok=True)
+        images = np.load(file, mmap_mode="r")
+        if images.shape == shape:
+            return images
+    except (OSError, ValueError, EOFError):  # missing, or broken
+        pass
+    with told_errors(file):
+        store.write(file, save)
     return np.load(file, mmap_mode="r")
 
 
-def _cache_file(path: Path, size: int, records: list[dict]) -> Path:
-    files = [path] if path.is_file() else [path / r["file_name"] for r in records]
-    stamps = [(str(f.resolve()), s.st_mtime_ns, s.st_size) for f in files if f.exists() for s in [f.stat()]]
-    key = hashlib.sha256(json.dumps([size, [r["file_name"] for r in records], stamps]).encode()).hexdigest()[:16]
-    return cache_dir() / f"{path.stem}-{size}-{key}.npy"
+def _cache_file(files: Files, size: int, records: list[dict]) -> Path:
+    on_disk = dict.fromkeys(_entry(files, record).disk_file for record in records)
+    stamps = [(str(f.resolve()), s.st_mtime_ns, s.st_size) for f in on_disk if f.exists() for s in [f.stat()]]
+    source = [CACHE_VERSION, size, [record["file_name"] for record in records], stamps]
+    key = hashlib.sha256(json.dumps(source).encode()).hexdigest()[:16]
+    return cache_dir() / f"{files.path.stem}-{size}-{key}.npy"
 
 
-def _decode(where: str, name: str, read_file: Callable[[str], bytes], size: int) -> np.ndarray:
-    try:
-        data = read_file(name)
-    except OSError:
-        raise InputError(f"{where}: {name} is missing") from None
+def _entry(files: Files, record: dict) -> Entry:
+    return files.entries[record.get("shard") or record["file_name"]]
+
+
+def _encoded(files: Files, records: list[dict]) -> Iterator[tuple[int, bytes]]:
+    """The index of each record and its encoded picture, in the order in which archives are read fastest."""
+    if "shard" in records[0]:
+        shards = dict.fromkeys(record["shard"] for record in records)
+        yield from enumerate(data for name in shards for data in parquet.read_pictures(files, name))
+        return
+    entries = [_entry(files, record) for record in records]
+    for i in sorted(range(len(records)), key=lambda i: (str(entries[i].disk_file), entries[i].position)):
+        yield i, files.read(records[i]["file_name"])
+
+
+def _decode(record: dict, data: bytes, size: int) -> np.ndarray:
     try:
         return prepare(open_photo(io.BytesIO(data)), size)
     except InputError as error:
-        raise InputError(f"{where}: {name}: {error}") from None
+        raise InputError(f"{record['where']}: {record['file_name']}: {error}") from None

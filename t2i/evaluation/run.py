@@ -55,9 +55,7 @@ class _Inputs:
         self.networks = self.checkpoint.read("text_encoder", "generator", *optional)
         self.engine = Engine(self.networks, num_attributes=len(self.checkpoint.attributes))
         self.dataset = imagefolder.read(config.data, VIEW_SIZE)
-        self.rows = _evenly_spaced(self.dataset.rows("test"), MAX_PICTURES)
-        if len(self.rows) < 4:
-            raise InputError(f"{config.data}: has {len(self.rows)} test pictures, and 4 are the fewest")
+        self.rows = _evenly_spaced(self.dataset.test_rows(min_count=4), MAX_PICTURES)
         # Distances compare pictures of one half of the captions with photos of the other half.
         self.reference_half, self.other_half = torch.randperm(len(self.rows), generator=self.new_generator()).chunk(2)
         self.training_rows = _evenly_spaced(self.dataset.rows("train", "val"), len(self.other_half))

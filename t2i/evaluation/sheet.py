@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ..data import imagefolder
-from ..errors import InputError
 from ..media import export
 from ..studio import load
 
@@ -18,9 +17,7 @@ MARGIN, HEADER_HEIGHT, CAPTION_WIDTH = 8, 16, 320  # pixels
 def comparison(models: list[str], path: str, seed: int) -> bytes:
     """A PNG with a row for each of eight test captions: the caption, its photo, and a picture by each model."""
     dataset = imagefolder.read(path, PICTURE_SIZE)
-    rows = dataset.rows("test")
-    if not len(rows):
-        raise InputError(f"{path}: has no test pictures")
+    rows = dataset.test_rows()
     rows = rows[np.linspace(0, len(rows) - 1, min(NUM_CAPTIONS, len(rows))).astype(int)]
     captions = [dataset.captions[i][0] for i in rows]
     columns = [dataset.images[rows], *(load(model).draw_array(captions, seed) for model in models)]

@@ -53,7 +53,7 @@ def train(config: ImageTraining) -> Path:
     networks = Checkpoint(config.text).read("text_encoder", "image_projection")
     text, projection = networks["text_encoder"], networks["image_projection"]
     dataset = imagefolder.read(config.data, PHOTO_SIZE)
-    rows = torch.from_numpy(dataset.training_rows(min_count=2))
+    rows = torch.from_numpy(dataset.training_rows())
     sources = {"data": dataset.digest(), "text": digest(text, projection)}
     state = RunState(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
     images = torch.from_numpy(np.array(dataset.images)).to(device)

@@ -350,7 +350,7 @@ def train(config: ProjectedTraining) -> Path:
     if state.parts:
         config = replace(config, start=state.saved_config["start"])
         state.config = asdict(config)
-    corpus = load_corpus(dataset, text, config.size, config.batch, device)
+    corpus = load_corpus(dataset, text, config.size, 1, device)  # fewer photos than a batch will do
     held_out = held_out_embeddings(dataset, text, device)
     trainer = Trainer(config, corpus, device)
     if state.parts:

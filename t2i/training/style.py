@@ -80,7 +80,7 @@ def _embeddings(
     config: StyleTraining, dataset: CaptionedImages, text: TextEncoder, device: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Embeddings of training captions (N, C, E), how many a photo has (N,), embeddings of test captions (≤ 512, E)."""
-    rows = dataset.training_rows(min_count=2)
+    rows = dataset.training_rows()
     counts = torch.tensor([len(dataset.captions[i]) for i in rows])
     embeddings = embed_all(text, [dataset.captions[i] for i in rows], device).to(device)
     test = dataset.rows("test") if len(dataset.rows("test")) else rows

@@ -65,7 +65,7 @@ def train(config: TextTraining) -> Path:
     out, device = Path(config.out), best_device()
     keep_freed_memory()
     dataset = imagefolder.read(config.data, config.size)
-    rows = torch.from_numpy(dataset.training_rows(min_count=2))
+    rows = torch.from_numpy(dataset.training_rows(min_classes=2))
     state = RunState(out / "state.pt", asdict(config), {"data": dataset.digest()}, ("data", "out"))
     features = view_features(dataset.images).to(device)
     codes = [encode(list(captions)) for captions in dataset.captions]

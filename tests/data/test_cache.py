@@ -1,7 +1,11 @@
+import errno
+
 import pytest
 import torch
 
+from t2i.data import cache
 from t2i.data.cache import cache_dir, cached
+from t2i.errors import InputError
 
 
 def test_a_result_is_computed_once_for_each_source():
@@ -22,3 +26,13 @@ def test_a_broken_file_is_replaced(content):
     file.write_bytes(content)
     for _ in range(2):
         assert cached("result", "source", lambda: torch.zeros(2)).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("number, reason", [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])
+def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(monkeypatch, number, reason):
+    def fail(file, values):
+        raise OSError(number, f"{reason} on device")
+
+    monkeypatch.setattr(cache, "write_tensors", fail)
+    with pytest.raises(InputError, match=rf"result-source.pt: cannot be written \({reason}.*XDG_CACHE_HOME"):
+        cached("result", "source", lambda: torch.ones(2))

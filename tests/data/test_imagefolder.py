@@ -1,13 +1,16 @@
 import json
 import shutil
+import subprocess
 import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from t2i.data import imagefolder
+from t2i.data.cache import cache_dir
 from t2i.errors import InputError
 
 
@@ -39,9 +42,9 @@ def test_the_digest_depends_on_captions_classes_and_splits_but_not_on_path_or_si
 
 def test_too_few_training_pictures_raise_an_error(dataset):
     squares = imagefolder.read(dataset, 12)
-    assert len(squares.training_rows(min_count=24)) == 24
-    with pytest.raises(InputError, match="squares: has 24 training pictures, and 25 are the fewest"):
-        squares.training_rows(min_count=25)
+    assert len(squares.training_rows(batch=24)) == 24
+    with pytest.raises(InputError, match="squares: has 24 training pictures, fewer than --batch 25: .*lower --batch"):
+        squares.training_rows(batch=25)
 
 
 def test_a_zip_reads_like_its_folder(dataset, tmp_path):
@@ -101,7 +104,7 @@ def test_pictures_of_other_modes_are_read(dataset, mode):
         ({"captions": ["a square", "  "]}, "empty caption"),
         ({"captions": [7]}, "empty caption"),
         ({"split": "holdout"}, "unknown split 'holdout'; allowed: train, val, test"),
-        ({"split": None}, "unknown split None"),
+        ({"split": None}, "has no split, and other pictures have one; allowed: train, val, test"),
         ({"file_name": None}, "needs a file_name"),
         ({"file_name": "nowhere.png"}, "nowhere.png is missing"),
         ({"file_name": "../outside.png"}, "../outside.png is missing"),
@@ -241,7 +244,7 @@ def test_ms_coco_without_its_test_pictures_is_all_for_training(tmp_path, zipped)
 
 def test_two_years_of_ms_coco_raise_an_error(tmp_path):
     folder = write_coco(tmp_path / "coco")
-    (folder / "val2017").mkdir()
+    shutil.copytree(folder / "val2014", folder / "val2017")
     with pytest.raises(InputError, match="the years share pictures"):
         imagefolder.read(folder, 12)
 
@@ -260,6 +263,104 @@ def test_captions_in_another_encoding_raise_an_error(dataset, encoding):
         imagefolder.read(dataset, 12)
 
 
+def test_copies_are_counted_and_those_in_training_and_test_are_named(dataset, caplog):
+    for name in ("red-1.png", "red-2.png", "green-0.png"):
+        shutil.copy(dataset / "red-0.png", dataset / name)
+    shutil.copy(dataset / "blue-0.png", dataset / "white-0.png")
+    for _ in range(2):
+        imagefolder.read(dataset, 12)
+    assert caplog.messages == [
+        f"{dataset}: 4 of 32 pictures are copies of others",
+        f"{dataset}: 1 test picture is in training, too: what is measured will be too good",
+    ]
+
+
+def test_a_data_set_without_copies_needs_no_note(dataset, caplog):
+    imagefolder.read(dataset, 12)
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("readable, share", [(0, "0%"), (10, "42%"), (12, None), (24, None)])
+def test_a_data_set_in_another_alphabet_is_refused_with_the_share(dataset, readable, share):
+    for line in range(readable + 1, 25):
+        edit(dataset, line, captions=["빨간 꽃 1"])
+    for line in range(1, readable + 1):
+        edit(dataset, line, captions=["a café's flower"])
+    squares = imagefolder.read(dataset, 12)
+    if share:
+        with pytest.raises(InputError, match=f"squares: only {share} of the training captions are in the letters"):
+            squares.training_rows()
+    else:
+        assert len(squares.training_rows()) == 24
+
+
+def test_training_pictures_of_one_class_are_refused_with_the_remedy(dataset):
+    for line in range(1, 25):
+        edit(dataset, line, class_id=7)
+    squares = imagefolder.read(dataset, 12)
+    with pytest.raises(InputError, match="all training pictures are of one class, .*leave out class_id"):
+        squares.training_rows(min_classes=2)
+    for line in range(1, 25):
+        edit(dataset, line, class_id=None)
+    assert len(imagefolder.read(dataset, 12).training_rows(min_classes=2)) == 24
+
+
+def test_too_few_test_pictures_are_refused_with_the_remedy(dataset):
+    squares = imagefolder.read(dataset, 12)
+    assert len(squares.test_rows(8)) == 8
+    with pytest.raises(InputError, match="squares: has 8 test pictures, and 9 are the fewest: mark some"):
+        squares.test_rows(9)
+
+
+def test_pictures_of_unusual_depth_are_scaled_by_their_range(dataset):
+    Image.fromarray(np.linspace(-2, 7, 24 * 24, dtype=np.float32).reshape(24, 24)).save(dataset / "red-0.tif")
+    edit(dataset, 1, file_name="red-0.tif")
+    picture = imagefolder.read(dataset, 24).images[0]
+    assert picture[0].max() < 12 and picture[-1].min() > 243
+
+
+@pytest.mark.parametrize("content", [b"", b"half a", None])
+def test_broken_pixels_in_the_cache_are_replaced(dataset, content):
+    first = imagefolder.read(dataset, 12).images.copy()
+    [file] = cache_dir().glob("*.npy")
+    file.write_bytes(file.read_bytes()[:-500] if content is None else content)
+    assert np.array_equal(imagefolder.read(dataset, 12).images, first)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Sixteen kilobytes, in the place of the cache."""
+    cache_dir().mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", cache_dir()]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("needs the right to mount")
+    yield cache_dir()
+    subprocess.run(["umount", cache_dir()], check=True)
+
+
+def test_a_full_disk_under_the_cache_is_told_and_leaves_no_partial_file(dataset, small_disk):
+    with pytest.raises(InputError, match=r"squares-24-.*npy: cannot be written \(No space left .*XDG_CACHE_HOME"):
+        imagefolder.read(dataset, 24)
+    assert not list(small_disk.iterdir())
+
+
+def test_a_read_only_cache_is_told(dataset, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\): .*XDG_CACHE_HOME"):
+        imagefolder.read(dataset, 24)
+
+
+def test_all_pictures_are_found_whether_they_have_captions_or_not(dataset, tmp_path):
+    (dataset / "more").mkdir()
+    shutil.copy(dataset / "red-0.png", dataset / "more" / "new.png")
+    for path in (dataset, Path(shutil.make_archive(str(tmp_path / "packed"), "zip", dataset))):
+        found = {place: read() for place, read in imagefolder.pictures(path)}
+        assert len(found) == 33 and found[f"{path}/more/new.png"] == (dataset / "red-0.png").read_bytes()
+    (tmp_path / "outer").mkdir()
+    dataset.rename(tmp_path / "outer" / "inner")
+    assert all(Path(place).is_file() for place, _ in imagefolder.pictures(tmp_path / "outer"))
+
+
 def test_missing_or_empty_data_sets_raise_an_error(tmp_path):
     with pytest.raises(InputError, match="no such zip or folder"):
         imagefolder.read(tmp_path / "nowhere.zip", 12)
@@ -268,6 +369,7 @@ def test_missing_or_empty_data_sets_raise_an_error(tmp_path):
     (tmp_path / "text.zip").write_text("not a zip")
     with pytest.raises(InputError, match="neither a folder nor a readable zip"):
         imagefolder.read(tmp_path / "text.zip", 12)
+    (tmp_path / "text.zip").unlink()
     (tmp_path / "metadata.jsonl").write_text("\n")
     with pytest.raises(InputError, match="is empty"):
         imagefolder.read(tmp_path, 12)

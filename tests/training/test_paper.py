@@ -205,7 +205,7 @@ def test_an_unknown_objective_raises_an_error(config):
 
 
 def test_too_few_pictures_raise_an_error(config):
-    with pytest.raises(InputError, match="has 24 training pictures, and 64 are the fewest"):
+    with pytest.raises(InputError, match="has 24 training pictures, fewer than --batch 64"):
         paper.train(replace(config, batch=64))
 
 

@@ -1,0 +1,80 @@
+"""Parquet files: tables of metadata, and pictures with their captions, as the Hub itself stores image data sets.
+
+`pyarrow` is imported when the first such file is met: who brings none need not install it.
+"""
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+from ..errors import InputError
+from .files import Files
+
+BATCH_ROWS = 64  # pictures in memory at a time
+
+
+def read_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
+    """The rows of a Parquet file, each with where it is (for messages), without the column of pictures."""
+    table = _open(files, name)
+    image, number = _image_column(table), 0
+    for batch in _batches(files, name, table, [column for column in table.schema_arrow.names if column != image]):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{files.path}/{name}, row {number}", row
+
+
+def read_pictures(files: Files, name: str) -> Iterator[bytes]:
+    """The encoded picture in each row of a Parquet file, or of the file that the row names."""
+    table = _open(files, name)
+    if (image := _image_column(table)) is None:
+        columns = ", ".join(table.schema_arrow.names)
+        raise InputError(f"{files.path}/{name}: has no column of pictures; its columns: {columns}")
+    cells = (cell for batch in _batches(files, name, table, [image]) for cell in batch.column(0).to_pylist())
+    for row, cell in enumerate(cells, 1):
+        data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
+        try:
+            yield data if data is not None else files.read(files.find(path or ""))
+        except FileNotFoundError:
+            reason = f"{path} is missing" if path else "has no picture"
+            raise InputError(f"{files.path}/{name}, row {row}: {reason}") from None
+
+
+def _open(files: Files, name: str) -> Any:
+    pyarrow = _pyarrow(files, name)
+    try:
+        return pyarrow.parquet.ParquetFile(files.open(name))
+    except pyarrow.ArrowException:
+        files.read(name)  # which raises the error for a pointer of Git LFS
+        raise InputError(f"{files.path}/{name}: is damaged, or no Parquet file") from None
+
+
+def _batches(files: Files, name: str, table: Any, columns: list[str]) -> Iterator[Any]:
+    pyarrow = _pyarrow(files, name)
+    try:
+        yield from table.iter_batches(BATCH_ROWS, columns=columns)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{files.path}/{name}: is damaged ({str(error).splitlines()[0]})") from None
+
+
+def _pyarrow(files: Files, name: str) -> ModuleType:
+    try:
+        import pyarrow.parquet
+    except ModuleNotFoundError:
+        reason = "to read Parquet files, pip install pyarrow (or -r requirements-train.txt)"
+        raise InputError(f"{files.path}/{name}: {reason}") from None
+    return pyarrow
+
+
+def _image_column(table: Any) -> str | None:
+    """The column of pictures: of bytes and path, as the Hub writes them, or of bytes alone."""
+    from pyarrow import types
+
+    fields = {field.name: field.type for field in table.schema_arrow}
+    found = [
+        name
+        for name, kind in fields.items()
+        if (types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
+        or types.is_binary(kind)
+        or types.is_large_binary(kind)
+    ]
+    return "image" if "image" in found else next(iter(found), None)
