@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -18,7 +19,6 @@ from .media import export
 from .media.photo import ENCODER_INPUT_SIZE, open_photo, prepare
 
 MAX_PICTURES_PER_CAPTION = 256
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")  # searched for in folders
 MAX_INTEGER = 2**31 - 1  # of a training option, a seed or a size
 # By option, else 1: four pictures are two pairs of captions to interpolate, and a bottleneck is a quarter of 2 n.
 MIN_INTEGERS = {"seed": 0, "batch": 4, "width": 2}
@@ -68,7 +68,7 @@ def _parser(arguments: list[str]) -> _Parser:
     restyle.add_argument("--photo", nargs="+", type=Path, required=True, help="one row for each")
     search = commands.add_parser("search", help="find the photos that match a caption")
     search.add_argument("caption", metavar="CAPTION")
-    search.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="pictures, and folders of pictures")
+    search.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="a picture, or a data set of pictures")
     search.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     search.add_argument("--count", type=int, default=16, help="how many to print (default: %(default)s)")
     search.set_defaults(run=_search)
@@ -157,29 +157,35 @@ def _restyle(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace) -> None:
     if options.count < 1:
         raise InputError(f"--count must be from 1, not {options.count}")
-    paths = []
-    for path in options.photos:
-        paths += sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES) if path.is_dir() else [path]
-    if not paths:
-        raise InputError(f"{options.photos[0]}: contains no pictures ({', '.join(PICTURE_SUFFIXES)})")
     [caption], studio = _clean([options.caption]), load(options.model)
-    photos = dict(_readable_photos(paths, required=set(options.photos)))
+    photos = dict(_photos(options.photos))
     if not photos:
         raise InputError("none of these pictures can be read")
-    paths = list(photos)
+    places = list(photos)
     for row, score in studio.search(caption, studio.index(list(photos.values())), options.count):
-        print(f"{score:.3f}  {paths[row]}")
+        print(f"{score:.3f}  {places[row]}")
 
 
-def _readable_photos(paths: list[Path], required: set[Path]) -> Iterator[tuple[Path, Image.Image]]:
-    """The central square of each photo; those that cannot be read are skipped with a message, unless required."""
+def _photos(paths: list[Path]) -> Iterator[tuple[str, Image.Image]]:
+    """Where each photo is, and its central square. Of a data set, those that cannot be read are skipped with a message.
+
+    A path names a photo, or a folder, zip, tar or Parquet file with photos.
+    """
+    from .data import files, imagefolder
+
     for path in paths:
-        try:
-            yield path, Image.fromarray(_central_square(path))
-        except InputError as error:
-            if path in required:
-                raise
-            print(f"skipped: {error}", file=sys.stderr)
+        if not path.is_dir() and not path.name.lower().endswith(files.DATA_SUFFIXES):
+            yield str(path), Image.fromarray(_central_square(path))
+            continue
+        found = False
+        for place, read in imagefolder.pictures(path):
+            found = True
+            try:
+                yield place, Image.fromarray(prepare(open_photo(io.BytesIO(read()))))
+            except InputError as error:
+                print(f"skipped: {place}: {error}", file=sys.stderr)
+        if not found:
+            raise InputError(f"{path}: contains no pictures")
 
 
 def _describe(options: argparse.Namespace) -> None:

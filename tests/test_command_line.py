@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import asdict
@@ -233,6 +234,34 @@ def test_search_skips_unreadable_files_of_a_folder_with_a_message(capsys, tiny_m
     (tmp_path / "photos" / "a.png").unlink()
     code, out, err = run(capsys, "search", "a red flower", tmp_path / "photos", "--model", tiny_model)
     assert code == 2 and "none of these pictures can be read" in err
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "parquet"])
+def test_search_looks_into_a_packed_data_set(capsys, tiny_model, tmp_path, kind):
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    names = ["a.png", "more/b.avif"]
+    for name in names:
+        Image.new("RGB", (70, 70), "red").save(tmp_path / "photos" / name)
+    if kind == "parquet":
+        pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+        pictures = [(tmp_path / "photos" / name).read_bytes() for name in names]
+        packed, names = tmp_path / "x.parquet", ["x.parquet, row 1", "x.parquet, row 2"]
+        parquet.write_table(pyarrow.table({"image": pictures}), packed)
+    else:
+        packed = Path(shutil.make_archive(str(tmp_path / "x"), kind, tmp_path / "photos"))
+    code, out, err = run(capsys, "search", "a red flower", packed, "--model", tiny_model)
+    assert (code, err) == (0, "")
+    prefix = tmp_path if kind == "parquet" else packed
+    assert {line.split("  ", 1)[1] for line in out.splitlines()} == {f"{prefix}/{name}" for name in names}
+
+
+def test_search_leaves_heic_out_by_name(capsys, tiny_model, tmp_path):
+    Image.new("RGB", (70, 70), "red").save(tmp_path / "a.avif")
+    (tmp_path / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))
+    program = [sys.executable, "-m", "t2i", "search", "a red flower", tmp_path, "--model", tiny_model]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 0 and "a.avif" in done.stdout and "b.HEIC" not in done.stdout
+    assert done.stderr == f"{tmp_path}: left out b.HEIC: HEIC needs `pip install pillow-heif`\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["sing"], ["train"], ["train", "birds"], ["train", "text"]])
