@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
-VIEW_SIZE = 64  # pixels along a side of a view
+from ..models import StyleEncoderConfig
+
+VIEW_SIZE = StyleEncoderConfig().size  # pixels along a side of a view, which S, too, gets
 MAX_SHIFT = 8  # pixels by which the whole picture moves at most
 CUTOUT_SIZE = 28  # pixels along a side of the square that is set to 0
 

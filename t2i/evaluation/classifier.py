@@ -14,13 +14,13 @@ from torch.nn.functional import cross_entropy, relu
 from tqdm import tqdm
 
 from ..data import imagefolder
-from ..data.augment import recolour
+from ..data.augment import VIEW_SIZE, recolour
 from ..data.cache import cached, digest
 from ..data.corpus import random_crops
 from ..device import best_device, half_precision, to_channels_last
 
-INPUT_SIZE = 64  # pixels along a side of its input
-PHOTO_SIZE = 72  # pixels along a side of the photos from which crops are taken in training
+INPUT_SIZE = VIEW_SIZE  # pixels along a side of its input
+PHOTO_SIZE = INPUT_SIZE * 9 // 8  # pixels along a side of the photos from which crops are taken in training
 HELD_OUT_SHARE = 0.15  # of the photos of each class
 EPOCHS, BATCH_SIZE, LR, WEIGHT_DECAY = 30, 64, 3e-3, 0.05
 LABEL_SMOOTHING = 0.1

@@ -65,13 +65,13 @@ class _Inputs:
         self.z = self.noise(len(self.rows), self.new_generator())
         self.h = self.engine.embed(self.captions)
         self.full_size = self.engine.render(self.z, self.h)
-        self.pictures = _at_64(self.full_size)
+        self.pictures = _at_view_size(self.full_size)
         self.photo_features = features.photo_features(self.photos)
         self.picture_features = features.features(self.pictures)
 
     def draw(self, z: Tensor, h: Tensor) -> np.ndarray:
         """Noise z (B, Z) and embeddings h (B, E) to pictures (B, 64, 64, 3) uint8."""
-        return _at_64(self.engine.render(z, h))
+        return _at_view_size(self.engine.render(z, h))
 
     def noise(self, count: int, g: torch.Generator) -> Tensor:
         return torch.randn(count, self.networks["generator"].config.noise, generator=g)
@@ -100,7 +100,7 @@ def _evenly_spaced(rows: np.ndarray, max_count: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(max_count, len(rows))).astype(int)]
 
 
-def _at_64(pictures: np.ndarray) -> np.ndarray:
+def _at_view_size(pictures: np.ndarray) -> np.ndarray:
     """Pictures (B, S, S, 3) uint8 at 64×64; larger ones are reduced to the means of their pixels."""
     if pictures.shape[1] == VIEW_SIZE:
         return pictures

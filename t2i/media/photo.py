@@ -9,8 +9,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import InputError
+from ..models import StyleEncoderConfig
 
-ENCODER_INPUT_SIZE = 64  # pixels a side of a prepared photo, the input of the photo encoders
+ENCODER_INPUT_SIZE = StyleEncoderConfig().size  # pixels a side of a prepared photo; the image encoder's are as many
 MAX_PHOTO_PIXELS = 50_000_000  # bounds the memory
 # Formats of Pillow that are not photos in a folder: films, drawings for other programs, and mere names of formats.
 NOT_PHOTOS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")

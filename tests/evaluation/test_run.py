@@ -141,8 +141,8 @@ def test_a_128_pixel_model_without_a_discriminator_is_measured_at_64_and_at_128(
 def test_larger_pictures_are_reduced_to_the_means_of_their_pixels():
     pictures = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3)).astype(np.uint8)
     means = pictures.reshape(3, 64, 2, 64, 2, 3).mean((2, 4))
-    assert np.abs(run._at_64(pictures) - means).max() <= 0.5
-    assert run._at_64(pictures[:, :64, :64]) is not None and run._at_64(pictures).dtype == np.uint8
+    assert np.abs(run._at_view_size(pictures) - means).max() <= 0.5
+    assert run._at_view_size(pictures[:, :64, :64]) is not None and run._at_view_size(pictures).dtype == np.uint8
 
 
 def test_an_evaluation_without_newer_metrics_is_still_printed():

@@ -5,6 +5,8 @@ from t2i.models import (
     DCGANGeneratorConfig,
     Discriminator,
     DiscriminatorConfig,
+    ImageEncoderConfig,
+    StyleEncoderConfig,
     TextEncoder,
     TextEncoderConfig,
     encode,
@@ -63,3 +65,7 @@ def test_both_networks_use_the_caption():
     z, (h, other_h) = torch.randn(1, 100), torch.randn(2, 1, 1024)
     assert not torch.equal(g(z, h), g(z, other_h))
     assert not torch.equal(d(g(z, h), h), d(g(z, h), other_h))
+
+
+def test_both_encoders_of_photos_take_pictures_of_one_size():
+    assert StyleEncoderConfig().size == ImageEncoderConfig().size
