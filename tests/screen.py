@@ -81,7 +81,7 @@ def served(models: dict[str, Path | None], port: int, **variables: str) -> Itera
         finally:
             app.terminate()
             try:
-                app.wait(20)  # it stops Node before itself
+                app.wait(20)
             except subprocess.TimeoutExpired:
                 app.kill()
 

@@ -5,6 +5,7 @@ import html
 import gradio as gr
 
 from .component import STATIC, shared_head
+from .preview import LinkCards
 from .service import Service
 from .tabs.about import about_tab
 from .tabs.blend import blend_tab
@@ -30,7 +31,9 @@ SANS_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Liberation Sa
 LAUNCH_LOOK = {
     "theme": gr.themes.Base(font=SANS_FONTS, font_mono=["ui-monospace", "monospace"]),
     "css_paths": STATIC / "page.css",
+    "favicon_path": STATIC / "icon.png",
     "footer_links": ["api"],
+    "ssr_mode": False,  # Node would answer before the limits and without a link's preview
 }
 
 
@@ -39,6 +42,8 @@ class Page(gr.Blocks):
 
     Gradio's own would fetch the files and addresses in values, and keep the last request and answer of each session.
     """
+
+    cards: LinkCards
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         return inputs
@@ -65,4 +70,5 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
             for name, build in TABS.items():
                 with gr.Tab(name):
                     build(service)
+    demo.cards = LinkCards(service)
     return demo.queue(max_size=MAX_QUEUE_SIZE)

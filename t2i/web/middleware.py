@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .preview import LinkPreview
 from .schemas import MAX_PHOTOS_BYTES
 
 MAX_BODY_BYTES = 2 * MAX_PHOTOS_BYTES  # if photos exceed their limit by less than this, the service says so in words
@@ -177,7 +178,7 @@ async def _forget_unread(queue: Queue, session: object) -> None:
 
 
 LAUNCH_LIMITS = {
-    "app_kwargs": {"middleware": [Middleware(RequestLimits)]},
+    "app_kwargs": {"middleware": [Middleware(RequestLimits), Middleware(LinkPreview)]},
     "enable_monitoring": False,
     "max_threads": MAX_THREADS,
     "state_session_capacity": MAX_SESSIONS,

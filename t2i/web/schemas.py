@@ -83,12 +83,12 @@ def read_sheet(request: Any) -> list[Any]:
 
 
 def read_scale(request: Any) -> int:
-    return ENLARGED_SCALE if _number(request.get("scale"), *PNG_SCALES) == ENLARGED_SCALE else 1
+    return ENLARGED_SCALE if read_number(request.get("scale"), *PNG_SCALES) == ENLARGED_SCALE else 1
 
 
 def read_full_size(request: Any) -> int:
     """How many pictures, from the first, are sent at full size and quality; the others may be drafts."""
-    return int(_number(request.get("full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
+    return int(read_number(request.get("full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
 
 
 def read_blend(request: Any, models: Models) -> tuple[list[str], int, str]:
@@ -98,7 +98,7 @@ def read_blend(request: Any, models: Models) -> tuple[list[str], int, str]:
     if len(captions) not in (2, 4):
         raise InputError(f"Give two sentences or four, not {len(captions)}.")
     places = [f" for the {ordinal} sentence" for ordinal in ORDINALS]
-    seed = int(_number(request.get("seed", 1), 0, MAX_SEED))
+    seed = int(read_number(request.get("seed", 1), 0, MAX_SEED))
     return [_caption(caption, place) for caption, place in zip(captions, places)], seed, model
 
 
@@ -208,7 +208,7 @@ def _style(value: object) -> list[float]:
 
 def _point(value: object) -> Point:
     across, down, *_ = [*value, 0, 0] if isinstance(value, (list, tuple)) else [value, 0]
-    return _number(across, 0, 1), _number(down, 0, 1)
+    return read_number(across, 0, 1), read_number(down, 0, 1)
 
 
 def _list(values: object, name: str) -> list[Any]:
@@ -219,10 +219,10 @@ def _list(values: object, name: str) -> list[Any]:
 
 def _numbers(values: object, default: object, low: float, high: float) -> list[float]:
     values = _list(default if values is None else values, "seeds and attributes")
-    return [_number(value, low, high) for value in values[:PICTURES_PER_PAGE]]
+    return [read_number(value, low, high) for value in values[:PICTURES_PER_PAGE]]
 
 
-def _number(value: Any, low: float, high: float) -> float:
+def read_number(value: Any, low: float, high: float) -> float:
     """`value` clamped to low … high; what is not a finite number counts as zero."""
     try:
         value = float(value)

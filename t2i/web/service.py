@@ -19,6 +19,7 @@ from ..media import export
 from ..registry import MODELS
 from ..studio import Studio, find_spec, load_engine
 from . import encoding
+from .links import Link
 from .schemas import (
     ENLARGED_SCALE,
     MAX_CAPTION_LENGTH,
@@ -227,6 +228,15 @@ class Service:
         frames = self._studio(model).mix_array(cut(captions), weights, seed)
         metadata = {"captions": cut(captions), "seed": seed, "steps": len(frames), "model": model}
         return encoding.film(frames, kind, metadata, encoding.file_name(model, seed, captions[0]))
+
+    def link_pictures(self, link: Link) -> np.ndarray:
+        """The sixteen pictures (16, S, S, 3) of a link; smaller ones are enlarged to the largest."""
+        if link.points:
+            weights = [_corner_weights(len(link.captions), *point) for point in link.points]
+            return self._studio(link.model).mix_array(link.captions, weights, link.seed)
+        pictures = [picture for request in link.requests for picture in self._draw(request)[0]]
+        size = max(map(len, pictures))
+        return np.stack([export.resize(picture, size) for picture in pictures])
 
     def checkpoint(self, model: str) -> Checkpoint:
         """The checkpoint of one of the page's models; `InputError` if it is not available."""
