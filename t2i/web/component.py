@@ -1,6 +1,7 @@
 """A tab's part of the page: markup, style and behaviour in three files of the same name."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +65,12 @@ def is_offered(spec: ModelSpec) -> bool:
 
 
 def _read(file: str) -> str:
-    return (STATIC / file).read_text("utf-8")
+    """A file of the page, without the indentation and the comments, which visitors need not load."""
+    text = (STATIC / file).read_text("utf-8")
+    if file.endswith(".css"):
+        text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    lines = map(str.strip, text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def _describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
