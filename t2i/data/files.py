@@ -160,7 +160,7 @@ def _archive_entries(path: Path) -> dict[str, Entry]:
     with open(path, "rb") as file:
         start = file.read(8)
     if start.startswith(b"PAR1"):
-        return {path.name: Entry(lambda: open(path, "rb"), path)}
+        return {f"{path.stem}.parquet": Entry(lambda: open(path, "rb"), path)}
     for magic, kind in OTHER_ARCHIVES.items():
         if start.startswith(magic):
             raise InputError(f"{path}: is packed with {kind}, which is not read: {UNPACK}")

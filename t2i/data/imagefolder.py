@@ -131,21 +131,22 @@ def readable_share(captions: list[str]) -> float:
 
 
 def _splits(path: Path, records: list[dict]) -> list[str]:
-    """The split of each record: its own, or by a seeded choice if none has any.
+    """The split of each record: its own, or that of its folder or file, or by a seeded choice if none has any.
 
+    The Hub puts what has no split into `train`, so that word alone in the names of folders or files tells nothing.
     `validation` is the test split if there is no other, else it is trained on as `val`.
     """
-    splits = [record["split"] for record in records]
-    if all(split is None for split in splits):
+    splits = [record["split"] or record.get("split_of_name") for record in records]
+    if not any(record["split"] for record in records) and set(splits) <= {"train", None}:
         return _hold_out(path, [record["file_name"] for record in records])
-    for record in records:
-        if record["split"] is None:
-            reason = f"has no split, and other pictures have one; allowed: {', '.join(metadata.SPLITS)}, validation"
-            raise InputError(f"{record['where']}: {reason}")
+    if None in splits:
+        reason = f"has no split, and other pictures have one; allowed: {', '.join(metadata.SPLITS)}, validation"
+        raise InputError(f"{records[splits.index(None)]['where']}: {reason}")
+    validation = "val"
     if "validation" in splits and "test" not in splits:
         note(f"{path}: has no test split: measured on its {splits.count('validation')} validation pictures")
-        return ["test" if split == "validation" else split for split in splits]
-    return ["val" if split == "validation" else split for split in splits]
+        validation = "test"
+    return [validation if split == "validation" else str(split) for split in splits]
 
 
 def _hold_out(path: Path, names: list[str]) -> list[str]:

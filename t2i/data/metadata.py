@@ -1,7 +1,8 @@
 """The records of a data set, one for each picture: of `metadata.jsonl`, `.csv` or `.parquet`, or of class folders.
 
-A record is a dict with `where` (for messages), `file_name`, `captions` and `split`, and, where known, `class_id`,
-`box` and `parts`. Its split is None if nothing tells it. Of a picture in a Parquet file, `shard` is the file.
+A record is a dict with `where` (for messages), `file_name`, `captions`, the `split` that the metadata name and the
+`split_of_name` of its folder or file, either of which may be None, and, where known, `class_id`, `box` and `parts`. Of
+a picture in a Parquet file, `shard` is the file.
 """
 
 import csv
@@ -62,8 +63,7 @@ def _read_metadata(files: Files, name: str) -> Iterator[dict]:
     for where, row in rows(files, name):
         empty, record = False, _checked(where, row)
         record["file_name"] = _picture(files, folder, record)
-        record["split"] = record["split"] or _split_of_folders(record["file_name"])
-        yield record
+        yield record | {"split_of_name": _split_of_folders(record["file_name"])}
     if empty:
         raise InputError(f"{files.path}/{name}: is empty")
 
@@ -76,7 +76,7 @@ def _read_shard(files: Files, name: str) -> Iterator[dict]:
         if "class_id" not in row and type(label) is int and label >= 0:  # -1 stands for an unknown one
             row["class_id"] = label
         record = _checked(where, row | {"file_name": f"{name}, row {number + 1}"})
-        yield record | {"shard": name, "split": record["split"] or split}
+        yield record | {"shard": name, "split_of_name": split}
 
 
 def _text(files: Files, name: str) -> str:
@@ -228,7 +228,8 @@ def _class_folders(files: Files) -> list[dict]:
             "captions": [" ".join(parts[-1].replace("_", " ").replace("-", " ").split()) or parts[-1]],
             "may_be_one_of_several": False,
             "class_id": class_ids[parts[-1]],
-            "split": _split_of_folders(name),
+            "split": None,
+            "split_of_name": _split_of_folders(name),
         }
         for name, parts in folders.items()
     ]

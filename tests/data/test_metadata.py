@@ -112,6 +112,17 @@ def held_out(dataset):
     return {dataset.captions[i][0] for i in dataset.rows("test")}
 
 
+@pytest.mark.parametrize("folder", ["train", "data/train"])
+def test_train_as_the_only_folder_is_no_split(tmp_path, caplog, folder):
+    without_split(tmp_path / "data" / folder, 20)
+    assert len(read(tmp_path / "data").rows("test")) == 2 and "2 of 20 pictures, a tenth" in caplog.text
+
+
+def test_train_as_the_only_word_in_metadata_is_a_split(tmp_path):
+    rows = [{"file_name": f"{i}.png", "text": "a square", "split": "train"} for i in range(20)]
+    assert len(read(write(tmp_path / "data", rows)).rows("train")) == 20
+
+
 @pytest.mark.parametrize("count, tenth", [(5, 0), (8, 1), (20, 2), (104, 10)])
 def test_without_any_split_a_stated_tenth_is_held_out(tmp_path, caplog, count, tenth):
     dataset = read(without_split(tmp_path / "data", count))

@@ -59,6 +59,11 @@ def test_shards_of_the_hub_are_read_with_their_splits(folder):
     check(imagefolder.read(folder, 8))
 
 
+def test_a_tenth_is_held_out_if_the_hub_has_no_other_split_than_train(tmp_path):
+    write_shard(tmp_path / "data" / "train-00000-of-00001.parquet", rows(30))
+    assert len(imagefolder.read(tmp_path, 8).rows("test")) == 3
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 def test_packed_shards_are_read_too(folder, tmp_path, kind):
     check(imagefolder.read(shutil.make_archive(str(tmp_path / "packed"), kind, folder), 8))
@@ -71,8 +76,9 @@ def test_shards_are_read_through_the_links_of_a_snapshot(folder, tmp_path):
     check(imagefolder.read(tmp_path / "snapshot", 8))
 
 
-def test_one_file_is_a_data_set(tmp_path):
-    file = write_shard(tmp_path / "flowers.parquet", [{"image": encoded("red"), "text": ["red", "a red one"]}] * 3)
+@pytest.mark.parametrize("name", ["flowers.parquet", "0a1b2c"])  # a link of a snapshot leads to a hash
+def test_one_file_is_a_data_set(tmp_path, name):
+    file = write_shard(tmp_path / name, [{"image": encoded("red"), "text": ["red", "a red one"]}] * 3)
     dataset = imagefolder.read(file, 8)
     assert dataset.captions == (("red", "a red one"),) * 3 and dataset.splits.tolist() == ["train"] * 3
 
