@@ -272,7 +272,7 @@ def _publish(options: argparse.Namespace) -> None:
         raise InputError("publish needs either FOLDER or --space")
     if not locate.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
         raise InputError(f"{options.hub_id!r} is not a Hub id: it must be owner/name")
-    files = publish.space_files() if options.space else publish.model_files(options.folder)
+    files = publish.space_files(options.hub_id) if options.space else publish.model_files(options.folder)
     print(publish.list_files(files))
     if not options.dry_run:
         print(publish.upload(files, options.hub_id, options.space))

@@ -40,6 +40,7 @@ MODEL_PATTERNS = (
     "*.webp",
 )
 REQUIRED_CARD_FIELDS = ("license", "tags", "datasets", "pipeline_tag")  # in the front matter
+SPACE_FILE_URL = "https://huggingface.co/spaces/{hub_id}/resolve/main/{path}"
 FRONT_MATTER = "a block between two lines of --- with " + ", ".join(REQUIRED_CARD_FIELDS)
 
 
@@ -58,8 +59,11 @@ def model_files(folder: str | Path) -> dict[str, Path | bytes]:
     return {"README.md": model_card(folder)} | {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
-    """The files of a Space, by path: the app, the models that are not on the Hub, and the pictures of the README."""
+def space_files(hub_id: str, root: Path = ROOT) -> dict[str, Path | bytes]:
+    """The files of the Space `hub_id`, by path: the app, the models that are not on the Hub, and the README's pictures.
+
+    The README's front matter names its `thumbnail` by path; the Space's by address, as the Hub wants it.
+    """
     paths = {path for pattern in SPACE_PATTERNS for path in root.glob(pattern)}
     for spec in registry.MODELS.values():
         folder = root / "weights" / spec.name
@@ -68,8 +72,14 @@ def space_files(root: Path = ROOT) -> dict[str, Path | bytes]:
             paths |= {folder / name for name in PAGE_FILES}
             paths |= {folder / f"{role}.safetensors" for role in (*DRAWING_ROLES, *PHOTO_ROLES)}
     readme = (root / "README.md").read_text("utf-8")
-    paths |= {root / name for name in re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", readme)}
-    return {path.relative_to(root).as_posix(): path for path in sorted(paths) if path.is_file()}
+    pictures = re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", readme)
+    thumbnail = re.search(r"^thumbnail: (.+)$", readme, re.M)
+    if thumbnail:
+        pictures.append(thumbnail[1])
+        readme = readme.replace(thumbnail[0], f"thumbnail: {SPACE_FILE_URL.format(hub_id=hub_id, path=thumbnail[1])}")
+    paths |= {root / name for name in pictures}
+    files = {path.relative_to(root).as_posix(): path for path in sorted(paths) if path.is_file()}
+    return files | {"README.md": readme.encode()}
 
 
 def upload(files: dict[str, Path | bytes], hub_id: str, space: bool = False) -> str:

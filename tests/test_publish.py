@@ -1,5 +1,6 @@
 """Models and the Space uploaded to a small local Hub, and their cards."""
 
+import io
 import json
 import re
 import shutil
@@ -9,11 +10,13 @@ import gradio
 import numpy as np
 import pytest
 from huggingface_hub import ModelCard, SpaceCard
+from PIL import Image
 
 import t2i
 from t2i import locate, publish, store
 from t2i.__main__ import main
 from t2i.locate import Checkpoint
+from t2i.media import poster
 from t2i.registry import MODELS, WEIGHTS
 
 ROOT = Path(__file__).parents[1]
@@ -119,10 +122,23 @@ def test_an_error_status_of_the_hub_is_an_input_error(hub, folder, status, words
         publish.upload(publish.model_files(folder), "owner/tiny")
 
 
+def space_files():
+    return publish.space_files("owner/page").items()
+
+
+def test_the_spaces_thumbnail_has_an_address(hub):
+    assert main(["publish", "--space", "owner/page"]) == 0
+    files = hub.files("owner/page", "spaces")
+    thumbnail = SpaceCard(files["README.md"].decode()).data.thumbnail
+    name = thumbnail.removeprefix("https://huggingface.co/spaces/owner/page/resolve/main/")
+    assert Image.open(io.BytesIO(files[name])).size == poster.CARD_SIZE
+    assert SpaceCard.load(ROOT / "README.md").data.thumbnail == name
+
+
 def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
     assert main(["publish", "--space", "owner/page"]) == 0
     files = hub.files("owner/page", "spaces")
-    assert files == {name: path.read_bytes() for name, path in publish.space_files().items()}
+    assert files == {name: data if isinstance(data, bytes) else data.read_bytes() for name, data in space_files()}
     assert {"app.py", "README.md", "requirements.txt", "t2i/web/static/page.css"} < set(files)
     assert "t2i/models/image_projection.py" in files  # every network's code, because the registry of types imports it
     assert {f"weights/flowers/{name}" for name in ("config.json", "evaluation.json", "README.md")} < set(files)
@@ -134,8 +150,7 @@ def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
 def test_a_dry_run_lists_exactly_the_files_of_the_space(capsys):
     assert main(["publish", "--space", "owner/page", "--dry-run"]) == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    files = publish.space_files().items()
-    sizes = {name: len(f) if isinstance(f, bytes) else f.stat().st_size for name, f in files}
+    sizes = {name: len(f) if isinstance(f, bytes) else f.stat().st_size for name, f in space_files()}
     assert {name: int(size.replace(",", "")) for size, name in lines if name in sizes} == sizes
     assert len(lines) == len(sizes) + 1  # a line for the total
 

@@ -60,7 +60,7 @@ def strangers() -> set[str]:
 def home(tmp_path_factory) -> Path:
     """A folder with the Space's files in `app`, write-protected, and folders for caches beside it."""
     home = tmp_path_factory.mktemp("space")
-    for name, data in publish.space_files().items():
+    for name, data in publish.space_files("owner/page").items():
         path = home / "app" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data if isinstance(data, bytes) else data.read_bytes())
@@ -140,7 +140,7 @@ def call(ask, function: str, data: object) -> dict:
 def test_the_space_draws_and_writes_no_files(ask, home):
     assert len(call(ask, "draw", {"caption": CAPTION, "seeds": [1, 2]})["pictures"]) == 2
     files = {path.relative_to(home / "app").as_posix() for path in (home / "app").rglob("*") if path.is_file()}
-    assert files == set(publish.space_files())
+    assert files == set(publish.space_files("owner/page"))
 
 
 def test_only_a_space_may_frame_the_page(ask):
