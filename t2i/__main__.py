@@ -173,19 +173,20 @@ def _photos(paths: list[Path]) -> Iterator[tuple[str, Image.Image]]:
     """
     from .data import files, imagefolder
 
+    found = False
     for path in paths:
         if not path.is_dir() and not path.name.lower().endswith(files.DATA_SUFFIXES):
+            found = True
             yield str(path), Image.fromarray(_central_square(path))
             continue
-        found = False
         for place, read in imagefolder.pictures(path):
             found = True
             try:
                 yield place, Image.fromarray(prepare(open_photo(io.BytesIO(read()))))
             except InputError as error:
                 print(f"skipped: {place}: {error}", file=sys.stderr)
-        if not found:
-            raise InputError(f"{path}: contains no pictures")
+    if not found:
+        raise InputError(f"{paths[0]}: contains no pictures")
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -52,6 +52,12 @@ class CaptionedImages:
         rows = self.rows("train", "val")
         if len(rows) < 2:
             raise InputError(f"{self.name}: has {len(rows)} training pictures, and 2 are the fewest")
+        share = readable_share([caption for i in rows for caption in self.captions[i]])
+        if share < MIN_READABLE_SHARE:
+            raise InputError(
+                f"{self.name}: only {share:.0%} of the training captions are in the letters that the text encoder "
+                "reads, a to z: translate them into English"
+            )
         if len(rows) < batch:
             remedy = "bring more, or lower --batch, which may be 4 at least"
             raise InputError(f"{self.name}: has {len(rows)} training pictures, fewer than --batch {batch}: {remedy}")
@@ -59,12 +65,6 @@ class CaptionedImages:
             raise InputError(
                 f"{self.name}: all training pictures are of one class, so no caption mismatches one: leave out "
                 "class_id, or class folders, and every picture is a class of its own"
-            )
-        share = readable_share([caption for i in rows for caption in self.captions[i]])
-        if share < MIN_READABLE_SHARE:
-            raise InputError(
-                f"{self.name}: only {share:.0%} of the training captions are in the letters that the text encoder "
-                "reads, a to z: translate them into English"
             )
         return rows
 

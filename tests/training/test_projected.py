@@ -65,6 +65,18 @@ def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
     assert isinstance(generator, CBNGenerator) and not generator.training
 
 
+def test_five_pictures_without_any_class_or_split_fine_tune_a_model(config, tmp_path):
+    start = projected.train(config)
+    folder = write_dataset(tmp_path / "five")
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()[:25:6]]
+    lines = [{"file_name": line["file_name"], "text": line["captions"][0]} for line in lines]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    five = replace(config, data=str(folder), start=str(start), out=str(tmp_path / "tuned"), batch=64, steps=3)
+    record = json.loads((projected.train(five) / "config.json").read_text())["training"]["gan"]
+    assert len(lines) == 5 and record["before"]["data"] == "squares"
+    assert len(t2i.load(five.out).draw("a red square", seeds=range(2))) == 2
+
+
 def test_a_resumed_run_continues_from_the_saved_step(config, monkeypatch):
     steps = []
     real = projected.Trainer.step

@@ -82,6 +82,13 @@ def test_a_data_set_without_training_pictures_raises_an_error(config, dataset):
         text.train(config)
 
 
+def test_one_class_raises_an_error_before_anything_is_computed(config, dataset):
+    lines = [json.loads(line) for line in (dataset / "metadata.jsonl").read_text().splitlines()]
+    (dataset / "metadata.jsonl").write_text("\n".join(json.dumps(line | {"class_id": 1}) for line in lines))
+    with pytest.raises(InputError, match="squares: all training pictures are of one class, .*leave out class_id"):
+        text.train(config)
+
+
 def test_a_data_set_that_has_grown_raises_an_error(config, dataset):
     out = text.train(config)
     lines = (dataset / "metadata.jsonl").read_text().splitlines()
