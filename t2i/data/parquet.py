@@ -14,10 +14,10 @@ BATCH_ROWS = 64  # pictures in memory at a time
 
 
 def read_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
-    """The rows of a Parquet file, each with where it is (for messages), without the column of pictures."""
+    """The rows of a Parquet file, each with where it is (for messages), without the columns of pictures."""
     table = _open(files, name)
-    image, number = _image_column(table), 0
-    for batch in _batches(files, name, table, [column for column in table.schema_arrow.names if column != image]):
+    pictures, number = _picture_columns(table), 0
+    for batch in _batches(files, name, table, [c for c in table.schema_arrow.names if c not in pictures]):
         for row in batch.to_pylist():
             number += 1
             yield f"{files.path}/{name}, row {number}", row
@@ -26,10 +26,10 @@ def read_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
 def read_pictures(files: Files, name: str) -> Iterator[bytes]:
     """The encoded picture in each row of a Parquet file, or of the file that the row names."""
     table = _open(files, name)
-    if (image := _image_column(table)) is None:
+    if not (pictures := _picture_columns(table)):
         columns = ", ".join(table.schema_arrow.names)
         raise InputError(f"{files.path}/{name}: has no column of pictures; its columns: {columns}")
-    cells = (cell for batch in _batches(files, name, table, [image]) for cell in batch.column(0).to_pylist())
+    cells = (cell for batch in _batches(files, name, table, pictures[:1]) for cell in batch.column(0).to_pylist())
     for row, cell in enumerate(cells, 1):
         data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
         try:
@@ -65,16 +65,17 @@ def _pyarrow(files: Files, name: str) -> ModuleType:
     return pyarrow
 
 
-def _image_column(table: Any) -> str | None:
-    """The column of pictures: of bytes and path, as the Hub writes them, or of bytes alone."""
+def _picture_columns(table: Any) -> list[str]:
+    """The columns with bytes, which are pictures: of bytes and path, as the Hub writes them, or of bytes alone.
+
+    One that is called `image` comes first.
+    """
     from pyarrow import types
 
-    fields = {field.name: field.type for field in table.schema_arrow}
-    found = [
-        name
-        for name, kind in fields.items()
-        if (types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-        or types.is_binary(kind)
-        or types.is_large_binary(kind)
-    ]
-    return "image" if "image" in found else next(iter(found), None)
+    def holds_bytes(kind: Any) -> bool:
+        if types.is_struct(kind):
+            return kind.get_field_index("bytes") >= 0
+        return types.is_binary(kind) or types.is_large_binary(kind)
+
+    names = [field.name for field in table.schema_arrow if holds_bytes(field.type)]
+    return sorted(names, key=lambda name: name != "image")

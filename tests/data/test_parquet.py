@@ -83,6 +83,12 @@ def test_one_file_is_a_data_set(tmp_path, name):
     assert dataset.captions == (("red", "a red one"),) * 3 and dataset.splits.tolist() == ["train"] * 3
 
 
+def test_the_column_image_is_the_picture_among_several(tmp_path):
+    row = {"conditioning": encoded("blue"), "image": {"bytes": encoded("red"), "path": None}, "text": "a red square"}
+    file = write_shard(tmp_path / "x.parquet", [row])
+    assert imagefolder.read(file, 8).images[0, 4, 4].tolist() == [255, 0, 0]
+
+
 def test_a_picture_may_be_a_file_that_the_row_names(tmp_path):
     row = {"image": {"bytes": None, "path": "images/1.png"}, "text": "a red square"}
     shard = write_shard(
