@@ -13,7 +13,7 @@ from PIL import Image
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..models import NOISE_SIZE, TextEncoderConfig
-from ..registry import ModelSpec
+from ..registry import OBJECTIVES, ModelSpec
 
 PICTURES_PER_PAGE = 16
 MAX_CAPTION_LENGTH = TextEncoderConfig.length  # characters that the text encoder reads; the rest is cut off
@@ -28,7 +28,7 @@ MAX_RESTYLE_CAPTIONS = 8
 MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; the page sends what the encoders need
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
 MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
-MAX_COMPARED_MODELS = 4
+MAX_COMPARED_MODELS = len(OBJECTIVES)
 STYLE_LENGTH = math.ceil(NOISE_SIZE * 4 / 3)  # characters: base64 of one byte for each number of z
 STYLE_PATTERN = rf"[A-Za-z0-9_-]{{{STYLE_LENGTH}}}"  # the style of a photo as text
 STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
