@@ -1,9 +1,11 @@
 """A loaded model: pictures of captions, interpolations, the styles of photos, and search among photos."""
 
 import operator
+import reprlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -155,6 +157,7 @@ class Studio:
 
         Such interpolated embeddings are near the data manifold (section 4.3). The noise is that of one seed.
         """
+        captions = _as_list(captions)
         if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
             raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
         h = torch.tensor(weights, dtype=torch.float32) @ self._embed(captions)
@@ -253,6 +256,7 @@ class Studio:
 
         Else none; also none if the vocabulary was not recorded (`train text` records it).
         """
+        [caption] = _as_list([caption])
         return vocabulary.unknown_words(caption[: self.engine.caption_length], self._words) if self._words else []
 
     def _embed(self, captions: str | Sequence[str]) -> Tensor:
@@ -276,8 +280,14 @@ class Studio:
         return ATTRIBUTE_STEP * torch.tensor([float(value) for value in values]) @ directions[: len(values)]
 
 
-def _as_list(captions: str | Sequence[str]) -> list[str]:
-    return [captions] if isinstance(captions, str) else list(captions)
+def _as_list(captions: str | Iterable[str]) -> list[str]:
+    """One caption or more as a list; `InputError` if one is not text."""
+    is_one = isinstance(captions, (str, bytes)) or not isinstance(captions, Iterable)
+    listed: list[Any] = [captions] if is_one else list(captions)
+    for caption in listed:
+        if not isinstance(caption, str):
+            raise InputError(f"a caption must be text, not {reprlib.repr(caption)}")
+    return listed
 
 
 def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:

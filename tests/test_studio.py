@@ -304,6 +304,24 @@ def test_no_caption_at_all_is_an_input_error(studio, captions):
             verb(captions)
 
 
+@pytest.mark.parametrize("caption", [None, 5, 0.5, b"a red flower", ["a red flower"], object()])
+def test_a_caption_that_is_not_text_is_an_input_error_of_every_verb(studio, caption):
+    photo = Image.new("RGB", (64, 64))
+    index = studio.index([photo])
+    several = [studio.draw, studio.embed_captions]
+    several += [lambda c: studio.restyle(photo, c), lambda c: studio.describe(photo, c)]
+    several += [lambda c: studio.match([photo], c), lambda c: studio.mix_array(c, [[0.5, 0.5]])]
+    single = [studio.unknown_words, lambda c: studio.search(c, index), lambda c: studio.wander(c, 1, 2)]
+    single += [lambda c: studio.blend(c, RED), lambda c: studio.blend(RED, c)]
+    for verb in [*single, *(lambda c, verb=verb: verb([RED, c]) for verb in several)]:
+        with pytest.raises(t2i.InputError, match="^a caption must be text, not "):
+            verb(caption)
+    if not isinstance(caption, list):  # where several captions may be given, a list of text is one of them
+        for verb in several:
+            with pytest.raises(t2i.InputError, match="^a caption must be text, not "):
+                verb(caption)
+
+
 @pytest.mark.parametrize("seeds", [-1, [3, -1], 2**63, 1.0, "7", None, [None], [[1]], float("nan"), []])
 def test_invalid_seeds_are_an_input_error(studio, seeds):
     with pytest.raises(t2i.InputError, match="seed"):

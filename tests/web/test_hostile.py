@@ -359,7 +359,8 @@ def result_or_refusal(verb, *arguments):
 
 integers = st.one_of(st.integers(), st.integers(0, 300), st.sampled_from([2**31, 2**32, 2**63 - 1, 2**63, 10**400]))
 floats = st.one_of(st.floats(), st.floats(-1, 1))
-few = st.lists(texts, max_size=4)
+words_or_junk = st.one_of(texts, texts, junk, st.binary())
+few = st.lists(words_or_junk, max_size=4)
 
 
 seeds = st.one_of(integers, st.lists(integers, max_size=5))
@@ -375,7 +376,7 @@ spots = st.one_of(st.just([]), st.lists(st.lists(floats, max_size=3), max_size=5
 
 
 @given(
-    words=st.one_of(texts, few),
+    words=st.one_of(words_or_junk, few),
     seeds=seeds,
     attributes=st.lists(floats, max_size=6),
     at=spots,
@@ -386,7 +387,13 @@ def test_any_drawing(studio, words, seeds, attributes, at, like):
     assert drawn is None or drawn.shape[1:] == (64, 64, 3) and 1 <= len(drawn) <= 5
 
 
-@given(one=texts, other=texts, steps=st.one_of(st.integers(), st.integers(0, 9)), seed=integers, to=integers)
+@given(
+    one=words_or_junk,
+    other=words_or_junk,
+    steps=st.one_of(st.integers(), st.integers(0, 9)),
+    seed=integers,
+    to=integers,
+)
 def test_any_interpolation(studio, one, other, steps, seed, to):
     for verb, arguments in ((studio.blend, (one, other, steps, seed)), (studio.wander, (one, seed, to, steps))):
         way = result_or_refusal(verb, *arguments)
