@@ -182,6 +182,12 @@ def test_a_snapshot_of_the_hub_is_read_through_its_links(snapshot, tmp_path):
     assert open_files(tmp_path / "link").names() == ["train/0.png", "train/1.png"]
 
 
+def test_a_folder_may_be_a_link(snapshot, tmp_path):
+    (snapshot / "train").rename(tmp_path / "elsewhere")
+    (snapshot / "train").symlink_to(tmp_path / "elsewhere")
+    assert open_files(snapshot).names() == ["train/0.png", "train/1.png"]
+
+
 def test_a_link_that_leads_nowhere_or_to_its_own_folder_does_no_harm(snapshot):
     (snapshot.parents[1] / "blobs" / "hash0").unlink()
     (snapshot / "train" / "again").symlink_to(snapshot)
