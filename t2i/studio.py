@@ -152,10 +152,13 @@ class Studio:
         weights = [[1 - t, t] for t in _fractions(steps)]
         return [Image.fromarray(pixels) for pixels in self.mix_array([caption_a, caption_b], weights, seed)]
 
-    def mix_array(self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int = 0) -> np.ndarray:
+    def mix_array(
+        self, captions: Sequence[str], weights: Sequence[Sequence[float]], seed: int | Sequence[int] = 0
+    ) -> np.ndarray:
         """Pixels (N, S, S, 3), uint8, of mixed captions: a row of `weights` (N, C), summing to 1, mixes the embeddings.
 
-        Such interpolated embeddings are near the data manifold (section 4.3). The noise is that of one seed.
+        Such interpolated embeddings are near the data manifold (section 4.3). The noise is that of one seed, or of a
+        seed for each row.
         """
         captions = _as_list(captions)
         if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
@@ -269,8 +272,12 @@ class Studio:
         return self.engine.embed(captions)
 
     def _check(self, caption: str) -> None:
-        if set(ALPHABET[:-1]).isdisjoint(caption.lower()[: self.engine.caption_length]):  # the last is the space
-            raise InputError("Type a caption with at least one letter, digit or sign the model knows.")
+        signs = set(caption.lower()[: self.engine.caption_length].strip())
+        if not signs:
+            raise InputError("Type a few words.")
+        letters = {sign for sign in signs if sign.isalpha()}
+        if set(ALPHABET[:-1]).isdisjoint(letters or signs):  # the last is the space
+            raise InputError("This model reads English only. Try an example.")
 
     def _attribute_offset(self, values: Sequence[float]) -> Tensor:
         """What these positions of the attribute sliders add to z, (100,)."""

@@ -59,9 +59,7 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
     invitation = html.escape(placeholder.rstrip("\u00a0…"))  # page.js changes it with the model
     with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
-            "<h1>t2i</h1><p>Generative Adversarial Text to Image Synthesis</p>"
-            f'<p class="what"><span>{invitation}</span>: '
-            "sixteen pictures follow every letter. Nothing here was photographed.</p>",
+            f'<h1>t2i</h1><p class="what"><span>{invitation}</span>. Pictures redraw with every keystroke.</p>',
             elem_classes="t2i-head",
             apply_default_css=False,
             head=shared_head(service),

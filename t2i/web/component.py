@@ -16,8 +16,8 @@ from ..studio import UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "page.js", "tab.js", "share.js", "album.js"
-MODEL_FIELDS = "name", "title", "placeholder", "examples", "gallery_captions", "failures", "paper"
+SHARED_SCRIPTS = "page.js", "tab.js", "share.js", "hand.js", "album.js"
+MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "gallery_captions", "failures", "paper"
 
 
 def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTML:

@@ -16,6 +16,8 @@ MAX_HINT_WORDS = 3
 FULL_QUALITY = {"quality": 92, "subsampling": 0}  # colour at full resolution: the page enlarges these pictures
 DRAFT_QUALITY = {"quality": 65, "subsampling": 2}
 ENLARGED_QUALITY = {"quality": 92, "subsampling": 2}
+SMALL_SIZE = 64  # pixels a side of a strip's pictures
+SMALL_QUALITY = {"quality": 75, "subsampling": 2}
 MAX_DRAFT_SIZE = 128  # pixels a side: sixteen drafts have about as many bytes as sixteen full pictures of 64
 MIN_SIZE_WITH_DRAFTS = 65  # pixels a side; smaller pictures are never sent as drafts
 
@@ -37,6 +39,14 @@ def pictures(pixels: np.ndarray, kind: str, full_size: int) -> dict[str, Any]:
         jpegs.append(_encode(picture, "JPEG", **DRAFT_QUALITY))
     drafts = {"drafts": count - full_size} if full_size < count else {}
     return {"pictures": [_uri(data, "jpeg") for data in jpegs], **drafts}
+
+
+def strip(pixels: np.ndarray) -> dict[str, Any]:
+    """Pixels (N, S, S, 3) as one JPEG of small pictures side by side, and their pixels a side."""
+    size = min(SMALL_SIZE, pixels.shape[1])
+    small = [Image.fromarray(picture).resize((size, size), Image.Resampling.BOX) for picture in pixels]
+    joined = Image.fromarray(np.hstack([np.asarray(picture) for picture in small]))
+    return {"strip": _uri(_encode(joined, "JPEG", **SMALL_QUALITY), "jpeg"), "size": size}
 
 
 def enlarged(pixels: np.ndarray) -> dict[str, str]:

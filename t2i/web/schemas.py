@@ -18,6 +18,7 @@ from ..registry import OBJECTIVES, ModelSpec
 PICTURES_PER_PAGE = 16
 MAX_CAPTION_LENGTH = TextEncoderConfig.length  # characters that the text encoder reads; the rest is cut off
 MAX_SEED = 999_999
+MAX_FIELD_PICTURES = 32  # of a request; what an engine draws in one pass
 MAX_FAVOURITES = 48  # pictures of a PNG sheet
 PNG_SCALES = (1, 4)
 ENLARGED_SCALE = PNG_SCALES[1]
@@ -75,6 +76,15 @@ def read_comparison(request: Any, models: Models) -> list[DrawRequest]:
     names = request.get("models")
     names = [name for name, spec in models.items() if spec.objective] if names is None else _list(names, "models")
     return [replace(parsed, model=read_model({"model": name}, models)) for name in names[:MAX_COMPARED_MODELS]]
+
+
+def read_field(request: Any, models: Models) -> tuple[list[str], float, list[int], str]:
+    """One caption or two, how far to go from the first to the second, the seeds and the model."""
+    model = read_model(request, models)
+    captions = [_caption(caption) for caption in _list(request.get("captions"), "captions")[:2]]
+    seeds = _list(request.get("seeds"), "seeds")[:MAX_FIELD_PICTURES]
+    at = read_number(request.get("at", 0), 0, 1) if len(captions) == 2 else 0.0
+    return captions, at, [int(read_number(seed, 0, MAX_SEED)) for seed in seeds], model
 
 
 def read_sheet(request: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from ..locate import Checkpoint
 from ..media import export
 from ..registry import MODELS
 from ..studio import Studio, find_spec, load_engine
+from ..vocabulary import unknown_words
 from . import encoding
 from .links import Link
 from .schemas import (
@@ -32,6 +33,7 @@ from .schemas import (
     read_captions,
     read_comparison,
     read_draw_request,
+    read_field,
     read_film_kind,
     read_full_size,
     read_model,
@@ -46,6 +48,7 @@ from .schemas import (
 
 NUM_FILM_FRAMES = 33
 GALLERY_SEEDS = range(1, 4)  # of each caption in the gallery
+THUMBNAIL_SEED = 8  # of the examples
 MAX_CACHE_BYTES = 64_000_000  # of pixels
 SERVER_ERROR = "Something went wrong on the server. It has been logged."
 
@@ -61,6 +64,8 @@ class Service:
         self.default = spec.name
         self.models = {spec.name: spec} | {name: other for name, other in MODELS.items() if name != spec.name}
         self._galleries: dict[str, dict[str, Any]] = {}
+        self._thumbnails: dict[str, dict[str, Any]] = {}
+        self._vocabularies: dict[str, frozenset[str]] = {}
         self._cache = _PixelCache()
         self._batcher = DynamicBatcher()
         self._loading = threading.Lock()
@@ -77,7 +82,32 @@ class Service:
         """
         parsed = read_draw_request(request, self.models)
         pictures = self._pictures(parsed.model, *self._draw(parsed), kind, read_full_size(request))
-        return pictures | {"seeds": parsed.seeds} | self._caption_notes([parsed.model], parsed.caption)
+        notes = self._caption_notes([parsed.model], parsed.caption)
+        elsewhere = {"elsewhere": self._model_that_knows(parsed.caption)} if notes["hint"] else {}
+        return pictures | {"seeds": parsed.seeds} | notes | elsewhere
+
+    def field(self, request: object) -> dict[str, Any]:
+        """Draw many small pictures of a caption, or of a point between two, side by side in one JPEG.
+
+        `request`: {"captions": [str] one or two, "at": float from 0, the first, to 1, "seeds": [int] up to 32,
+        "model": str}.
+        """
+        captions, at, seeds, model = read_field(request, self.models)
+        weights = [[1 - at, at][: len(captions)]] * len(seeds)
+        key = ("field", model, at, *seeds, *cut(captions))
+        pixels, ms = self._cache(
+            key, lambda: self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seeds))
+        )
+        return encoding.strip(pixels) | {"ms": round(ms, 2)} | self._caption_notes([model], *captions)
+
+    def thumbnails(self, request: object) -> dict[str, Any]:
+        """A small picture of each of a model's examples, side by side in one JPEG; `request`: {"model": str}."""
+        model = read_model(request, self.models)
+        if model not in self._thumbnails:
+            examples = list(self.models[model].examples)
+            drawn = self._studio(model).draw_array(examples, [THUMBNAIL_SEED]) if examples else None
+            self._thumbnails[model] = {} if drawn is None else encoding.strip(drawn)
+        return self._thumbnails[model]
 
     def match(self, request: object) -> dict[str, Any]:
         """How well each picture of `draw` matches its caption, from 0 to 1; empty without an image encoder.
@@ -278,6 +308,17 @@ class Service:
         unknown_to_all = [word for word in unknown[0] if all(word in words for words in unknown)]
         hint = encoding.unknown_words_hint(unknown_to_all, [studio.spec.subject for studio in studios])
         return {"note": encoding.length_note(*captions), "hint": hint}
+
+    def _model_that_knows(self, caption: str) -> str:
+        """The name of the first model, besides the paper's, that knows the words of a caption; empty if none does."""
+        for name, spec in self.models.items():
+            if not spec.paper and name not in self._vocabularies:
+                try:
+                    self._vocabularies[name] = self.checkpoint(name).words
+                except InputError:  # not available
+                    self._vocabularies[name] = frozenset()
+        known = self._vocabularies.items()
+        return next((name for name, words in known if words and not unknown_words(caption, words)), "")
 
     def _studio(self, model: str) -> Studio:
         if model not in self._studios:

@@ -79,6 +79,7 @@ def test_shuffle_changes_all_pictures_but_the_locked_one(page):
 
 def test_attribute_sliders_follow_arrow_keys_and_reset(page):
     before = pixels(page)
+    page.get_by_text("Adjust", exact=True).click()
     slider = page.get_by_label("Style 2", exact=True)
     for _ in range(10):
         slider.press("ArrowRight")
@@ -92,60 +93,97 @@ def test_attribute_sliders_follow_arrow_keys_and_reset(page):
     assert same(before, pixels(page)).all()
 
 
-def test_the_plane_of_seeds_can_be_dragged_snapped_and_reset(page):
-    before, box = pixels(page), page.get_by_label("Seed", exact=True)
-    page.get_by_label("Lock seed 1", exact=True).click()
-    plane = page.get_by_label("Plane", exact=True)
-    area = plane.bounding_box()
-    page.mouse.move(area["x"] + 100, area["y"] + 60)
+def drag(page, selector: str, across: float, down: float) -> None:
+    """Drag from the middle of a node, in steps, by so many pixels."""
+    area = page.locator(selector).bounding_box()
+    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+    page.mouse.move(x, y)
     page.mouse.down()
-    page.mouse.move(area["x"] + 72, area["y"] + 44, steps=8)  # the window moves right and down
+    page.mouse.move(x + across, y + down, steps=8)
     page.mouse.up()
+
+
+def pitch(page) -> float:
+    """Pixels from one picture to the next."""
+    boxes = [page.locator(".picture").nth(i).bounding_box() for i in (0, 1)]
+    return boxes[1]["x"] - boxes[0]["x"]
+
+
+def place(page) -> str:
+    """Where the sixteen pictures are on the plane of seeds, in words."""
+    return page.locator(".place span").inner_text()
+
+
+def test_the_grid_is_dragged_like_a_map_over_the_seeds(page):
+    before, box, side = pixels(page), page.get_by_label("Seed", exact=True), pitch(page)
+    page.get_by_label("Lock seed 1", exact=True).click()
+    drag(page, "li:nth-child(6) .picture", -side / 2, -side / 4)  # the window moves right and down
     assert same(before, pixels(page)).tolist() == [True] + [False] * 15  # the locked one stays
-    assert plane.get_attribute("aria-valuetext") == "Seed 1, 0.44 across and 0.25 down"
+    assert place(page) == "Seed 1, 0.50 across and 0.25 down"
+    assert not page.locator("dialog").is_visible()  # a drag is no click
     page.locator(".picture").nth(5).click()
-    assert page.locator(".recipe").inner_text().startswith("Seed 6, 0.44 across and 0.25 down")
+    assert page.locator(".recipe").inner_text().startswith("Seed 6, 0.50 across and 0.25 down")
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG 64 px").click()
     page.keyboard.press("Escape")
     picture = Image.open(download.value.path())
-    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([28 / 64, 16 / 64], abs=0.01)]
+    assert json.loads(picture.text["t2i"])["at"] == [pytest.approx([0.5, 0.25], abs=0.01)]
     assert np.abs(pixels(page)[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
     page.get_by_label("Lock seed 1", exact=True).click()
-    page.get_by_role("button", name="Snap").click()
-    assert same(before, pixels(page)).all() and page.get_by_role("button", name="Snap").is_disabled()
-    for _ in range(10):
-        plane.press("ArrowDown")
-    down = pixels(page)
-    assert box.input_value() == "5" and same(before[4:], down[:12]).all()  # ten tenths down: the next row of four
-    page.get_by_role("button", name="Reset", exact=True).click()
+    page.get_by_role("button", name="Back to seed 1").click()
     assert same(before, pixels(page)).all() and box.input_value() == "1"
-    plane.press("ArrowUp")
-    assert same(before, pixels(page)).all() and box.input_value() == "1"  # the plane begins here
+    assert not page.locator(".back").is_visible()
+    drag(page, "li:nth-child(11) .picture", 0, -side)  # one picture up: the next row of four
+    assert place(page) == "Seed 5" and same(before[4:], pixels(page)[:12]).all()
+    drag(page, "li:nth-child(1) .picture", 0, 4 * side)
+    assert place(page).startswith("Drag") and same(before, pixels(page)).all()  # the plane begins here
+
+
+def test_shift_and_arrow_keys_travel_over_the_seeds(page):
+    before = pixels(page)
+    page.locator(".picture").first.focus()
+    for _ in range(10):
+        page.keyboard.press("Shift+ArrowDown")
+    down = pixels(page)
+    assert place(page) == "Seed 5" and same(before[4:], down[:12]).all()  # ten tenths down: the next row of four
+    page.keyboard.press("Shift+ArrowUp")
+    assert place(page) == "Seed 1, 0.00 across and 0.90 down"
+    page.keyboard.press("ArrowRight")  # without Shift, to the next picture
+    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-draw-seed-1 ")
 
 
 @pytest.mark.parametrize("first, outward, along", [(1, -1, -1), (999_983, 1, 1)])
 def test_the_plane_stops_at_its_edge_in_one_direction_only(page, first, outward, along):
     """Up in its first row, and down in its last one; it still moves across."""
-    box, plane = page.get_by_label("Seed", exact=True), page.get_by_label("Plane", exact=True)
+    box = page.get_by_label("Seed", exact=True)
     box.fill(str(first))
     before = pixels(page)
+    page.locator(".picture").first.focus()
     for _ in range(12):
-        plane.press("ArrowUp" if outward < 0 else "ArrowDown")
-    edge = "" if outward < 0 else ", 0.00 across and 1.00 down"
-    assert plane.get_attribute("aria-valuetext") == f"Seed {first}{edge}"
-    plane.press("ArrowRight" if along < 0 else "ArrowLeft")
-    assert f", {'0.10' if along < 0 else '0.90'} across" in plane.get_attribute("aria-valuetext")
+        page.keyboard.press("Shift+ArrowUp" if outward < 0 else "Shift+ArrowDown")
+    assert outward < 0 or place(page) == f"Seed {first}, 0.00 across and 1.00 down"
+    page.keyboard.press("Shift+ArrowRight" if along < 0 else "Shift+ArrowLeft")
+    assert f", {'0.10' if along < 0 else '0.90'} across" in place(page)
     assert not same(before, pixels(page)).any()
     box.fill(str(first))
-    area = plane.bounding_box()
-    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
-    page.mouse.move(x, y)
-    page.mouse.down()
-    page.mouse.move(x + 32 * along, y - 30 * outward, steps=4)
-    page.mouse.up()
-    at = f"Seed {first if along < 0 else first - 1}, 0.50 across and "
-    assert plane.get_attribute("aria-valuetext").startswith(at)
+    side = pitch(page)
+    drag(page, "li:nth-child(6) .picture", along * side / 2, -outward * side / 2)
+    assert place(page).startswith(f"Seed {first if along < 0 else first - 1}, 0.50 across and ")
+
+
+def test_a_tiles_details_show_only_when_wanted(page):
+    page.mouse.move(5, 5)
+    foot = "i => getComputedStyle(document.querySelectorAll('.foot')[i]).opacity"
+    assert {page.evaluate(foot, i) for i in range(16)} == {"0"}
+    page.locator(".picture").nth(2).hover()
+    assert page.evaluate(foot, 2) == "1"
+    page.get_by_label("Lock seed 3", exact=True).click()
+    page.locator(".picture").nth(5).focus()
+    page.mouse.move(5, 5)
+    assert [page.evaluate(foot, i) for i in range(16)] == ["1" if i in (2, 5) else "0" for i in range(16)]
+    matches(page)
+    page.get_by_role("button", name="Sort by match").click()
+    assert {page.evaluate(foot, i) for i in range(16)} == {"1"}
 
 
 def test_a_picture_enlarged_by_keyboard_is_saved_as_it_is(page, model):
@@ -201,8 +239,6 @@ def test_the_dialog_turns_to_the_next_and_the_previous_picture(page):
     with page.expect_download() as download:
         page.get_by_role("button", name="PNG 64 px").click()
     assert json.loads(Image.open(download.value.path()).text["t2i"])["seed"] == 1
-    page.set_viewport_size({"width": 360, "height": 740})
-    assert len({button.bounding_box()["y"] for button in page.locator("dialog .actions button").all()}) == 1
     page.keyboard.press("Escape")
     focused = "document.activeElement.getAttribute('aria-describedby')?.startsWith('t2i-draw-seed-0 ')"
     page.wait_for_function(focused)

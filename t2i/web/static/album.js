@@ -108,6 +108,7 @@ Object.assign(t2i, {
   RETRY_DELAY,
   clamp,
   createAlbum,
+  createHand,
   createRecentAlbum,
   createTab,
   findModel,

@@ -1,10 +1,11 @@
 // The tab "Draw".
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, NO_ANSWER, REST_DELAY, RETRY_DELAY } = t2i;
-const { clamp, findModel, isExample, make, onDrag, percent, splitFields, statusText, toSingleLine } = t2i;
+const { clamp, findModel, isExample, make, percent, showNote, splitFields, statusText, toSingleLine } = t2i;
 const tab = t2i.createTab("draw", element);
 const { find, announce, modelMenu } = tab;
 
+const panel = find(".t2i-draw");
 const captionBox = find("#t2i-draw-caption");
 const grid = find(".grid");
 const note = find("#t2i-draw-note");
@@ -12,7 +13,7 @@ const dialog = find("dialog");
 
 const seeds = []; // of the sixteen places
 const offsets = []; // from each seed on the plane of seeds, [across, down], 0 to 1
-const sliders = [];
+const values = []; // of the attributes, -1 to 1, finer than their sliders' steps
 let shown = null; // the request of the pictures on the page
 let pictureSize = 64; // pixels a side
 
@@ -22,6 +23,7 @@ const requestPictures = tab.createDraftUpdater(server.draw, getRequest, showPict
 
 function update() {
   t2i.setDrawState({ caption: captionBox.value, seed: seedBox.read(), model: modelMenu.value });
+  if (dialog.open) return updateEnlarged(); // the sixteen follow once it rests
   grid.setAttribute("aria-busy", "true");
   isSortPending = false;
   markExamples();
@@ -30,18 +32,21 @@ function update() {
 
 function getRequest() {
   return {
-    caption: captionBox.value.slice(0, MAX_SENT_LENGTH),
+    caption: readCaption(),
     seeds: [...seeds],
     ...(offsets.some(isOffset) && { at: [...offsets] }),
     ...(photoStyle && { like: photoStyle }),
-    attributes: sliders.map((slider) => Number(slider.value)),
+    attributes: [...values],
     model: modelMenu.value,
   };
 }
 
 function showPictures(request, reply, isNewest) {
   tab.showCaptionNote(note, reply);
+  const isUnreadable = Boolean(reply.error) && !reply.busy;
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
+  panel.classList.toggle("is-unreadable", isUnreadable);
+  find(".unreadable").textContent = isUnreadable ? reply.error : "";
   if (!reply.error) {
     shown = request;
     pictureSize = reply.size;
@@ -52,12 +57,13 @@ function showPictures(request, reply, isNewest) {
     });
     markHearts();
     find(".status").textContent = statusText(reply);
-    find(".t2i-draw").classList.toggle("has-unknown-words", Boolean(reply.hint));
+    panel.classList.toggle("has-unknown-words", Boolean(reply.hint));
     showMatches(null);
   }
   if (!isNewest) return;
   grid.setAttribute("aria-busy", "false");
-  if (!reply.error) addRecent(reply.pictures[0]);
+  showElsewhere(reply.elsewhere);
+  if (!reply.error && !omitted) addRecent(reply.pictures[0]);
   matchTimer = setTimeout(requestMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
   announce(note.textContent || `Sixteen pictures${request.like ? " in the style of a photo" : ""}: ${request.caption}`);
 }
@@ -80,13 +86,14 @@ const tiles = Array.from({ length: props.numPictures }, (_, i) => {
 
   for (const button of [picture, heart, lock]) button.addEventListener("focus", () => setTabStop(i));
   picture.addEventListener("click", () => enlarge(i));
-  heart.addEventListener("click", () => toggleFavourite(i));
+  heart.addEventListener("click", () => shown && toggleFavourite(favouriteQuery(shown, i), picture.firstChild));
   lock.addEventListener("click", () => setLock(i, !isLocked(i)));
   return { picture, heart, number, match, lock };
 });
 
 const isLocked = (i) => tiles[i].lock.getAttribute("aria-pressed") === "true";
 const setLock = (i, on) => tiles[i].lock.setAttribute("aria-pressed", String(on));
+const setSorted = (on) => panel.classList.toggle("is-sorted", on);
 
 // The Tab key stops once in the grid; arrow keys move within it.
 function setTabStop(stop) {
@@ -96,6 +103,7 @@ function setTabStop(stop) {
 }
 
 grid.addEventListener("keydown", (event) => {
+  if (event.shiftKey && travelByKey(event.key)) return event.preventDefault();
   const kind = event.target.classList[0];
   const from = tiles.findIndex((tile) => tile[kind] === event.target);
   const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -4, ArrowDown: 4 }[event.key];
@@ -115,6 +123,7 @@ function setSeeds() {
   tiles.forEach((_, i) => {
     if (!isLocked(i)) [seeds[i], offsets[i]] = [first + i, offset];
   });
+  setSorted(false);
   labelTiles();
   update();
 }
@@ -123,27 +132,26 @@ function labelTiles() {
   tiles.forEach(({ number, lock, heart }, i) => {
     number.textContent = seeds[i] + (isOffset(offsets[i]) ? " +" : "");
     lock.setAttribute("aria-label", `Lock seed ${seeds[i]}`);
-    lock.title = "Lock: another seed leaves this picture as it is";
+    lock.title = "Locked pictures don't change";
     heart.setAttribute("aria-label", `Favourite seed ${seeds[i]}`);
   });
 }
 
-// ---- the plane of seeds: rows of four. The sixteen pictures are a window on it, which may lie between seeds.
+// ---- the plane of seeds: rows of four. The sixteen pictures are a window on it, which may lie between seeds. The grid
+// is dragged like a map: by one picture to the next seed.
 
-const PIXELS_PER_SEED = 64; // of a drag
+const DRAG_THRESHOLD = 6; // pixels; less is a click
+const KEY_STEP = 0.1; // seeds
 const MAX_OFFSET = 0.9999; // at the edge of the plane; 1 would be the next seed
-const plane = find(".plane");
 /** @type {[number, number]} */
 let offset = [0, 0]; // of the window from its seed
-let resetSeed = 1; // the seed last typed or shuffled, for Reset
-
-plane.style.setProperty("--pitch", `${PIXELS_PER_SEED}px`);
+let lastSeed = 1; // the seed last typed or shuffled
 
 const isOffset = ([across, down]) => across > 0 || down > 0;
 const offsetText = (offset) => offset.map((part) => part.toFixed(2)).join(" across and ") + " down";
 
 function goToSeed(seed, [across, down] = [0, 0]) {
-  resetSeed = seed;
+  lastSeed = seed;
   placeWindow(seed, [across, down]);
 }
 
@@ -157,27 +165,45 @@ function placeWindow(seed, [across, down]) {
   const first = column + 4 * Math.floor(y);
   seedBox.box.value = first;
   offset = [round(x - Math.floor(x)), round(y - Math.floor(y))];
-  plane.style.setProperty("--x", `${-PIXELS_PER_SEED * offset[0]}px`);
-  plane.style.setProperty("--y", `${-PIXELS_PER_SEED * offset[1]}px`);
-  plane.setAttribute("aria-valuemax", maxFirstSeed);
-  plane.setAttribute("aria-valuenow", first);
-  plane.setAttribute("aria-valuetext", `Seed ${first}` + (isOffset(offset) ? `, ${offsetText(offset)}` : ""));
-  find(".snap").disabled = !isOffset(offset);
+  const isAway = first !== lastSeed || isOffset(offset);
+  const place = `Seed ${first}` + (isOffset(offset) ? `, ${offsetText(offset)}` : "");
+  find(".place span").textContent = isAway ? place : "Drag the pictures to travel to other seeds.";
+  find(".back").hidden = !isAway;
+  find(".back").textContent = `Back to seed ${lastSeed}`;
   setSeeds();
 }
 
 const moveWindow = (across, down) => placeWindow(seedBox.read(), [offset[0] + across, offset[1] + down]);
 
-// The plane follows the pointer, so the window moves against it.
-onDrag(plane, (across, down) => moveWindow(-across / PIXELS_PER_SEED, -down / PIXELS_PER_SEED));
-plane.addEventListener("keydown", (event) => {
-  const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
-  if (!step) return;
-  event.preventDefault();
-  moveWindow(...step);
+// Whether the key travels.
+function travelByKey(key) {
+  const directions = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+  if (directions[key]) moveWindow(...directions[key].map((step) => KEY_STEP * step));
+  return key in directions;
+}
+
+let held = null; // where the pointer was, while it holds the grid
+
+grid.addEventListener("pointerdown", (event) => {
+  if (event.button === 0 && event.isPrimary && event.target.closest(".picture")) held = event;
 });
-find(".snap").addEventListener("click", () => placeWindow(seedBox.read(), [Math.round(offset[0]), Math.round(offset[1])]));
-find(".reset").addEventListener("click", () => goToSeed(resetSeed));
+grid.addEventListener("pointermove", (event) => {
+  if (held?.pointerId !== event.pointerId) return;
+  const [across, down] = [event.clientX - held.clientX, event.clientY - held.clientY];
+  if (!grid.hasPointerCapture(event.pointerId)) {
+    if (Math.hypot(across, down) < DRAG_THRESHOLD) return;
+    grid.setPointerCapture(event.pointerId); // the click is then the grid's and enlarges nothing
+  }
+  held = event;
+  const pitch = tiles[1].picture.getBoundingClientRect().left - tiles[0].picture.getBoundingClientRect().left;
+  moveWindow(-across / pitch, -down / pitch); // the window moves against the pointer
+});
+for (const type of ["pointerup", "pointercancel"]) grid.addEventListener(type, () => (held = null));
+grid.addEventListener("dragstart", (event) => event.preventDefault());
+find(".back").addEventListener("click", () => {
+  goToSeed(lastSeed);
+  seedBox.box.focus(); // for the keyboard: the button is now hidden
+});
 
 // ---- how well pictures match the caption. The server is asked when nothing has changed for a while, and the grid is
 // sorted on demand. Words that the generator does not know, the image encoder does not know either: then it is not asked.
@@ -221,6 +247,7 @@ function sortByMatch() {
   });
   for (const list of [seeds, offsets]) list.splice(0, list.length, ...order.map((i) => list[i]));
   shown = { ...shown, seeds: [...seeds], at: shown.at && [...offsets] };
+  setSorted(true);
   labelTiles();
   markHearts();
   showMatches(order.map((i) => matches[i]));
@@ -229,39 +256,39 @@ function sortByMatch() {
 
 find(".sort").addEventListener("click", sortByMatch);
 
-// ---- attribute sliders
+// ---- attributes and their sliders
 
-function setSlider(slider, value) {
-  slider.value = value; // the browser clamps it
-  slider.dispatchEvent(new Event("input"));
+let showValue = (i) => {}; // on the slider
+
+function setAttribute(i, value) {
+  values[i] = Math.round(100 * clamp(value, -1, 1)) / 100;
+  showValue(i);
+  update();
 }
 
 function createSliders(attributes) {
   const rows = attributes.map(({ name, low, high }, i) => {
     const id = `t2i-draw-attribute-${i + 1}`;
-    const slider = make("input", { id, type: "range", min: -1, max: 1, step: 0.05, value: 0 });
+    const slider = make("input", { id, type: "range", min: -1, max: 1, step: 0.05 });
     const output = make("output", { for: id });
     const reset = make("button", { type: "button", "aria-label": `Reset ${name}` }, "↺");
-    const showValue = () => {
-      const value = Number(slider.value);
-      const end = value < 0 ? low : high;
-      output.textContent = value.toFixed(2).replace("-", "−");
-      slider.setAttribute("aria-valuetext", value ? `${output.textContent}, ${end}` : "as the seed has it");
-      slider.style.setProperty("--at", value);
-    };
-    slider.addEventListener("input", () => {
-      showValue();
-      update();
-    });
-    reset.addEventListener("click", () => setSlider(slider, 0));
-    showValue();
+    slider.addEventListener("input", () => setAttribute(i, slider.value));
+    reset.addEventListener("click", () => setAttribute(i, 0));
     const [left, right] = [low, high].map((end) => make("span", { class: "end", "aria-hidden": "true" }, end));
-    return { slider, parts: [make("label", { for: id }, name), left, slider, right, output, reset] };
+    return { slider, output, parts: [make("label", { for: id }, name), left, slider, right, output, reset] };
   });
-  const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all attributes");
-  resetAll.addEventListener("click", () => sliders.forEach((slider) => setSlider(slider, 0)));
-  sliders.splice(0, sliders.length, ...rows.map(({ slider }) => slider));
+  showValue = (i) => {
+    const [value, { slider, output }, { low, high }] = [values[i], rows[i], attributes[i]];
+    if (Number(slider.value) !== value) slider.value = value;
+    output.textContent = value.toFixed(2).replace("-", "−");
+    slider.setAttribute("aria-valuetext", value ? `${output.textContent}, ${value < 0 ? low : high}` : "as the seed has it");
+    slider.style.setProperty("--at", value);
+  };
+  const resetAll = make("button", { type: "button", class: "reset-all" }, "Reset all");
+  resetAll.addEventListener("click", () => attributes.forEach((_, i) => setAttribute(i, 0)));
   find(".attributes").replaceChildren(...rows.flatMap(({ parts }) => parts), resetAll);
+  values.splice(0, values.length, ...attributes.map(() => 0));
+  values.forEach((_, i) => showValue(i));
 }
 
 // ---- the style of a photo, from the tab "Style", as text of the server
@@ -283,31 +310,113 @@ find(".remove-style").addEventListener("click", () => {
   update();
 });
 
+// ---- the words of the caption. One that has the focus, or on which the mouse rests, is left out of the pictures.
+
+const HOVER_DELAY = 150; // ms that the mouse rests on a word
+const wordList = find(".words"); // lies on the caption, each word on its own
+let omitted = null; // the word that is left out
+let hoverTimer;
+
+function readCaption() {
+  const parts = [...wordList.childNodes].filter((part) => part !== omitted).map((part) => part.textContent);
+  return parts.join("").slice(0, MAX_SENT_LENGTH);
+}
+
+function setCaption(text) {
+  captionBox.value = text;
+  showWords();
+}
+
+function showWords() {
+  clearTimeout(hoverTimer);
+  omitted = null;
+  const parts = captionBox.value.split(/(\s+)/);
+  const isWord = (part) => part.trim();
+  const hasOthers = parts.filter(isWord).length > 1; // the only word is never left out
+  wordList.replaceChildren(
+    ...parts.map((part) => {
+      if (!isWord(part) || !hasOthers) return document.createTextNode(part);
+      return make("span", { class: "word", role: "button", tabindex: -1, "aria-label": `Without “${part}”` }, part);
+    }),
+  );
+  wordList.querySelector(".word")?.setAttribute("tabindex", "0");
+}
+
+function omit(word) {
+  if (word === omitted) return;
+  omitted?.classList.remove("omitted");
+  omitted = word;
+  omitted?.classList.add("omitted");
+  update();
+}
+
+function omitUnderMouse({ clientX, clientY, pointerType, buttons }) {
+  if (pointerType !== "mouse" || buttons) return;
+  const isUnder = ({ left, right, top, bottom }) => left <= clientX && clientX < right && top <= clientY && clientY < bottom;
+  const word = [...wordList.querySelectorAll(".word")].find((word) => [...word.getClientRects()].some(isUnder)) ?? null;
+  clearTimeout(hoverTimer);
+  hoverTimer = setTimeout(() => omit(word), HOVER_DELAY);
+}
+
+captionBox.addEventListener("pointermove", omitUnderMouse);
+captionBox.addEventListener("pointerleave", () => {
+  clearTimeout(hoverTimer);
+  omit(null);
+});
+captionBox.addEventListener("pointerdown", () => omit(null)); // to type there
+captionBox.addEventListener("scroll", () => (wordList.scrollTop = captionBox.scrollTop));
+wordList.addEventListener("focusin", ({ target }) => omit(target));
+wordList.addEventListener("focusout", () => omit(null));
+wordList.addEventListener("keydown", ({ key, target }) => {
+  const words = [...wordList.querySelectorAll(".word")];
+  const next = words[words.indexOf(target) + ({ ArrowLeft: -1, ArrowRight: 1 }[key] ?? NaN)];
+  if (!next) return;
+  target.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});
+
 // ---- caption, examples, model
 
-captionBox.addEventListener("input", update);
+captionBox.addEventListener("input", () => {
+  showWords();
+  update();
+});
 
 function showModel() {
   const { attributes, examples, has_image_encoder: hasImageEncoder, placeholder } = findModel(modelMenu.value);
   setPhotoStyle(""); // it is of no use to another model
   createSliders(attributes);
-  find(".t2i-draw").classList.toggle("has-matches", hasImageEncoder);
+  panel.classList.toggle("has-matches", hasImageEncoder);
   captionBox.placeholder = placeholder;
-  find(".examples").replaceChildren(
-    ...examples.map((example) => {
-      const labels = { title: example, "aria-label": example };
-      const button = make("button", { type: "button", class: "button", ...labels }, shortened(example));
-      button.addEventListener("click", () => {
-        captionBox.value = example;
-        update();
-      });
-      return button;
-    }),
-  );
+  find(".examples").classList.remove("has-thumbnails");
+  find(".examples").replaceChildren(...examples.map(createExample));
+  showThumbnails(modelMenu.value);
 }
 
-// An example without the words with which many begin.
-const shortened = (example) => example.replace(/^(a|the|this) (\w+ (has|is|are|with) (a )?)?/, "");
+function createExample(example, place) {
+  const labels = { title: example, "aria-label": example };
+  const button = make("button", { type: "button", class: "button", ...labels }, shortened(example));
+  button.prepend(make("span", { class: "thumb", style: `--place: ${place}` }));
+  button.addEventListener("click", () => {
+    setCaption(example);
+    update();
+  });
+  return button;
+}
+
+// An example in a few words: without those with which many begin, and to the first detail.
+const shortened = (example) =>
+  example
+    .replace(/^(a|the|this) (\w+ (has|is|are|with) (a )?)?/, "")
+    .replace(/(,| (and|with|that|among|through|on|in|around|down)\b).*/, "");
+
+async function showThumbnails(model) {
+  const reply = await server.thumbnails({ model });
+  if (!reply?.strip || model !== modelMenu.value) return;
+  find(".examples").style.setProperty("--strip", `url(${reply.strip})`);
+  find(".examples").classList.add("has-thumbnails");
+}
 
 const markExamples = () =>
   find(".examples").childNodes.forEach((button) =>
@@ -315,12 +424,27 @@ const markExamples = () =>
   );
 
 function changeModel() {
-  if (isExample(captionBox.value)) captionBox.value = findModel(modelMenu.value).examples[0];
+  if (isExample(captionBox.value)) setCaption(findModel(modelMenu.value).examples[0]);
   showModel();
-  update();
+  setSeeds(); // in order again
 }
 
 modelMenu.addEventListener("change", changeModel);
+
+// The model that knows a caption's words, if this one does not.
+function showElsewhere(name) {
+  const button = find(".elsewhere");
+  button.hidden = !name;
+  if (!name) return;
+  button.textContent = `Draw this with ${findModel(name).title} →`;
+  button.value = name;
+}
+
+find(".elsewhere").addEventListener("click", ({ target }) => {
+  modelMenu.value = target.value;
+  changeModel();
+  captionBox.focus(); // for the keyboard: the button is now hidden
+});
 
 // From another tab: a model with a caption, or with a photo's style, or a whole query.
 t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
@@ -329,7 +453,7 @@ t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
     modelMenu.value = model;
     changeModel();
   }
-  captionBox.value = caption ?? captionBox.value;
+  setCaption(caption ?? captionBox.value);
   if (style) {
     photosByStyle.set(style, photo);
     setPhotoStyle(style);
@@ -337,44 +461,117 @@ t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
   update();
 };
 
-// ---- one picture, enlarged
+// ---- one picture, enlarged. What it shows is moved by hand: the sliders follow at once, the sixteen once it rests.
 
 const dialogNote = find("dialog .note");
+const bigImage = find(".big");
+const handHelp = find(".hand");
 let enlargedRequest = null; // the request of the picture in the dialog
 let enlargedPlace = 0;
+let handTimer;
 
 async function enlarge(i) {
   if (!shown) return;
   enlargedPlace = i;
-  const request = { ...shown, seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] };
+  const one = { seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] };
+  const request = { ...shown, ...one, attributes: [...values] };
   enlargedRequest = request;
-  const image = find(".big");
-  image.src = tiles[i].picture.firstChild.src;
-  image.alt = request.caption;
+  bigImage.src = tiles[i].picture.firstChild.src;
+  bigImage.alt = request.caption;
   find("#t2i-draw-big-caption").textContent = request.caption;
-  const seedText = `Seed ${request.seeds[0]}` + (request.at ? `, ${offsetText(request.at[0])}` : "");
-  const styleText = request.like && "in the style of a photo";
-  find(".recipe").textContent = [seedText, styleText, findModel(request.model).title].filter(Boolean).join(" · ");
   for (const button of dialog.querySelectorAll("[data-scale]")) {
     button.lastChild.textContent = `${button.dataset.scale * pictureSize} px`;
   }
+  showRecipe();
+  showHand();
+  showToggles();
   if (!dialog.open) dialog.showModal();
+  showSmooth();
+}
+
+function showRecipe() {
+  const { seeds, at, like, model } = enlargedRequest;
+  const seedText = `Seed ${seeds[0]}` + (at ? `, ${offsetText(at[0])}` : "");
+  const match = matches && `matches ${percent(matches[enlargedPlace])}`;
+  const styleText = like && "in the style of a photo";
+  find(".recipe").textContent = [seedText, match, styleText, findModel(model).title].filter(Boolean).join(" · ");
+}
+
+// A larger picture from the server, smoother than a browser would enlarge it.
+async function showSmooth() {
+  const request = enlargedRequest;
   const reply = await tab.callWithNote(server.enlarge, request, dialogNote);
-  if (reply.picture && enlargedRequest === request) image.src = reply.picture;
+  if (reply.picture && enlargedRequest === request) bigImage.src = reply.picture;
+}
+
+const requestEnlarged = tab.createUpdater(
+  server.draw,
+  () => (enlargedRequest = { ...enlargedRequest, attributes: [...values] }),
+  (request, reply, isNewest) => {
+    showNote(dialogNote, reply.error);
+    if (reply.error || enlargedRequest.seeds[0] !== request.seeds[0]) return;
+    bigImage.src = reply.pictures[0];
+    if (isNewest) handTimer = setTimeout(showSmooth, REST_DELAY);
+  },
+);
+
+function updateEnlarged() {
+  clearTimeout(handTimer);
+  requestEnlarged();
+}
+
+const findAttribute = (name) => findModel(modelMenu.value).attributes.findIndex((attribute) => attribute.name === name);
+
+function showHand() {
+  const hasHand = findAttribute("Across") >= 0;
+  const subject = findModel(modelMenu.value).subject.replace(/s$/, "");
+  handHelp.hidden = !hasHand;
+  handHelp.textContent = `Drag the ${subject} to move it, scroll or pinch to resize it, drag the background to light it.`;
+  bigImage.tabIndex = hasHand ? 0 : -1;
+  bigImage.classList.toggle("has-hand", hasHand);
+}
+
+t2i.createHand(
+  bigImage,
+  (name) => values[findAttribute(name)] ?? 0,
+  (steps) => {
+    for (const [name, step] of Object.entries(steps)) {
+      const i = findAttribute(name);
+      if (i >= 0) setAttribute(i, values[i] + step);
+    }
+  },
+);
+
+const toggles = {
+  heart: () => toggleFavourite(favouriteQuery(enlargedRequest, 0), bigImage),
+  lock: () => setLock(enlargedPlace, !isLocked(enlargedPlace)),
+};
+
+// On a touch screen these are the only heart and lock.
+function showToggles() {
+  const isOn = { heart: favourites.has(favouriteQuery(enlargedRequest, 0)), lock: isLocked(enlargedPlace) };
+  for (const name in toggles) find(`[data-toggle=${name}]`).setAttribute("aria-pressed", String(isOn[name]));
 }
 
 dialog.addEventListener("click", ({ target }) => {
   if (target === dialog || target.matches(".close")) dialog.close(); // a click on the backdrop is one on `dialog`
   const button = target.closest("button");
-  const { scale, turn } = button?.dataset ?? {};
+  const { scale, turn, toggle } = button?.dataset ?? {};
   if (scale) tab.saveFile(button, server.png, { ...enlargedRequest, scale: Number(scale) }, dialogNote);
   if (turn) turnBy(Number(turn));
+  if (toggle) {
+    toggles[toggle]();
+    showToggles();
+  }
 });
 dialog.addEventListener("keydown", ({ key }) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
   if (step) turnBy(step);
 });
-dialog.addEventListener("close", () => tiles[enlargedPlace].picture.focus());
+dialog.addEventListener("close", () => {
+  tiles[enlargedPlace].picture.focus();
+  if (String(enlargedRequest.attributes) !== String(shown.attributes)) update();
+});
 
 // To the next of the sixteen; the first follows the last.
 const turnBy = (step) => enlarge((enlargedPlace + step + props.numPictures) % props.numPictures);
@@ -383,7 +580,8 @@ const turnBy = (step) => enlarge((enlargedPlace + step + props.numPictures) % pr
 // that has another seed or offset as "place,seed,across,down"
 
 function getState() {
-  const { caption, attributes } = getRequest();
+  const { attributes } = getRequest();
+  const caption = captionBox.value.slice(0, MAX_SENT_LENGTH);
   const first = seedBox.read();
   const places = [...seeds.keys()];
   const moved = places.filter((i) => seeds[i] !== first + i || String(offsets[i]) !== String(offset));
@@ -404,11 +602,12 @@ const readAttributes = (query) => query.get("attributes") ?? query.get("style");
 
 function restore(query) {
   showModel();
-  captionBox.value = toSingleLine(query.get("caption") ?? findModel(modelMenu.value).examples[0] ?? "");
+  setCaption(toSingleLine(query.get("caption") ?? findModel(modelMenu.value).examples[0] ?? ""));
   tiles.forEach((_, i) => setLock(i, false));
   if (query.get("model") === modelMenu.value) setPhotoStyle(query.get("like"));
-  const attributes = splitFields(readAttributes(query), sliders.length);
-  sliders.forEach((slider, i) => setSlider(slider, clamp(attributes[i], -1, 1)));
+  const attributes = splitFields(readAttributes(query), values.length);
+  values.forEach((_, i) => setAttribute(i, attributes[i]));
+  find(".fine").open = values.some(Boolean);
   const seed = Math.trunc(clamp(query.get("seed") ?? 1, 0, maxFirstSeed));
   goToSeed(seed, readOffset(splitFields(query.get("at"), 2)));
   for (const i of query.getAll("lock").map(Number)) if (tiles[i]) setLock(i, true);
@@ -428,21 +627,18 @@ const addRecent = t2i.createRecentAlbum(tab, link);
 const open = (query) => link.go(new URLSearchParams(query));
 const markHearts = () => {
   if (!shown) return;
-  tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(favouriteQuery(i)))));
+  tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(favouriteQuery(shown, i)))));
 };
 const favourites = t2i.createAlbum(tab, find(".favourites"), "t2i-favourites", props.maxFavourites, open, markHearts);
 
-function favouriteQuery(i) {
-  const { model, caption, seeds, attributes, at, like } = shown;
+function favouriteQuery({ model, caption, seeds, attributes, at, like }, i) {
   const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], attributes, ...(like && { like }) };
   return String(new URLSearchParams(Object.entries(pairs)));
 }
 
-function toggleFavourite(i) {
-  if (!shown) return;
-  const query = favouriteQuery(i);
+function toggleFavourite(query, image) {
   if (favourites.has(query)) favourites.remove(query);
-  else favourites.add(query, t2i.thumbnailSource(tiles[i].picture.firstChild));
+  else favourites.add(query, t2i.thumbnailSource(image));
 }
 
 find(".sheet").addEventListener("click", ({ target }) => {

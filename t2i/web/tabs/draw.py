@@ -15,6 +15,9 @@ def draw_tab(service: Service) -> None:
     def match(request):
         return errors_as_json(lambda: service.match(request))
 
+    def thumbnails(request):
+        return errors_as_json(lambda: service.thumbnails(request))
+
     def enlarge(request):
         return errors_as_json(lambda: service.enlarge(request))
 
@@ -30,7 +33,7 @@ def draw_tab(service: Service) -> None:
         "maxFavourites": MAX_FAVOURITES,
         "stylePattern": STYLE_PATTERN,
     }
-    add_panel("draw", [draw, match, enlarge, png, sheet], **limits)
+    add_panel("draw", [draw, match, thumbnails, enlarge, png, sheet], **limits)
 
     def draw_event(
         caption: str,
@@ -57,6 +60,7 @@ def draw_tab(service: Service) -> None:
             seeds: the seeds of the pictures
             note: says if the caption was cut
             hint: says if the model does not know words of the caption
+            elsewhere: with a hint, the name of a model that knows the words; empty if there is none
             ms: milliseconds per picture
             model: the title of the model
             parameters: the number of parameters of the model
