@@ -122,7 +122,7 @@ def _paper_steps(device: str) -> dict[str, Callable[[], object]]:
     trainer = paper.Trainer(config, h.shape[1], device, (batch[0], batch[0].flip(0)))
     steps: dict[str, Callable[..., object]]
     steps = {name: plain_step(WIDTH, device, **options)[0] for name, options in PLAIN_STEPS.items()}
-    steps["and photos seen once, D without gradients in the turn of G"] = partial(trainer.step, epoch=0)
+    steps["and photos passed through D once, no gradients of D's weights in G's turn"] = partial(trainer.step, epoch=0)
     return {name: partial(step, *batch) for name, step in steps.items()}
 
 
