@@ -148,7 +148,7 @@ def new_page(browser):
 
 @pytest.fixture
 def page(new_page, url):
-    page = new_page(url)
+    page = new_page(f"{url}/?tab=draw")
     settle(page)
     return page
 

@@ -137,7 +137,7 @@ def table(figures: dict) -> str:
 def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     start = time.monotonic()
-    page.goto(address)
+    page.goto(f"{address}/?tab=draw")
     page.wait_for_selector(selectors["ready"])
     loaded = time.monotonic() - start
     page.wait_for_timeout(PAUSE_MS)

@@ -11,11 +11,13 @@ from .tabs.about import about_tab
 from .tabs.blend import blend_tab
 from .tabs.compare import compare_tab
 from .tabs.draw import draw_tab
+from .tabs.field import field_tab
 from .tabs.search import search_tab
 from .tabs.style import style_tab
 
 MAX_QUEUE_SIZE = 64  # API calls that may wait; the page itself bypasses the queue
 TABS = {
+    "Field": field_tab,
     "Draw": draw_tab,
     "Blend": blend_tab,
     "Style": style_tab,

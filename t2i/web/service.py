@@ -5,6 +5,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ NUM_FILM_FRAMES = 33
 GALLERY_SEEDS = range(1, 4)  # of each caption in the gallery
 THUMBNAIL_SEED = 8  # of the examples
 MAX_CACHE_BYTES = 64_000_000  # of pixels
+MAX_CACHED_STRIPS = 512  # of about 60 kB
 SERVER_ERROR = "Something went wrong on the server. It has been logged."
 
 LOG = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class Service:
         self._thumbnails: dict[str, dict[str, Any]] = {}
         self._vocabularies: dict[str, frozenset[str]] = {}
         self._cache = _PixelCache()
+        self._draw_strip = lru_cache(MAX_CACHED_STRIPS)(self._draw_strip_anew)
         self._batcher = DynamicBatcher()
         self._loading = threading.Lock()
         self._studios: dict[str, Studio] = {}
@@ -93,12 +96,8 @@ class Service:
         "model": str}.
         """
         captions, at, seeds, model = read_field(request, self.models)
-        weights = [[1 - at, at][: len(captions)]] * len(seeds)
-        key = ("field", model, at, *seeds, *cut(captions))
-        pixels, ms = self._cache(
-            key, lambda: self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seeds))
-        )
-        return encoding.strip(pixels) | {"ms": round(ms, 2)} | self._caption_notes([model], *captions)
+        strip = self._draw_strip(model, tuple(cut(captions)), at, tuple(seeds))
+        return strip | self._caption_notes([model], *captions)
 
     def thumbnails(self, request: object) -> dict[str, Any]:
         """A small picture of each of a model's examples, side by side in one JPEG; `request`: {"model": str}."""
@@ -275,6 +274,14 @@ class Service:
     def _draw(self, parsed: DrawRequest) -> tuple[np.ndarray, float]:
         """The pixels of a request, and milliseconds per picture."""
         return self._cache(repr(parsed), lambda: self._timed(parsed.model, lambda studio: _draw_array(studio, parsed)))
+
+    def _draw_strip_anew(
+        self, model: str, captions: tuple[str, ...], at: float, seeds: tuple[int, ...]
+    ) -> dict[str, Any]:
+        """The small pictures of a field; `_draw_strip` remembers them: the opening view is the same for everybody."""
+        weights = [[1 - at, at][: len(captions)]] * len(seeds)
+        pixels, ms = self._timed(model, lambda studio: studio.mix_array(captions, weights, seeds))
+        return encoding.strip(pixels) | {"ms": round(ms, 2)}
 
     def _draw_scaled(self, parsed: DrawRequest, scale: int) -> np.ndarray:
         """The pixels of the first picture, enlarged."""

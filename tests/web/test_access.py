@@ -32,7 +32,7 @@ def fill(page, name: str) -> None:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_any_tab(new_page, url, theme):
-    page = new_page(f"{url}/?__theme={theme}")
+    page = new_page(f"{url}/?tab=draw&__theme={theme}")
     settle(page)
     for name in TABS:
         fill(page, name)
@@ -51,7 +51,7 @@ def test_axe_finds_a_missing_label(page):
 
 def test_the_dark_theme_is_dark(new_page, url):
     def brightness(theme: str) -> tuple[float, float]:
-        page = new_page(f"{url}/?__theme={theme}")
+        page = new_page(f"{url}/?tab=draw&__theme={theme}")
         settle(page)
         look = "getComputedStyle(document.querySelector('.gradio-container'))"
         colours = page.evaluate(f"[{look}.backgroundColor, {look}.color]")
@@ -63,7 +63,7 @@ def test_the_dark_theme_is_dark(new_page, url):
 
 @pytest.mark.parametrize("wish, moves", [("reduce", False), ("no-preference", True)])
 def test_nothing_moves_if_motion_is_reduced(new_page, url, wish, moves):
-    page = new_page(url, reduced_motion=wish)
+    page = new_page(f"{url}/?tab=draw", reduced_motion=wish)
     settle(page)
     # Counted when they begin: they last 0.15 s only.
     page.evaluate("""() => {

@@ -38,7 +38,7 @@ def heart(page, seed):
 
 def test_the_last_pictures_come_back_after_a_reload(page):
     draw(page, CAPTION)
-    page.get_by_label("Plane", exact=True).press("ArrowRight")
+    page.locator(".picture").first.press("Shift+ArrowRight")
     page.get_by_label("Style 1", exact=True).press("Home")
     before = pixels(page)
     kept(page, "recent", CAPTION)
@@ -234,7 +234,7 @@ def test_favourites_are_saved_as_a_sheet_that_says_how_they_were_made(page, mode
     settle(page)
     heart(page, 2).click()
     draw(page, "an oak")
-    page.get_by_label("Plane", exact=True).press("ArrowDown")
+    page.locator(".picture").first.press("Shift+ArrowDown")
     settle(page)
     heart(page, 7).click()
     screen = pixels(page)
@@ -255,14 +255,14 @@ def test_favourites_are_saved_as_a_sheet_that_says_how_they_were_made(page, mode
 def test_without_storage_favourites_last_as_long_as_the_page(new_page, url, script):
     page = new_page("about:blank")
     page.add_init_script(script)
-    page.goto(url)
+    page.goto(f"{url}/?tab=draw")
     settle(page)
     heart(page, 3).click()
     assert heart(page, 3).get_attribute("aria-pressed") == "true" and thumbnails(page, "favourites").count() == 1
     heart(page, 4).click()
     heart(page, 3).click()
     assert thumbnails(page, "favourites").count() == 1
-    page.goto(url)
+    page.goto(f"{url}/?tab=draw")
     settle(page)
     assert thumbnails(page, "favourites").count() == 0
 

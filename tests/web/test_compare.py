@@ -155,7 +155,7 @@ def test_blend_begins_with_the_caption_of_draw_and_every_tab_with_its_model(page
 
 def test_compare_begins_with_its_own_example_if_draw_has_another_models_or_none(new_page, url):
     for words in (MODELS["birds"].examples[0], " "):
-        page = new_page(url)
+        page = new_page(f"{url}/?tab=draw")
         settle(page)
         page.get_by_label("Caption", exact=True).fill(words)
         page.get_by_label("Seed", exact=True).fill("40")

@@ -57,7 +57,7 @@ def wait(address: str) -> None:
 def test_the_page_and_programs_go_on_when_their_copy_stops(copies, new_page):
     """Their own copy: `ip_hash` sends all requests from one address to the same copy."""
     address, stop = copies
-    page = new_page(address)
+    page = new_page(f"{address}/?tab=draw")
     before = pixels(page)
     ask = {"caption": "a red flower", "seeds": [7], "api_name": "/draw"}
     drawn = gradio_client.Client(address, verbose=False).predict(**ask)["pictures"]

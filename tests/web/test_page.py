@@ -40,7 +40,7 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = new_page("about:blank")
     try:
-        page.goto(demo.local_url)
+        page.goto(f"{demo.local_url}?tab=draw")
         flowers = pixels(page)
         box, menu = page.get_by_label("Caption", exact=True), page.get_by_label("Model", exact=True)
         menu.select_option("other")
@@ -81,7 +81,7 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
 
 def test_two_pages_at_once_do_not_mix(page, new_page, url, model):
     words = ("a red flower", "a blue bird")
-    boxes = [one.get_by_label("Caption", exact=True) for one in (page, new_page(url))]
+    boxes = [one.get_by_label("Caption", exact=True) for one in (page, new_page(f"{url}/?tab=draw"))]
     for length in range(1, 13):
         for box, text in zip(boxes, words):
             box.fill(text[:length])
@@ -92,7 +92,7 @@ def test_two_pages_at_once_do_not_mix(page, new_page, url, model):
 
 
 def test_nothing_on_a_phone_moves_when_an_error_is_shown(new_page, url):
-    page = new_page(url, viewport={"width": 360, "height": 740})
+    page = new_page(f"{url}/?tab=draw", viewport={"width": 360, "height": 740})
     page.wait_for_selector(".t2i-draw .grid li")
     place = page.locator(".tune").bounding_box()
     settle(page)
@@ -103,7 +103,7 @@ def test_nothing_on_a_phone_moves_when_an_error_is_shown(new_page, url):
 
 
 def test_every_tab_fits_a_phone(new_page, url):
-    page = new_page(url, viewport={"width": 360, "height": 740})
+    page = new_page(f"{url}/?tab=draw", viewport={"width": 360, "height": 740})
     for name in TABS:
         page.get_by_role("tab", name=name).click()
         tab = page.locator(f".t2i-{name.lower()}")
@@ -130,7 +130,7 @@ def test_a_hostile_description_of_a_model_is_shown_as_text(new_page, model, monk
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = new_page("about:blank")
     try:
-        page.goto(demo.local_url)
+        page.goto(f"{demo.local_url}?tab=draw")
         settle(page)
         assert page.locator(".t2i-head .what").inner_text().startswith(hostile)
         assert page.get_by_label("Model", exact=True).locator("option").first.inner_text() == hostile

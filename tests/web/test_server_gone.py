@@ -8,7 +8,7 @@ from tests.screen import free_port, rest, served, settle
 def test_a_drag_continues_when_the_server_is_back(new_page, model):
     port = free_port()
     with served({"flowers": model}, port) as url:
-        page = new_page(url)
+        page = new_page(f"{url}/?tab=draw")
         settle(page)
         page.get_by_role("tab", name="Blend").click()
         page.wait_for_function("document.querySelector('.blended')?.src.startsWith('data:image/jpeg')")

@@ -187,7 +187,7 @@ def address(model, model_128):
 
 @pytest.fixture
 def page(new_page, address):
-    page = new_page(address)
+    page = new_page(f"{address}/?tab=draw")
     settle(page)
     return page
 

@@ -396,7 +396,7 @@ def test_the_log_of_these_tests_has_no_traceback(ask, home):
 def test_the_page_recovers_after_the_server_is_killed_during_a_request(app, home, port, browser):
     """The page says that the server is away, and asks again when it is back."""
     page, first = browser.new_page(), ".t2i-draw .grid img"
-    page.goto(f"http://127.0.0.1:{port}")
+    page.goto(f"http://127.0.0.1:{port}/?tab=draw")
     page.wait_for_function(f"document.querySelector('{first}')?.src.startsWith('data:')", timeout=60_000)
     before = page.locator(first).first.get_attribute("src")
     page.get_by_label("Caption", exact=True).fill("a dark purple flower")

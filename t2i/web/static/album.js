@@ -119,7 +119,7 @@ Object.assign(t2i, {
   openTab,
   pageLink,
   percent,
-  receivers,
+  receive,
   sendToTab,
   setDrawState,
   shareable,

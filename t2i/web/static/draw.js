@@ -2,7 +2,7 @@
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, NO_ANSWER, REST_DELAY, RETRY_DELAY } = t2i;
 const { clamp, findModel, isExample, make, percent, showNote, splitFields, statusText, toSingleLine } = t2i;
-const tab = t2i.createTab("draw", element);
+const tab = t2i.createTab("draw", element, server);
 const { find, announce, modelMenu } = tab;
 
 const panel = find(".t2i-draw");
@@ -19,7 +19,8 @@ let pictureSize = 64; // pixels a side
 
 // ---- requests
 
-const requestPictures = tab.createDraftUpdater(server.draw, getRequest, showPictures);
+const draw = ({ caption, seeds, at, like, ...options }) => tab.draw([caption], { seeds, at, like }, options);
+const requestPictures = tab.createDraftUpdater(draw, getRequest, showPictures);
 
 function update() {
   t2i.setDrawState({ caption: captionBox.value, seed: seedBox.read(), model: modelMenu.value });
@@ -447,7 +448,7 @@ find(".elsewhere").addEventListener("click", ({ target }) => {
 });
 
 // From another tab: a model with a caption, or with a photo's style, or a whole query.
-t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
+t2i.receive("draw", ({ query, model, caption, style, photo }) => {
   if (query) return open(query);
   if (modelMenu.value !== model) {
     modelMenu.value = model;
@@ -459,7 +460,7 @@ t2i.receivers.draw = ({ query, model, caption, style, photo }) => {
     setPhotoStyle(style);
   }
   update();
-};
+});
 
 // ---- one picture, enlarged. What it shows is moved by hand: the sliders follow at once, the sixteen once it rests.
 
@@ -505,7 +506,7 @@ async function showSmooth() {
 }
 
 const requestEnlarged = tab.createUpdater(
-  server.draw,
+  draw,
   () => (enlargedRequest = { ...enlargedRequest, attributes: [...values] }),
   (request, reply, isNewest) => {
     showNote(dialogNote, reply.error);
@@ -656,4 +657,4 @@ find(".sheet").addEventListener("click", ({ target }) => {
   tab.saveFile(target, server.sheet, { pictures }, find(".link-note"));
 });
 
-t2i.openTab(t2i.pageLink.get("tab")); // Draw opens first, but the link may be for another tab
+if (tab.isOpen()) captionBox.focus({ preventScroll: true });

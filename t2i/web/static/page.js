@@ -44,6 +44,7 @@ function initialState(model) {
 // ---- tabs
 
 const receivers = {}; // by the name of a tab: a function that takes what another tab sends
+const messages = {}; // for tabs that have not been opened yet
 
 // Open a tab by its name in lower case, if there is one. Narrow screens have some in a menu.
 function openTab(name) {
@@ -55,6 +56,13 @@ function openTab(name) {
 }
 
 function sendToTab(name, message) {
-  receivers[name](message);
+  if (receivers[name]) receivers[name](message);
+  else messages[name] = message;
   openTab(name)?.focus(); // for the keyboard: the button that was pressed is now hidden
+}
+
+// Once the script that calls this has run, `receiver` gets what other tabs send.
+function receive(name, receiver) {
+  receivers[name] = receiver;
+  if (messages[name]) queueMicrotask(() => receiver(messages[name]));
 }
