@@ -16,7 +16,7 @@ from ..studio import UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "page.js", "tab.js", "share.js", "hand.js", "album.js"
+SHARED_SCRIPTS = "page.js", "drawing.js", "tab.js", "share.js", "hand.js", "album.js"
 MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "gallery_captions", "failures", "paper"
 
 

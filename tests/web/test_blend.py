@@ -1,15 +1,23 @@
 """The tab "Blend" in a real browser, and what the service refuses to blend."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import t2i
 from t2i.web.service import Service
-from tests.screen import ask, decode, rest
+from tests.screen import ask, decode, hold_requests, rest
 
 CAPTION = "a flower with pink petals"
+LIKE = 0.9  # the correlation of a picture with itself after drafts and smoothing; with others it is less
+DRAG = """point => {
+  const slider = document.querySelector('#t2i-blend-across');
+  slider.value = point;
+  slider.dispatchEvent(new Event('input', { bubbles: true }));
+}"""
 
 
 @pytest.fixture
@@ -30,6 +38,105 @@ def wait_for_another_picture(page, old: str) -> None:
     page.wait_for_function("old => document.querySelector('.blended').src !== old", arg=old)
 
 
+def seen(page) -> np.ndarray:
+    """The pixels of the canvas (256, 256, 3), after the next frame."""
+    source = page.evaluate("""() => new Promise(done => requestAnimationFrame(() =>
+      setTimeout(() => done(document.querySelector('.motion').toDataURL()))))""")
+    return decode(source)[..., :3].astype(int)
+
+
+def likeness(page, pixels: np.ndarray) -> float:
+    """The correlation of what is seen, reduced to 64×64, with pixels (64, 64, 3)."""
+    small = seen(page).reshape(64, 4, 64, 4, 3).mean((1, 3))
+    return float(np.corrcoef(small.ravel(), pixels.ravel())[0, 1])
+
+
+def wait_for_all_stops(page) -> None:
+    """Type other words, and wait until the stops between those of the strip have come too."""
+    with page.expect_response(lambda response: is_filling(response.request, "an oak with leaves")):
+        page.get_by_label("Second sentence").fill("an oak with leaves")
+    rest(page)
+
+
+def is_filling(request, caption: str) -> bool:
+    data = json.loads(request.post_data or "{}").get("data", {})
+    return caption in data.get("captions", []) and len(data["at"]) == 25
+
+
+def wait_until_seen(page, pixels: np.ndarray) -> None:
+    for _ in range(100):
+        if likeness(page, pixels) > LIKE:
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("the canvas shows something else")
+
+
+def requests_to(page, function: str) -> list[dict]:
+    """What is sent to a function of the server from now on."""
+    sent = []
+
+    def note(request):
+        body = json.loads(request.post_data or "{}")
+        if body.get("fn_name") == function:
+            sent.append(body["data"])
+
+    page.on("request", note)
+    return sent
+
+
+def test_a_dragged_point_is_mixed_in_the_page_and_drawn_where_it_rests(blend, model):
+    wait_for_all_stops(blend)
+    sent = requests_to(blend, "blend")
+    captions = [blend.get_by_label(f"{place} sentence").input_value() for place in ("First", "Second")]
+    points = [0.01, 0.5, 1.0]
+    drawn = t2i.load(model).mix_array(captions, [[1 - x, x] for x in points], 1)
+    for point in points:
+        blend.evaluate(DRAG, point)
+        is_like = [likeness(blend, other) for other in drawn]
+        assert is_like[points.index(point)] == max(is_like) > LIKE
+    assert [request["at"] for request in sent if len(request["at"]) > 1] == []
+    blend.locator("#t2i-blend-across").press("Home")
+    rest(blend)
+    first = decode(picture(blend))
+    assert len(sent[-1]["at"]) == 1 and sent[-1]["full_size"] == 1
+    wait_until_seen(blend, first)
+
+
+def test_the_stops_of_a_line_come_with_the_words_and_the_rest_of_it_once_they_rest(blend):
+    sent = requests_to(blend, "blend")
+    wait_for_all_stops(blend)
+    sent = [request for request in sent if "an oak with leaves" in request["captions"]]
+    assert [len(request["at"]) for request in sent] == [10, 25]  # the point, with 9 of 33 stops, and then the others
+    assert len({tuple(point) for request in sent for point in request["at"][1:]}) == 33
+
+
+def test_play_sends_nothing_until_it_is_paused(blend):
+    wait_for_all_stops(blend)
+    sent = requests_to(blend, "blend")
+    blend.get_by_role("button", name="Play").click()
+    frames = [seen(blend) for _ in range(12)]
+    assert len({frame.tobytes() for frame in frames}) > 6 and not sent
+    blend.get_by_role("button", name="Pause").click()
+    rest(blend)
+    assert len(sent) == 1
+    wait_until_seen(blend, decode(picture(blend)))
+
+
+def test_an_answer_to_older_words_is_not_shown(blend):
+    before = picture(blend)
+    held = hold_requests(blend, "a red oak")
+    box = blend.get_by_label("Second sentence")
+    box.fill("a red oak")
+    blend.wait_for_timeout(4500)  # then a newer request is sent without the answer
+    box.fill("a blue bird")
+    wait_for_another_picture(blend, before)
+    newest = blend.locator(".blended").get_attribute("alt")
+    assert newest.endswith("a blue bird")
+    held[0].continue_()
+    rest(blend)
+    assert blend.locator(".blended").get_attribute("alt") == newest
+
+
 def test_sentences_keys_and_the_strip_change_the_blend(blend):
     first = picture(blend)
     blend.get_by_label("Second sentence").fill("a blue bird")
@@ -39,10 +146,10 @@ def test_sentences_keys_and_the_strip_change_the_blend(blend):
     way.press("End")
     wait_for_another_picture(blend, middle)
     end = picture(blend)
-    assert way.evaluate("slider => slider.nextSibling.textContent") == "100 %"
+    assert way.evaluate("slider => slider.nextSibling.textContent") == "100%"
     last = decode(blend.locator(".strip img").last.get_attribute("src")).astype(int)
     assert np.abs(last - decode(end)).mean() < 3  # the last of the strip is the second sentence
-    blend.get_by_label("Go to 25 %").click()
+    blend.get_by_label("Go to 25%").click()
     wait_for_another_picture(blend, end)
     one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
     assert np.abs(one - other).mean() < 3  # drawn in another batch, and a JPEG
@@ -63,23 +170,22 @@ def test_dragging_blends_four_sentences(blend):
 
 
 def test_play_moves_until_it_is_paused_or_the_slider_is_used(blend):
-    still = picture(blend)
-    blend.get_by_role("button", name="Play").click()
-    wait_for_another_picture(blend, still)
-    blend.get_by_role("button", name="Pause").click()
-    way = blend.get_by_label("Blend", exact=True)
-    blend.wait_for_timeout(300)
-    place = way.input_value()
-    blend.wait_for_timeout(300)
-    assert way.input_value() == place
-    still = picture(blend)
-    blend.get_by_role("button", name="Play").click()
-    wait_for_another_picture(blend, still)
+    way, play = blend.get_by_label("Blend", exact=True), blend.locator(".play")
+
+    def moves() -> bool:
+        place = way.input_value()
+        blend.wait_for_timeout(300)
+        return way.input_value() != place
+
+    still = seen(blend)
+    play.click()
+    assert moves() and (seen(blend) != still).any() and play.text_content() == "Pause"
+    play.click()
+    assert not moves() and play.text_content() == "Play"
+    play.click()
+    assert moves()
     way.press("ArrowRight")
-    place = way.input_value()
-    assert blend.locator(".play").text_content() == "Play"
-    blend.wait_for_timeout(300)
-    assert way.input_value() == place
+    assert not moves() and play.text_content() == "Play"
 
 
 def test_a_blend_that_fails_shows_an_error_and_keeps_the_picture(blend):

@@ -2,7 +2,7 @@
 // and its card is shown.
 
 const { EMPTY_IMAGE, findModel, make, showNote } = t2i;
-const tab = t2i.createTab("about", element);
+const tab = t2i.createTab("about", element, server);
 const { find, modelMenu } = tab;
 
 const SEEDS = [1, 2, 3, 4]; // of the pictures that the words describe
@@ -26,8 +26,8 @@ async function showModel() {
   trigger("select", { model: name }); // shows the card
   showNote(note, "", failures.length ? "" : `What ${title} fails on has not been written down.`);
   for (const { images, caption } of items) {
-    const request = { caption, seeds: SEEDS, model: name };
-    const reply = await tab.callUntilAnswered(server.draw, request, (reason) => showCurrentNote(reason));
+    const draw = () => tab.draw([caption], { seeds: SEEDS }, { model: name });
+    const reply = await tab.callUntilAnswered(draw, {}, (reason) => showCurrentNote(reason));
     showCurrentNote(reply.error, reply.note);
     if (!isCurrent() || reply.error) return;
     images.forEach((image, i) => Object.assign(image, { src: reply.pictures[i], alt: i ? "" : caption }));

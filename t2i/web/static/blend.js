@@ -1,59 +1,172 @@
-// The tab "Blend". A point is [across, down], both from 0 to 1; between two sentences only across counts.
+// The tab "Blend". A point is [across, down], both from 0 to 1; between two sentences only across counts. While it moves,
+// its picture is mixed here from the nearest stops, which came with the words; the exact one comes when it rests.
 
-const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
+const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
 const { clamp, findModel, initialState, isExample, make, splitFields, statusText, toSingleLine } = t2i;
-const tab = t2i.createTab("blend", element);
+const tab = t2i.createTab("blend", element, server);
 const { find, announce, modelMenu } = tab;
 
 const note = find("#t2i-blend-note");
-const blendedImage = find(".blended");
 const strip = find(".strip");
 const pad = find(".pad");
 const playButton = find(".play");
 
 const ORDINALS = ["First", "Second", "Third", "Fourth"];
-const STRIP_POINTS = Array.from({ length: 9 }, (_, i) => [i / 8, 0]);
-const MOSAIC_POINTS = Array.from({ length: 49 }, (_, i) => [(i % 7) / 6, Math.floor(i / 7) / 6]);
+const STRIP_LENGTH = 9; // stops between two sentences that come with the words
+const LINE_LENGTH = 33; // with those that follow when the words rest
+const MOSAIC_SIDE = 7; // stops a side among four sentences
 const FIRST_POINT = 0.25; // near the first sentence: the middle of very different ones shows little
 const LAP_DURATION = 8000; // ms of one round of Play
+const STILL_DELAY = 100; // ms without a movement before the exact picture is asked for
 
 const hasFour = () => find("input[name=t2i-blend-mode]:checked").value === "4";
+const getPoint = () => sliders.map(({ slider }) => Number(slider.value));
 
-// ---- requests: the picture of the point, and those of the strip or mosaic if they are of other words
+// Points in equal steps, row by row.
+function gridPoints(columns, rows = 1) {
+  const step = (i, count) => (count > 1 ? i / (count - 1) : 0);
+  return Array.from({ length: columns * rows }, (_, i) => [step(i % columns, columns), step(Math.floor(i / columns), rows)]);
+}
 
-const update = tab.createUpdater(server.blend, getRequest, showPictures);
-let shownKey = ""; // what the strip or mosaic was drawn from
+const STRIP_POINTS = gridPoints(STRIP_LENGTH);
+const MOSAIC_POINTS = gridPoints(MOSAIC_SIDE, MOSAIC_SIDE);
+const isBetweenStrip = (_, i) => i % ((LINE_LENGTH - 1) / (STRIP_LENGTH - 1)) > 0;
+const BETWEEN_POINTS = gridPoints(LINE_LENGTH).filter(isBetweenStrip);
 
-const getKeyFields = () => ({
+// ---- requests: the exact picture of the point, and the stops that are missing
+
+const draw = ({ captions, seed, ...options }) => tab.draw(captions, { seeds: [seed] }, options);
+const update = tab.createUpdater(draw, getRequest, showPictures);
+let stops = null; // {key, columns, rows, pictures}: bitmaps of the words `key`, in equal steps
+let exact = null; // {point, picture}: the bitmap of the last point that was drawn exactly
+let haveWordsRested = false;
+let restTimer;
+
+const getWords = () => ({
   captions: boxes.slice(0, hasFour() ? 4 : 2).map((box) => box.value.slice(0, MAX_SENT_LENGTH)),
   seed: seedBox.read(),
   model: modelMenu.value,
 });
+const hasStops = () => stops?.key === JSON.stringify(getWords());
 
 function getRequest() {
-  const fields = getKeyFields();
-  const point = sliders.map(({ slider }) => Number(slider.value));
-  const isNew = JSON.stringify(fields) !== shownKey;
-  const more = hasFour() ? MOSAIC_POINTS : STRIP_POINTS;
-  return { ...fields, at: [point, ...(isNew ? more : [])], full_size: 1 }; // the others are shown small
+  return { ...getWords(), points: [getPoint(), ...getMissingPoints()], full_size: 1 }; // the stops are drafts
 }
 
-function showPictures({ at, full_size: _, ...fields }, reply, isNewest) {
+function getMissingPoints() {
+  if (!hasStops()) return hasFour() ? MOSAIC_POINTS : STRIP_POINTS;
+  return haveWordsRested && stops.columns === STRIP_LENGTH ? BETWEEN_POINTS : [];
+}
+
+function updateWords() {
+  clearTimeout(restTimer);
+  haveWordsRested = false;
+  update();
+}
+
+function showPictures({ points, full_size: _, ...words }, reply, isNewest) {
   tab.showCaptionNote(note, reply);
   boxes.forEach((box) => box.setAttribute("aria-invalid", String(Boolean(reply.error) && !box.value.trim())));
   if (!reply.error) {
-    blendedImage.src = reply.pictures[0];
-    blendedImage.alt = fields.captions.join(" · ");
-    if (at.length > 1) {
-      shownKey = JSON.stringify(fields);
-      const images = (fields.captions.length === 4 ? find(".mosaic") : strip).querySelectorAll("img");
-      images.forEach((image, i) => (image.src = reply.pictures[i + 1]));
-    }
+    const [picture, ...more] = reply.pictures;
+    find("img.blended").src = picture;
+    find("img.blended").alt = words.captions.join(" · ");
     find(".status").textContent = statusText(reply);
+    showBitmaps(JSON.stringify(words), points[0], reply);
+    if (more.length && more.length !== BETWEEN_POINTS.length) {
+      const images = (words.captions.length === 4 ? find(".mosaic") : strip).querySelectorAll("img");
+      images.forEach((image, i) => (image.src = more[i]));
+    }
   }
   if (!isNewest) return;
-  if (!reply.error) addRecent(reply.pictures[0]);
+  if (!reply.error) {
+    addRecent(reply.pictures[0]);
+    clearTimeout(restTimer);
+    if (!haveWordsRested) restTimer = setTimeout(askForAll, REST_DELAY);
+  }
   announce(note.textContent || `At ${sliders.map(({ output }) => output.textContent).join(" and ")}`);
+}
+
+function askForAll() {
+  haveWordsRested = true;
+  if (getMissingPoints().length) update();
+}
+
+// ---- the large picture, on a canvas: smoother than a browser would enlarge an image
+
+const canvas = find(".motion");
+const context = canvas.getContext("2d");
+const mixed = make("canvas").getContext("2d"); // at the pictures' own size
+const SCALE = 4; // of the canvas to the pictures
+let numAnswers = 0;
+let isPainting = false;
+
+async function decode(source) {
+  const image = new Image();
+  image.src = source;
+  await image.decode();
+  return createImageBitmap(image);
+}
+
+async function showBitmaps(key, point, { pictures, size }) {
+  const number = (numAnswers += 1);
+  const [picture, ...more] = await Promise.all(pictures.map(decode));
+  if (more.length) addStops(key, more);
+  if (number !== numAnswers) return;
+  if (canvas.width !== SCALE * size) canvas.width = canvas.height = SCALE * size;
+  canvas.parentElement.style.setProperty("--size", size);
+  exact = { point, picture };
+  paintSoon();
+}
+
+function addStops(key, pictures) {
+  const isFilling = pictures.length === BETWEEN_POINTS.length;
+  if (isFilling && (stops.key !== key || stops.columns !== STRIP_LENGTH)) return; // of other words
+  const [columns, rows] = pictures.length === MOSAIC_POINTS.length ? [MOSAIC_SIDE, MOSAIC_SIDE] : [STRIP_LENGTH, 1];
+  if (!isFilling) return (stops = { key, columns, rows, pictures });
+  const [old, added] = [stops.pictures.values(), pictures.values()];
+  const all = gridPoints(LINE_LENGTH).map((_, i) => (isBetweenStrip(_, i) ? added : old).next().value);
+  stops = { key, columns: LINE_LENGTH, rows: 1, pictures: all };
+}
+
+function paintSoon() {
+  if (isPainting) return;
+  isPainting = true;
+  requestAnimationFrame(paint);
+}
+
+function paint() {
+  isPainting = false;
+  const point = getPoint();
+  if (!exact || !stops) return;
+  const isExact = String(point) === String(exact.point);
+  mixed.canvas.width = mixed.canvas.height = canvas.width / SCALE;
+  if (isExact) mixed.drawImage(exact.picture, 0, 0, mixed.canvas.width, mixed.canvas.height);
+  else mixStops(point);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(mixed.canvas, 0, 0, canvas.width, canvas.height);
+}
+
+// The stops around the point, weighted by how near they are.
+function mixStops(point) {
+  const [across, down] = point;
+  const { columns, rows, pictures } = stops;
+  const [x, y] = [across * (columns - 1), down * (rows - 1)];
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [toRight, toBottom] = [x - left, y - top];
+  const nearest = [
+    [left, top, (1 - toRight) * (1 - toBottom)],
+    [left + 1, top, toRight * (1 - toBottom)],
+    [left, top + 1, (1 - toRight) * toBottom],
+    [left + 1, top + 1, toRight * toBottom],
+  ].filter(([, , weight]) => weight);
+  let sum = 0;
+  for (const [column, row, weight] of nearest) {
+    sum += weight;
+    mixed.globalAlpha = weight / sum; // of what is there already, the rest remains
+    mixed.drawImage(pictures[row * columns + column], 0, 0, mixed.canvas.width, mixed.canvas.height);
+  }
+  mixed.globalAlpha = 1;
 }
 
 // ---- the sentences
@@ -63,7 +176,7 @@ const boxes = ORDINALS.map((ordinal, i) => {
   const item = make("li");
   const box = make("textarea", { id, rows: 2, autocomplete: "off", autocapitalize: "off", enterkeyhint: "done" });
   box.setAttribute("aria-describedby", note.id);
-  box.addEventListener("input", update);
+  box.addEventListener("input", updateWords);
   item.append(make("label", { for: id }, `${ordinal} sentence`), box);
   find(".sentences").append(item);
   return box;
@@ -80,8 +193,9 @@ const sliders = ["Across", "Down"].map((name) => {
   slider.addEventListener("input", () => {
     stopPlaying();
     showPoint();
-    update();
+    updateWhenStill();
   });
+  slider.addEventListener("change", updateAtRest);
   row.append(label, slider, output);
   find(".sliders").append(row);
   return { label, slider, output };
@@ -89,37 +203,52 @@ const sliders = ["Across", "Down"].map((name) => {
 
 function showPoint() {
   for (const { slider, output } of sliders) {
-    output.textContent = `${Math.round(100 * slider.value)} %`;
+    output.textContent = `${Math.round(100 * slider.value)}%`;
     slider.style.setProperty("--at", 2 * slider.value - 1);
   }
   const [left, top] = sliders.map(({ slider }) => `${100 * slider.value}%`);
   Object.assign(find(".point").style, { left, top });
+  paintSoon();
 }
 
 function goToPoint(...point) {
   point.forEach((value, i) => (sliders[i].slider.value = value)); // the browser clamps it
   showPoint();
+}
+
+let stillTimer;
+
+function updateWhenStill() {
+  clearTimeout(stillTimer);
+  if (hasStops()) stillTimer = setTimeout(update, STILL_DELAY);
+  else update(); // there is nothing to mix
+}
+
+function updateAtRest() {
+  clearTimeout(stillTimer);
   update();
 }
 
 STRIP_POINTS.forEach(([across]) => {
   const item = make("li");
-  const button = make("button", { type: "button", "aria-label": `Go to ${Math.round(100 * across)} %` });
+  const button = make("button", { type: "button", "aria-label": `Go to ${Math.round(100 * across)}%` });
   button.append(make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }));
   button.addEventListener("click", () => {
     stopPlaying();
     goToPoint(across);
+    updateAtRest();
   });
   item.append(button);
   strip.append(item);
 });
 find(".mosaic").append(...MOSAIC_POINTS.map(() => make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE })));
-blendedImage.src = EMPTY_IMAGE;
+find("img.blended").src = EMPTY_IMAGE;
 
 function followPointer(event) {
   const { left, top, width, height } = pad.getBoundingClientRect();
   stopPlaying();
   goToPoint((event.clientX - left) / width, (event.clientY - top) / height);
+  updateWhenStill();
 }
 
 pad.addEventListener("pointerdown", (event) => {
@@ -127,13 +256,15 @@ pad.addEventListener("pointerdown", (event) => {
   followPointer(event);
 });
 pad.addEventListener("pointermove", (event) => pad.hasPointerCapture(event.pointerId) && followPointer(event));
+pad.addEventListener("pointerup", updateAtRest);
 
 // ---- Play: forward and back between two sentences, on a circle around the middle of four
 
 let playStart = 0; // time, 0 if not playing
 
 function playFrame(now) {
-  if (!playStart || !tab.isOpen()) return stopPlaying();
+  if (!playStart) return;
+  if (!tab.isOpen()) return pause();
   const angle = (2 * Math.PI * (now - playStart)) / LAP_DURATION;
   const across = 0.5 - 0.5 * Math.cos(angle);
   if (hasFour()) goToPoint(across, 0.5 - 0.5 * Math.sin(angle));
@@ -146,8 +277,13 @@ function stopPlaying() {
   playButton.textContent = "Play";
 }
 
+function pause() {
+  stopPlaying();
+  updateAtRest();
+}
+
 playButton.addEventListener("click", () => {
-  if (playStart) return stopPlaying();
+  if (playStart) return pause();
   playStart = performance.now();
   playButton.textContent = "Pause";
   requestAnimationFrame(playFrame);
@@ -157,14 +293,14 @@ playButton.addEventListener("click", () => {
 
 function refresh() {
   stopPlaying();
-  shownKey = "";
+  stops = null;
   element.firstElementChild.classList.toggle("four", hasFour());
   sliders[0].label.textContent = hasFour() ? "Across" : "Blend";
   boxes.forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));
-  update();
+  updateWords();
 }
 
-const seedBox = tab.createSeedBox(props.maxSeed, update);
+const seedBox = tab.createSeedBox(props.maxSeed, updateWords);
 find(".modes").addEventListener("change", refresh);
 modelMenu.addEventListener("change", () => {
   const { examples } = findModel(modelMenu.value);
@@ -173,13 +309,13 @@ modelMenu.addEventListener("change", () => {
 });
 find(".actions").addEventListener("click", ({ target }) => {
   const { kind } = target.dataset;
-  if (kind) tab.saveFile(target, server.film, { ...getKeyFields(), kind }, find(".link-note"));
+  if (kind) tab.saveFile(target, server.film, { ...getWords(), kind }, find(".link-note"));
 });
 
 // ---- the tab's state in a link: two captions or four, the seed, and the point
 
 const getState = () => [
-  ...getKeyFields().captions.map((caption) => ["caption", caption]),
+  ...getWords().captions.map((caption) => ["caption", caption]),
   ["seed", seedBox.read()],
   ["at", sliders.map(({ slider }) => slider.value)],
 ];

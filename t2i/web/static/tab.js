@@ -1,11 +1,7 @@
 // What each tab has: its part of the page, its model menu, its requests, its notes.
 
-const REQUEST_TIMEOUT = 4000; // ms without an answer before a newer request may be sent
-const RETRY_DELAY = 1000; // ms
-const REST_DELAY = 300; // ms without a change before the page asks for more, or shows a hint
 const ANNOUNCE_DELAY = 700; // ms without a change before a screen reader is told
 const MAX_SENT_LENGTH = 1000; // characters of a caption; the server says how many it reads
-const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
 const statusText = ({ ms, model, parameters }) =>
   `${ms.toFixed(1)} ms a picture · ${model} · ${(parameters / 1e6).toFixed(1)} M parameters`;
@@ -52,8 +48,8 @@ function keepSingleLines(element) {
   });
 }
 
-// The tools of the tab in `element`, for its own script.
-function createTab(name, element) {
+// The tools of the tab in `element`, for its own script; `server` has the functions that it may call there.
+function createTab(name, element, server) {
   const find = (selector) => element.querySelector(selector);
   const isOpen = () => Boolean(element.offsetParent);
   keepSingleLines(element);
@@ -75,67 +71,7 @@ function createTab(name, element) {
     return reply;
   }
 
-  // Returns a function that sends `getRequest()` to the server: one request at a time, then the newest one.
-  // `show(request, reply, isNewest)` gets the replies, except those older than the last one shown.
-  function createUpdater(call, getRequest, show) {
-    let newest = 0; // number of the newest request
-    let sent = 0; // of the last one that was sent
-    let inFlight = 0; // of the one without an answer, 0 for none
-    let shown = 0; // of the one on the page
-
-    async function send() {
-      if (inFlight || sent === newest) return;
-      const number = (inFlight = sent = newest);
-      const request = getRequest();
-      const release = () => {
-        if (inFlight === number) inFlight = 0;
-        send();
-      };
-      const timer = setTimeout(release, REQUEST_TIMEOUT);
-      const silence = { ...NO_ANSWER, error: `${NO_ANSWER.error} These are the last pictures.` };
-      const reply = (await track(call(request))) || silence;
-      clearTimeout(timer);
-      if (number > shown) {
-        shown = number;
-        show(request, reply, number === newest);
-        if (reply.busy) setTimeout(() => number === newest && update(), RETRY_DELAY);
-      }
-      release();
-    }
-
-    function update() {
-      newest += 1;
-      queueMicrotask(send); // several changes in one turn are one request
-    }
-    return update;
-  }
-
-  // The same with drafts while something changes, then the pictures at full size; these are then the newest reply. The
-  // pictures of a small model are never drafts.
-  function createDraftUpdater(call, getRequest, show) {
-    let timer;
-    let isResting = false;
-
-    const send = createUpdater(
-      call,
-      () => ({ ...getRequest(), ...(!isResting && { full_size: 0 }) }),
-      (request, reply, isNewest) => {
-        show(request, reply, isNewest && !reply.drafts);
-        if (isNewest && reply.drafts) timer = setTimeout(sendResting, REST_DELAY);
-      },
-    );
-
-    function sendResting() {
-      isResting = true;
-      send();
-    }
-
-    return () => {
-      clearTimeout(timer);
-      isResting = false;
-      send();
-    };
-  }
+  const tracked = (call) => (request) => track(call(request));
 
   // An answer, however long it takes; `onWait` gets the reason of each wait.
   async function callUntilAnswered(call, request, onWait) {
@@ -257,8 +193,9 @@ function createTab(name, element) {
     track,
     isSettled: () => !pendingRequests && !hasFailed,
     setOnAnswer: (callback) => (onAnswer = callback),
-    createUpdater,
-    createDraftUpdater,
+    draw: createServerBack(server),
+    createUpdater: (call, ...more) => createUpdater(tracked(call), ...more),
+    createDraftUpdater: (call, ...more) => createDraftUpdater(tracked(call), ...more),
     callUntilAnswered,
     callWithNote,
     saveFile,

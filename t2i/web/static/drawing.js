@@ -1,0 +1,157 @@
+// Who draws, and when it is asked. Every tab draws through `tab.draw`. Today the server draws; whoever draws in its place
+// is a function like the one that `createServerBack` returns, and nothing else of the page changes.
+
+const REQUEST_TIMEOUT = 4000; // ms without an answer before a newer request may be sent
+const RETRY_DELAY = 1000; // ms
+const REST_DELAY = 300; // ms without a change before the page asks for more, or shows a hint
+const NO_ANSWER = { error: "The server is busy or away.", busy: true };
+
+// ---- the back
+
+// Returns `draw(captions, noise, options)`, a promise of an answer.
+//   captions  one for all pictures, or one for each in the style of a photo, or the two or four that `points` lie among
+//   noise     {seeds, at, like}: a picture for each seed; or {photo}: its style
+//   options   {model, attributes, points, models, full_size, draft_size}; with `models`, each draws
+//   answer    {pictures: sources of images, size, ms, model, parameters, …} or {error, busy}
+const createServerBack = (server) => (captions, noise, { points, ...options }) => {
+  if (points) return server.blend({ ...options, captions, at: points, seed: noise.seeds[0] });
+  if (noise.photo) return server.restyle({ ...options, ...noise, captions });
+  const request = { ...options, ...noise, caption: captions[0] };
+  return options.models ? server.compare(request) : server.draw(request);
+};
+
+// ---- the line to the server, as measured by the answers: how soon they come, and how many bytes a second
+
+const LINE_MEMORY = 12; // answers
+const FAR = 60; // ms on the way, beyond the server's own work: more requests than one may then be under way
+const MAX_UNDER_WAY = 4;
+const MIN_BYTES_APART = 20_000; // of two answers whose times tell how fast bytes come
+const DRAFT_TIME = 150; // ms that sixteen drafts may take to come
+const DRAFT_SIZES = [128, 96, 64]; // pixels a side
+const DRAFT_BYTES = 16 * 0.25; // for a pixel of each of them, in base64
+
+function createLine() {
+  const answers = []; // the last ones, {bytes, time}
+  let work = 0; // ms that the server took for the last one
+
+  function note(reply, time) {
+    if (!reply?.ms) return;
+    const drawn = reply.compared ?? [reply];
+    const pictures = drawn.flatMap(({ pictures }) => pictures);
+    work = drawn.reduce((sum, { ms, pictures }) => sum + ms * pictures.length, 0);
+    answers.push({ bytes: pictures.reduce((sum, picture) => sum + picture.length, 0), time });
+    if (answers.length > LINE_MEMORY) answers.shift();
+  }
+
+  // Bytes a millisecond: by how much later large answers come than small ones.
+  function rate() {
+    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const [bytes, time] = [mean(answers.map(({ bytes }) => bytes)), mean(answers.map(({ time }) => time))];
+    const variance = mean(answers.map((answer) => (answer.bytes - bytes) ** 2));
+    const covariance = mean(answers.map((answer) => (answer.bytes - bytes) * (answer.time - time)));
+    return variance < (MIN_BYTES_APART / 2) ** 2 || covariance <= 0 ? Infinity : variance / covariance;
+  }
+
+  const isFar = () => answers.length > 0 && Math.min(...answers.map(({ time }) => time)) - work > FAR;
+
+  return {
+    note,
+    // How many requests may be under way at once, and how many ms apart: no faster than they are answered.
+    maxUnderWay: () => (isFar() ? MAX_UNDER_WAY : 1),
+    spacing: () => (isFar() ? work + answers.at(-1).bytes / rate() : 0),
+    // Pixels a side of drafts: as many as the line brings in time.
+    draftSize: () => DRAFT_SIZES.find((size) => DRAFT_BYTES * size ** 2 <= DRAFT_TIME * rate()) ?? DRAFT_SIZES.at(-1),
+  };
+}
+
+const line = createLine();
+
+// ---- newest wins
+
+// Returns a function that sends `getRequest()` by `call`, and if it is called again meanwhile, then the newest request.
+// On a long way some are under way at once. `show(request, reply, isNewest)` gets the replies, except those older than
+// the last one shown.
+function createUpdater(call, getRequest, show) {
+  const underWay = new Set(); // numbers of requests
+  let newest = 0;
+  let sent = 0; // number of the last one that was sent
+  let shown = 0; // of the one on the page
+  let lastTime = -Infinity; // when it was sent
+  let timer;
+
+  async function send() {
+    clearTimeout(timer);
+    if (sent === newest || underWay.size >= line.maxUnderWay()) return;
+    const start = performance.now();
+    const wait = underWay.size ? lastTime + line.spacing() - start : 0;
+    if (wait > 0) {
+      timer = setTimeout(send, wait);
+      return;
+    }
+    const number = (sent = newest);
+    const request = getRequest();
+    underWay.add(number);
+    lastTime = start;
+    const release = () => {
+      underWay.delete(number);
+      send();
+    };
+    const patience = setTimeout(release, REQUEST_TIMEOUT);
+    const silence = { ...NO_ANSWER, error: `${NO_ANSWER.error} These are the last pictures.` };
+    const reply = (await call(request)) || silence;
+    clearTimeout(patience);
+    line.note(reply, performance.now() - start);
+    if (number > shown) {
+      shown = number;
+      show(request, reply, number === newest);
+      if (reply.busy) setTimeout(() => number === newest && update(), RETRY_DELAY);
+    }
+    release();
+  }
+
+  function update() {
+    newest += 1;
+    queueMicrotask(send); // several changes in one turn are one request
+  }
+  return update;
+}
+
+// The same with drafts while something changes, as small as the line asks, then the pictures at full size; these are
+// then the newest reply. The pictures of a small model are never drafts.
+function createDraftUpdater(call, getRequest, show) {
+  let timer;
+  let isResting = false;
+  let hasDrafts = false; // the model has
+  let lastChange = 0;
+
+  const send = createUpdater(
+    call,
+    () => ({ ...getRequest(), ...(!isResting && { full_size: 0, draft_size: line.draftSize() }) }),
+    (request, reply, isNewest) => {
+      show(request, reply, isNewest && !reply.drafts);
+      if (isNewest && reply.error) clearTimeout(timer);
+      if (reply.error) return;
+      if ("full_size" in request) hasDrafts = Boolean(reply.drafts);
+      if (isNewest && reply.drafts) sendWhenResting();
+    },
+  );
+
+  // Counted from the change, not from the drafts, which may be long on their way.
+  function sendWhenResting() {
+    clearTimeout(timer);
+    timer = setTimeout(sendResting, lastChange + REST_DELAY - performance.now());
+  }
+
+  function sendResting() {
+    isResting = true;
+    send();
+  }
+
+  return () => {
+    isResting = false;
+    lastChange = performance.now();
+    clearTimeout(timer);
+    if (hasDrafts) sendWhenResting();
+    send();
+  };
+}
