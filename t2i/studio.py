@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import vocabulary
+from .breeding import Genome, children
 from .engine.batching import BatchedEngine
 from .engine.engine import Engine
 from .errors import InputError
@@ -30,6 +31,7 @@ UNNAMED_ATTRIBUTES = tuple(AttributeSlider(f"Style {i}") for i in range(1, 5))  
 MAX_STEPS = 256  # pictures of an interpolation
 NOISE_CACHE_SIZE = 4096  # seeds; they stay the same while a visitor types or drags
 SEEDS_PER_ROW = 4  # of the plane of seeds
+MAX_VARIETY = 1.5  # noise of a larger norm is too far from the training's
 ATTRIBUTE_STEP = 3.0  # how far an attribute of 1 moves z: three standard deviations along the direction
 
 
@@ -91,6 +93,10 @@ def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Te
     return (normalize(weights, dim=0)[..., None] * corners).sum(0)
 
 
+def _noise_at(seeds: int | Iterable[int], at: Sequence[Sequence[float]]) -> Tensor:
+    return interpolate_noise(_checked_seeds(seeds), at) if len(at) else noise(seeds)
+
+
 class Studio:
     """A loaded model: its description `spec` and `name`, and its `attributes`, the sliders.
 
@@ -116,16 +122,18 @@ class Studio:
         attributes: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
         like: Sequence[float] | Tensor = (),
+        variety: float = 1.0,
     ) -> list[Image.Image]:
         """Draw one caption with each seed, each caption with one seed, or if there are as many of both, each pair.
 
         `attributes`: numbers from -1 to 1, one for each slider of `self.attributes` or fewer; 0 changes nothing.
         `at`: an offset from each seed on the plane of seeds (see `interpolate_noise`); none for the seeds themselves.
         `like`: the style (100,) of a photo, from `style`: the pictures have this style, and the seeds vary the rest.
+        `variety`: how far the seeds stray from the mean of all pictures, a factor of their noise (ψ); 1 is as trained.
         Captions are lower-cased and cut at 201 characters. Pictures are S×S, S being `size`. `InputError` if a caption
         or a number is not valid.
         """
-        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, attributes, at, like)]
+        return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, attributes, at, like, variety)]
 
     def draw_array(
         self,
@@ -134,15 +142,47 @@ class Studio:
         attributes: Sequence[float] = (),
         at: Sequence[Sequence[float]] = (),
         like: Sequence[float] | Tensor = (),
+        variety: float = 1.0,
     ) -> np.ndarray:
         """As `draw`, but pixels (N, S, S, 3), uint8."""
         h = self._embed(captions)
-        z = interpolate_noise(_checked_seeds(seeds), at) if len(at) else noise(seeds)
-        z = (_vary_style(like, z) if len(like) else z) + self._attribute_offset(attributes)
+        z = self.latent(seeds, attributes, at, like, variety)
         if len(h) != len(z) and 1 not in (len(h), len(z)):
             raise InputError(f"{len(h)} captions and {len(z)} seeds: give one of either, or as many of both")
         count = max(len(h), len(z))
         return self.engine.render(z.expand(count, -1), h.expand(count, -1))
+
+    def latent(
+        self,
+        seeds: int | Iterable[int] = 0,
+        attributes: Sequence[float] = (),
+        at: Sequence[Sequence[float]] = (),
+        like: Sequence[float] | Tensor = (),
+        variety: float = 1.0,
+    ) -> Tensor:
+        """The noise z (N, 100) that `draw` draws from, for each seed."""
+        if not 0 <= variety <= MAX_VARIETY:
+            raise InputError(f"variety must be from 0 to {MAX_VARIETY}, not {variety}")
+        z = variety * _noise_at(seeds, at)
+        return (_vary_style(like, z) if len(like) else z) + self._attribute_offset(attributes)
+
+    def draw_genomes(self, genomes: Sequence[Genome], attributes: Sequence[float] = ()) -> np.ndarray:
+        """Pixels (N, S, S, 3), uint8, of genomes, for instance of the children of two pictures; see `breed`."""
+        captions = list(dict.fromkeys(caption for genome in genomes for caption in genome.captions))
+        own = [dict(zip(genome.captions, genome.weights)) for genome in genomes]
+        weights = torch.tensor([[weights.get(caption, 0.0) for caption in captions] for weights in own])
+        z = torch.tensor([genome.z for genome in genomes]) + self._attribute_offset(attributes)
+        return self.engine.render(z, weights @ self._embed(captions))
+
+    def breed(
+        self,
+        parents: Sequence[Genome],
+        seeds: int | Iterable[int] = 0,
+        at: Sequence[Sequence[float]] = (),
+        mutation: float = 0.1,
+    ) -> list[Genome]:
+        """A child of two pictures for each seed, for `draw_genomes`; see `breeding.children`."""
+        return children(parents, _noise_at(seeds, at), mutation)
 
     def blend(self, caption_a: str, caption_b: str, steps: int = 17, seed: int = 0) -> list[Image.Image]:
         """Interpolate from one caption to another with the noise of one seed, ends included (section 4.3, Figure 8).

@@ -6,9 +6,11 @@ import re
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from ..breeding import Genome
 from ..media import export
 from .schemas import MAX_CAPTION_LENGTH, STYLE_STEP
 
@@ -18,15 +20,15 @@ DRAFT_QUALITY = {"quality": 65, "subsampling": 2}
 ENLARGED_QUALITY = {"quality": 92, "subsampling": 2}
 SMALL_SIZE = 64  # pixels a side of a strip's pictures
 SMALL_QUALITY = {"quality": 75, "subsampling": 2}
-MAX_DRAFT_SIZE = 128  # pixels a side: sixteen drafts have about as many bytes as sixteen full pictures of 64
 MIN_SIZE_WITH_DRAFTS = 65  # pixels a side; smaller pictures are never sent as drafts
 
 
-def pictures(pixels: np.ndarray, kind: str, full_size: int) -> dict[str, Any]:
+def pictures(pixels: np.ndarray, kind: str, full_size: int, draft_size: int) -> dict[str, Any]:
     """Pixels (N, S, S, 3) as data URIs of this kind, "JPEG" or "PNG".
 
     `full_size`: how many of the JPEGs, from the first, have full size and quality. The others are drafts of a third of
-    the bytes or less, and the answer says how many.
+    the bytes or less, of at most `draft_size` pixels a side, and the answer says how many. Sixteen drafts of 128 pixels
+    have about as many bytes as sixteen full pictures of 64.
     """
     count, size = len(pixels), pixels.shape[1]
     if kind == "PNG":
@@ -34,8 +36,8 @@ def pictures(pixels: np.ndarray, kind: str, full_size: int) -> dict[str, Any]:
     full_size = count if size < MIN_SIZE_WITH_DRAFTS else min(full_size, count)
     jpegs = [_encode(picture, "JPEG", **FULL_QUALITY) for picture in _images(pixels[:full_size])]
     for picture in _images(pixels[full_size:]):
-        if size > MAX_DRAFT_SIZE:
-            picture = picture.resize((MAX_DRAFT_SIZE, MAX_DRAFT_SIZE), Image.Resampling.BOX)
+        if size > draft_size:
+            picture = picture.resize((draft_size, draft_size), Image.Resampling.BOX)
         jpegs.append(_encode(picture, "JPEG", **DRAFT_QUALITY))
     drafts = {"drafts": count - full_size} if full_size < count else {}
     return {"pictures": [_uri(data, "jpeg") for data in jpegs], **drafts}
@@ -87,6 +89,12 @@ def style_text(z: Tensor) -> str:
     """The style z of a photo as a text that fits into a link, one byte for each number; `schemas` reads it."""
     levels = (z / STYLE_STEP).round().clamp(-128, 127).numpy().astype(np.int8)
     return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip("=")
+
+
+def genome(genome: Genome) -> dict[str, Any]:
+    """A genome as `schemas` reads it; its z is rounded."""
+    weights = [round(weight, 3) for weight in genome.weights]
+    return {"captions": list(genome.captions), "weights": weights, "z": style_text(torch.tensor(genome.z))}
 
 
 def ranked(items: list[Any], matches: list[float], key: str) -> list[dict[str, Any]]:

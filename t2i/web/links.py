@@ -91,9 +91,21 @@ def _read_drawing(fields: Fields, caption: str, seed: int, model: str, models: M
         "at": offsets,
         "attributes": _first(fields, "attributes", _first(fields, "style", "0")).split(","),
         "like": like if re.fullmatch(STYLE_PATTERN, like) else "",
+        "variety": _first(fields, "variety", "1"),
+        "mutation": _first(fields, "mutation", "0"),
         "model": model,
     }
-    return read_draw_request(request, models)
+    try:
+        parents = [_read_parent(text) for text in fields.get("parent", [])]
+        return read_draw_request(request | {"parents": parents}, models)
+    except InputError:  # in the parents, which the page then leaves out too
+        return read_draw_request(request, models)
+
+
+def _read_parent(text: str) -> dict[str, Any]:
+    """What draw.js writes of a parent."""
+    fields = parse_qs(text, max_num_fields=MAX_LINK_FIELDS)
+    return {"captions": fields.get("caption"), "weights": fields.get("weight"), "z": _first(fields, "z", "")}
 
 
 def _draw_each(captions: list[str], names: list[str], models: Models, seed: int = 1) -> list[DrawRequest]:

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..breeding import MAX_CAPTIONS, Genome
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..models import NOISE_SIZE, TextEncoderConfig
 from ..registry import OBJECTIVES, ModelSpec
+from ..studio import MAX_VARIETY
 
 PICTURES_PER_PAGE = 16
 MAX_CAPTION_LENGTH = TextEncoderConfig.length  # characters that the text encoder reads; the rest is cut off
@@ -23,13 +25,14 @@ MAX_FAVOURITES = 48  # pictures of a PNG sheet
 PNG_SCALES = (1, 4)
 ENLARGED_SCALE = PNG_SCALES[1]
 MAX_BLEND_POINTS = 64  # pictures of a blend
+DRAFT_SIZES = 32, 128  # pixels a side of drafts, the least and the most
 ORDINALS = ("first", "second", "third", "fourth")  # of the sentences of a blend
 FILM_KINDS = ("gif", "webp", "png")
 MAX_RESTYLE_CAPTIONS = 8
 MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; the page sends what the encoders need
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
 MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
-MAX_COMPARED_MODELS = len(OBJECTIVES)
+MAX_COMPARED_MODELS = len(OBJECTIVES) + 1  # and the page's own
 STYLE_LENGTH = math.ceil(NOISE_SIZE * 4 / 3)  # characters: base64 of one byte for each number of z
 STYLE_PATTERN = rf"[A-Za-z0-9_-]{{{STYLE_LENGTH}}}"  # the style of a photo as text
 STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
@@ -42,7 +45,8 @@ Point = tuple[float, float]  # across and down, from 0 to 1
 class DrawRequest:
     """Pictures of one caption, one for each seed.
 
-    `at` is empty or has an offset for each seed; `like` is empty or the style z of a photo.
+    `at` is empty or has an offset for each seed; `like` is empty or the style z of a photo. With two `parents`, the
+    pictures are their children.
     """
 
     caption: str
@@ -51,6 +55,9 @@ class DrawRequest:
     at: list[Point]
     like: list[float]
     model: str
+    variety: float = 1.0
+    parents: tuple[Genome, ...] = ()
+    mutation: float = 0.0
 
 
 def read_draw_request(request: Any, models: Models) -> DrawRequest:
@@ -61,7 +68,14 @@ def read_draw_request(request: Any, models: Models) -> DrawRequest:
     at = [_point(point) for point in _list(request.get("at") or [0], "at")[:PICTURES_PER_PAGE]]
     at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
     like = _style(request.get("like"))
-    return DrawRequest(caption, [int(seed) for seed in seeds], attributes, at[: len(seeds)], like, model)
+    variety = read_number(request.get("variety", 1), 0, MAX_VARIETY)
+    genomes = _list(request["parents"], "parents") if request.get("parents") else []
+    if len(genomes) not in (0, 2):
+        raise InputError(f"Give two parents, not {len(genomes)}.")
+    parents = tuple(_genome(genome) for genome in genomes)
+    mutation = read_number(request.get("mutation", 0), 0, 1) if parents else 0.0
+    numbers = [int(seed) for seed in seeds], attributes, at[: len(seeds)], like
+    return DrawRequest(caption, *numbers, model, variety, parents, mutation)
 
 
 def read_single_draw_request(request: Any, models: Models) -> DrawRequest:
@@ -87,6 +101,15 @@ def read_field(request: Any, models: Models) -> tuple[list[str], float, list[int
     return captions, at, [int(read_number(seed, 0, MAX_SEED)) for seed in seeds], model
 
 
+def read_parents(request: Any, models: Models) -> list[DrawRequest]:
+    """Two pictures of the same model, of which children are bred."""
+    pictures = _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")
+    parents = [read_single_draw_request(picture, models) for picture in pictures[:2]]
+    if len(pictures) != 2 or parents[0].model != parents[1].model:
+        raise InputError("Choose two pictures of the same model.")
+    return parents
+
+
 def read_sheet(request: Any) -> list[Any]:
     """The draw requests of a sheet, one for each picture."""
     return _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")[:MAX_FAVOURITES]
@@ -99,6 +122,11 @@ def read_scale(request: Any) -> int:
 def read_full_size(request: Any) -> int:
     """How many pictures, from the first, are sent at full size and quality; the others may be drafts."""
     return int(read_number(request.get("full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
+
+
+def read_draft_size(request: Any) -> int:
+    """The most pixels a side of drafts: a page on a slow line asks for fewer."""
+    return int(read_number(request.get("draft_size", DRAFT_SIZES[1]), *DRAFT_SIZES))
 
 
 def read_blend(request: Any, models: Models) -> tuple[list[str], int, str]:
@@ -202,6 +230,19 @@ def _photo(value: object) -> Image.Image:
         return Image.fromarray(prepare(photo))  # reduced at once: a request may hold many photos
     except InputError:
         raise unreadable from None
+
+
+def _genome(value: object) -> Genome:
+    """A genome from {"captions": [str], "weights": [float], "z": the text of `encoding.style_text`}."""
+    if not isinstance(value, dict):
+        raise InputError("A parent must be an object with captions, weights and z.")
+    captions = cut([_caption(caption) for caption in _list(value.get("captions"), "captions")[:MAX_CAPTIONS]])
+    weights = _numbers(value.get("weights"), [1.0], 0, 1)[: len(captions)]
+    weights += [0.0] * (len(captions) - len(weights))
+    total, z = sum(weights), _style(value.get("z"))
+    if not total or not z:
+        raise InputError("A parent must have a weight that is not zero, and a z.")
+    return Genome(tuple(captions), tuple(weight / total for weight in weights), tuple(z))
 
 
 def _style(value: object) -> list[float]:

@@ -5,13 +5,16 @@ import math
 import threading
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
+from ..breeding import Genome
 from ..engine.batching import BatchedEngine, DynamicBatcher
 from ..engine.engine import Engine
 from ..errors import InputError
@@ -23,6 +26,7 @@ from ..vocabulary import unknown_words
 from . import encoding
 from .links import Link
 from .schemas import (
+    DRAFT_SIZES,
     ENLARGED_SCALE,
     MAX_CAPTION_LENGTH,
     DrawRequest,
@@ -33,11 +37,13 @@ from .schemas import (
     read_caption,
     read_captions,
     read_comparison,
+    read_draft_size,
     read_draw_request,
     read_field,
     read_film_kind,
     read_full_size,
     read_model,
+    read_parents,
     read_photo,
     read_photos,
     read_points,
@@ -80,11 +86,12 @@ class Service:
         """Draw a picture for each seed, as data URIs; every number is clamped.
 
         `request`: {"caption": str, "seeds": [int], "attributes": [float], "at": [[across, down]], "like": str,
-        "model": str, "full_size": int}. `at` is an offset from each seed on the plane of seeds, from 0 to 1; `like` is
-        what `style` answers for a photo; `full_size` is how many of the JPEGs, from the first, are not drafts.
+        "model": str, "full_size": int, "draft_size": int}. `at` is an offset from each seed on the plane of seeds, from
+        0 to 1; `like` is what `style` answers for a photo; `full_size` is how many of the JPEGs, from the first, are
+        not drafts, `draft_size` the most pixels a side of drafts.
         """
         parsed = read_draw_request(request, self.models)
-        pictures = self._pictures(parsed.model, *self._draw(parsed), kind, read_full_size(request))
+        pictures = self._pictures(parsed.model, *self._draw(parsed), kind, request)
         notes = self._caption_notes([parsed.model], parsed.caption)
         elsewhere = {"elsewhere": self._model_that_knows(parsed.caption)} if notes["hint"] else {}
         return pictures | {"seeds": parsed.seeds} | notes | elsewhere
@@ -108,6 +115,15 @@ class Service:
             self._thumbnails[model] = {} if drawn is None else encoding.strip(drawn)
         return self._thumbnails[model]
 
+    def parents(self, request: object) -> dict[str, Any]:
+        """What the children of two pictures are bred from, for `draw`; `request`: {"pictures": [of `draw`, two]}.
+
+        Of each request, the first picture is the parent.
+        """
+        pictures = read_parents(request, self.models)
+        genomes = [_genome(self._studio(parsed.model), parsed) for parsed in pictures]
+        return {"parents": [encoding.genome(genome) for genome in genomes]}
+
     def match(self, request: object) -> dict[str, Any]:
         """How well each picture of `draw` matches its caption, from 0 to 1; empty without an image encoder.
 
@@ -125,12 +141,11 @@ class Service:
     def compare(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
         """Draw a caption with several models, each with the same seeds.
 
-        `request`: {"caption": str, "seeds": [int], "models": [str] up to 4, "full_size": as for `draw`, for each
+        `request`: {"caption": str, "seeds": [int], "models": [str] up to 5, "full_size": as for `draw`, for each
         model}; without names, the models of the paper's four objectives.
         """
         parsed = read_comparison(request, self.models)
-        full_size = read_full_size(request)
-        compared = [self._pictures(each.model, *self._draw(each), kind, full_size) for each in parsed]
+        compared = [self._pictures(each.model, *self._draw(each), kind, request) for each in parsed]
         notes = self._caption_notes([each.model for each in parsed], parsed[0].caption)
         return {"compared": compared, "seeds": parsed[0].seeds} | notes
 
@@ -143,7 +158,7 @@ class Service:
         captions, seed, model = read_blend(request, self.models)
         weights = [_corner_weights(len(captions), *point) for point in read_points(request)]
         pixels, ms = self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
-        pictures = self._pictures(model, pixels, ms, kind, read_full_size(request))
+        pictures = self._pictures(model, pixels, ms, kind, request)
         return pictures | self._caption_notes([model], *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
@@ -158,7 +173,7 @@ class Service:
         pixels, ms = self._cache(
             key, lambda: self._timed(model, lambda studio: studio.restyle_array(photo, cut(captions)))
         )
-        pictures = self._pictures(model, pixels, ms, kind, read_full_size(request))
+        pictures = self._pictures(model, pixels, ms, kind, request)
         return pictures | self._caption_notes([model], *captions)
 
     def style(self, request: object) -> dict[str, str]:
@@ -295,8 +310,8 @@ class Service:
         pixels = render(studio)
         return pixels, 1000 * (time.perf_counter() - start) / len(pixels)
 
-    def _pictures(self, model: str, pixels: np.ndarray, ms: float, kind: str, full_size: int) -> dict[str, Any]:
-        """Pictures, and what the status line says about them."""
+    def _pictures(self, model: str, pixels: np.ndarray, ms: float, kind: str, request: Any) -> dict[str, Any]:
+        """Pictures, as large as the request asks, and what the status line says about them."""
         studio = self._studio(model)
         status = {
             "size": studio.size,
@@ -304,7 +319,7 @@ class Service:
             "model": studio.spec.title,
             "parameters": studio.parameters,
         }
-        return encoding.pictures(pixels, kind, full_size) | status
+        return encoding.pictures(pixels, kind, read_full_size(request), read_draft_size(request)) | status
 
     def _caption_notes(self, models: list[str], *captions: str) -> dict[str, str]:
         """A note if captions are too long, and a hint if all models lack the same words."""
@@ -388,21 +403,40 @@ def errors_as_json(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def _draw_array(studio: Studio, parsed: DrawRequest) -> np.ndarray:
     attributes = parsed.attributes[: len(studio.attributes)]  # the number of sliders depends on the model
+    if parsed.parents:
+        return studio.draw_genomes(studio.breed(parsed.parents, parsed.seeds, parsed.at, parsed.mutation), attributes)
     caption = parsed.caption[:MAX_CAPTION_LENGTH]
-    return studio.draw_array(caption, parsed.seeds, attributes, parsed.at, parsed.like)
+    return studio.draw_array(caption, parsed.seeds, attributes, parsed.at, parsed.like, parsed.variety)
+
+
+def _genome(studio: Studio, parsed: DrawRequest) -> Genome:
+    """The genome of the first picture."""
+    attributes = parsed.attributes[: len(studio.attributes)]
+    if parsed.parents:
+        [genome] = studio.breed(parsed.parents, parsed.seeds, parsed.at, parsed.mutation)
+        z = torch.tensor(genome.z) + studio.latent(parsed.seeds, attributes, variety=0)[0]
+    else:
+        genome = Genome((parsed.caption[:MAX_CAPTION_LENGTH],), (1.0,), ())
+        z = studio.latent(parsed.seeds, attributes, parsed.at, parsed.like, parsed.variety)[0]
+    return replace(genome, z=tuple(z.tolist()))
 
 
 def _recipe(parsed: DrawRequest) -> dict[str, Any]:
     """How the first picture is made, without its caption."""
-    like = {"like": parsed.like} if parsed.like else {}
-    numbers = {"seed": parsed.seeds[0], "attributes": parsed.attributes, "at": parsed.at[:1]}
-    return numbers | like | {"model": parsed.model}
+    recipe: dict[str, Any] = {"seed": parsed.seeds[0], "attributes": parsed.attributes, "at": parsed.at[:1]}
+    if parsed.like:
+        recipe["like"] = parsed.like
+    if parsed.variety != 1:
+        recipe["variety"] = parsed.variety
+    if parsed.parents:
+        recipe |= {"parents": [asdict(parent) for parent in parsed.parents], "mutation": parsed.mutation}
+    return recipe | {"model": parsed.model}
 
 
 def _gallery(studio: Studio) -> dict[str, Any]:
     captions = [caption for caption in model_captions(studio.spec) for _ in GALLERY_SEEDS]
     pixels = studio.draw_array(captions, [*GALLERY_SEEDS] * (len(captions) // len(GALLERY_SEEDS)))
-    pictures = encoding.pictures(pixels, "JPEG", full_size=0) | {"captions": captions}
+    pictures = encoding.pictures(pixels, "JPEG", full_size=0, draft_size=DRAFT_SIZES[1]) | {"captions": captions}
     embeddings = encoding.embeddings(studio.index([Image.fromarray(picture) for picture in pixels]))
     return pictures | embeddings | {"calibration": studio.calibration}
 

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 import t2i
+from t2i.breeding import Genome
 from t2i.web.schemas import PICTURES_PER_PAGE
-from tests.screen import decode, hold_requests, matches, note, pixels, same, seeds, settle
+from tests.screen import decode, free_port, hold_requests, matches, note, pixels, same, save, seeds, served, settle
 
 CAPTION = "a flower with pink petals"
 
@@ -345,3 +346,204 @@ def test_sorting_waits_for_the_matches(page):
     page.get_by_role("button", name="Sort by match").click()
     page.wait_for_function("document.querySelector('.number').textContent !== '1'")
     assert matches(page) == sorted(matches(page), reverse=True)
+
+
+NAMED = [
+    ["Background", "dark", "light"],
+    ["Size", "small", "large"],
+    ["Across", "left", "right"],
+    ["Height", "low", "high"],
+]
+
+
+@pytest.fixture(scope="module")
+def named_url(tiny_networks, tmp_path_factory):
+    """The page with a model whose attributes have the names that hands move."""
+    words = "a flower with pink petals this is"
+    named = save(tiny_networks, tmp_path_factory.mktemp("named") / "flowers", attributes=NAMED, words=words)
+    birds = save(tiny_networks, tmp_path_factory.mktemp("birds") / "birds", words="a blue bird flower with wings")
+    with served({"flowers": named, "birds": birds}, free_port()) as address:
+        yield address
+
+
+@pytest.fixture
+def named(new_page, named_url):
+    page = new_page(f"{named_url}/?tab=draw")
+    settle(page)
+    return page
+
+
+def attributes(page) -> list[str]:
+    return page.locator("output").all_text_contents()
+
+
+def test_the_subject_of_an_enlarged_picture_is_moved_by_hand(named):
+    before = pixels(named)
+    named.locator(".picture").nth(3).click()
+    first = named.locator(".big").get_attribute("src")
+    side = named.locator(".big").bounding_box()["width"]
+    drag(named, ".big", 0.2 * side, -0.1 * side)  # on the subject: right and up
+    assert attributes(named) == ["0.00", "0.00", "0.50", "0.25"]
+    named.wait_for_function("first => document.querySelector('.big').src !== first", arg=first)
+    area = named.locator(".big").bounding_box()
+    named.mouse.move(area["x"] + 12, area["y"] + 40)  # on the background
+    named.mouse.down()
+    named.mouse.move(area["x"] + 12, area["y"] + 40 + 0.2 * side, steps=5)
+    named.mouse.up()
+    named.mouse.wheel(0, -400)
+    named.wait_for_function("[...document.querySelectorAll('output')][1].textContent === '0.50'")
+    assert attributes(named) == ["−0.50", "0.50", "0.50", "0.25"]
+    named.locator(".big").focus()
+    for key in ("ArrowLeft", "ArrowDown", "+", "Shift+ArrowUp"):
+        named.keyboard.press(key)
+    assert attributes(named) == ["−0.40", "0.60", "0.40", "0.15"]
+    assert named.locator(".recipe").inner_text().startswith("Seed 4 ")  # arrows did not turn to another picture
+    with named.expect_download() as download:
+        named.get_by_role("button", name="PNG 64 px").click()
+    picture = Image.open(download.value.path())
+    assert json.loads(picture.text["t2i"])["attributes"] == [-0.4, 0.6, 0.4, 0.15]
+    named.keyboard.press("Escape")
+    after = pixels(named)  # the sixteen follow
+    assert not same(before, after).any() and np.abs(after[3] - np.asarray(picture, int)).mean() < 8
+
+
+def test_two_fingers_resize_the_subject(named):
+    named.locator(".picture").first.click()
+    named.evaluate("""() => {
+      const node = document.querySelector('.big'), { left, top } = node.getBoundingClientRect();
+      node.setPointerCapture = () => {};
+      const send = (type, pointerId, x) => node.dispatchEvent(new PointerEvent(type, {
+        pointerId, pointerType: 'touch', button: 0, clientX: left + x, clientY: top + 200, bubbles: true }));
+      send('pointerdown', 1, 200), send('pointerdown', 2, 300);
+      send('pointermove', 1, 150), send('pointermove', 2, 350);
+      send('pointerup', 1, 150), send('pointerup', 2, 350);
+    }""")
+    assert attributes(named)[1:] == ["1.00", "0.00", "0.00"]  # twice as far apart
+
+
+def test_a_caption_of_another_models_subject_is_offered_to_that_model(named):
+    box = named.locator("#t2i-draw-caption")
+    box.fill("a blue bird with wings")
+    offer = named.get_by_role("button", name="Draw this with Birds →")
+    offer.wait_for()
+    named.wait_for_timeout(700)
+    assert not any(named.locator(".match").all_text_contents())  # no percentages
+    offer.click()
+    settle(named)
+    assert named.locator("#t2i-draw-model").input_value() == "birds" and box.input_value() == "a blue bird with wings"
+    assert not offer.is_visible()
+
+
+def test_a_word_that_is_pointed_at_or_focused_is_left_out(page):
+    box = page.get_by_label("Caption", exact=True)
+    box.fill("a red flower")
+    whole = pixels(page)
+    box.fill("a flower")
+    without = pixels(page)
+    box.fill("a red flower")
+    assert same(whole, pixels(page)).all()
+    word = page.locator(".word", has_text="red")
+    area = word.bounding_box()
+    page.mouse.move(area["x"] + 5, area["y"] + 5)
+    page.mouse.move(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
+    page.locator(".word.omitted").wait_for()
+    drawn = "document.querySelector('.grid img').alt.split(/\\s+/).join(' ') === 'a flower'"
+    page.wait_for_function(drawn)
+    assert (np.abs(pixels(page) - without).mean((1, 2, 3)) < 3).all() and box.input_value() == "a red flower"
+    page.mouse.move(5, 5)
+    page.wait_for_function("document.querySelector('.grid img').alt === 'a red flower'")
+    assert same(whole, pixels(page)).all()
+    box.focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Without “red”"
+    page.wait_for_function(drawn)
+    page.keyboard.press("Shift+Tab")
+    page.wait_for_function("document.querySelector('.grid img').alt === 'a red flower'")
+    page.mouse.move(area["x"] + 8, area["y"] + 8)
+    page.keyboard.type("s")  # whoever types wants to see what is typed
+    page.wait_for_timeout(400)
+    assert page.locator(".omitted").count() == 0
+
+
+def test_variety_scales_the_seeds_and_survives_in_link_and_png(page, model, new_page, url):
+    box = page.get_by_label("Caption", exact=True)
+    box.fill(CAPTION)
+    before = pixels(page)
+    page.get_by_label("Variety", exact=True).fill("0.5")
+    half = pixels(page)
+    drawn = t2i.load(model).draw_array(CAPTION, range(1, 17), variety=0.5)
+    assert not same(before, half).any() and np.abs(half - drawn.astype(int)).mean() < 8
+    page.locator(".picture").first.click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    assert json.loads(Image.open(download.value.path()).text["t2i"])["variety"] == 0.5
+    page.keyboard.press("Escape")
+    page.wait_for_function("location.search.includes('variety=0.5')")
+    other = new_page(page.url)
+    assert same(half, pixels(other)).all()
+    page.get_by_label("Variety", exact=True).fill("0")
+    typical = pixels(page)
+    assert same(typical, np.repeat(typical[:1], 16, 0)).all()
+
+
+def test_two_favourites_have_sixteen_children(page, model, new_page):
+    box = page.get_by_label("Caption", exact=True)
+    for caption, seed in ((CAPTION, 3), ("a blue bird", 5)):
+        box.fill(caption)
+        settle(page)
+        page.get_by_label(f"Favourite seed {seed}", exact=True).click()
+    page.get_by_role("button", name="Breed two").click()
+    for i in range(2):
+        page.locator(".favourites .thumbnail").nth(i).click()
+    page.locator(".family").wait_for()
+    page.wait_for_function("document.querySelector('.grid img').alt.includes('×')")
+    bred = pixels(page)
+    assert len(np.unique(bred.reshape(16, -1), axis=0)) == 16
+    page.get_by_label("Mutation", exact=True).fill("0")
+    pure = pixels(page)
+    assert not same(bred, pure).any()
+    page.locator(".picture").nth(6).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="PNG 64 px").click()
+    page.keyboard.press("Escape")
+    made = json.loads(Image.open(download.value.path()).text["t2i"])
+    parents = [Genome(*(tuple(parent[key]) for key in ("captions", "weights", "z"))) for parent in made["parents"]]
+    assert [parent.captions for parent in parents] == [("a blue bird",), (CAPTION,)] and made["mutation"] == 0
+    studio = t2i.load(model)
+    child = studio.draw_genomes(studio.breed(parents, made["seed"], mutation=0))[0]
+    assert np.abs(pure[6] - child.astype(int)).mean() < 8
+    page.wait_for_function("location.search.includes('mutation=0')")
+    other = new_page(page.url)
+    assert same(pure, pixels(other)).all() and other.locator(".family").is_visible()
+    page.get_by_label("Favourite seed 7", exact=True).click()  # a child has children too
+    page.get_by_role("button", name="Breed two").click()
+    for i in range(2):
+        page.locator(".favourites .thumbnail").nth(i).click()
+    page.wait_for_function(
+        "old => document.querySelector('.grid img').src !== old", arg=page.locator("img").first.get_attribute("src")
+    )
+    settle(page)
+    page.get_by_role("button", name="Stop breeding").click()
+    settle(page)
+    assert "×" not in box.input_value() and not page.locator(".family").is_visible()
+
+
+def test_another_model_resets_the_order(page):
+    matches(page)
+    page.get_by_role("button", name="Sort by match").click()
+    assert seeds(page) != [*range(1, 17)]
+    page.get_by_label("Model", exact=True).select_option("flowers-gan")
+    settle(page)
+    assert seeds(page) == [*range(1, 17)]
+
+
+def test_enter_that_confirms_a_composition_does_not_leave_the_caption(page):
+    box = page.get_by_label("Caption", exact=True)
+    box.fill("a red flower")
+    box.focus()
+    enter = "node => node.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true, bubbles: true}))"
+    box.evaluate(enter)
+    assert page.evaluate("document.activeElement.id") == "t2i-draw-caption"
+    box.press("Enter")
+    assert page.evaluate("document.activeElement.id") != "t2i-draw-caption"

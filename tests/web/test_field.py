@@ -42,7 +42,7 @@ def expected(model, caption: str) -> np.ndarray:
 
 def test_over_a_hundred_pictures_open_the_page_and_follow_the_typing(field, model):
     assert field.evaluate(NUM_PICTURES) > 100
-    box = field.get_by_label("Caption", exact=True)
+    box = field.get_by_label("Your words")
     example = box.input_value()  # motion is reduced: one still field
     assert np.abs(field.evaluate(MIDDLE) - expected(model, example)).max() < 4
     assert field.evaluate("document.activeElement.id") == "t2i-field-caption"
@@ -57,7 +57,7 @@ def test_over_a_hundred_pictures_open_the_page_and_follow_the_typing(field, mode
 
 
 def test_a_picture_of_the_field_leads_to_its_seed_in_draw(field):
-    field.get_by_label("Caption", exact=True).fill(CAPTION)
+    field.get_by_label("Your words").fill(CAPTION)
     area = field.locator("canvas").bounding_box()
     field.mouse.click(area["x"] + 20, area["y"] + 20)
     settle(field)
@@ -72,7 +72,7 @@ def test_a_picture_of_the_field_leads_to_its_seed_in_draw(field):
 def test_it_plays_by_itself_until_the_first_key(new_page, url):
     page = new_page(url, reduced_motion="no-preference")
     page.locator(".t2i-field.is-playing").wait_for()
-    box = page.get_by_label("Caption", exact=True)
+    box = page.get_by_label("Your words")
     placeholder = "document.querySelector('#t2i-field-caption').placeholder"
     page.wait_for_function(f"{placeholder}.startsWith('this flower has pink')")
     page.wait_for_function(f"{placeholder}.startsWith('a flower with long')")  # the next one, by itself
@@ -88,12 +88,12 @@ def test_a_click_stops_it_at_the_caption_that_is_shown(new_page, url):
     page = new_page(url, reduced_motion="no-preference")
     page.locator(".t2i-field.is-playing").wait_for()
     page.locator(".t2i-field .intro").click(position={"x": 3, "y": 3})
-    assert page.get_by_label("Caption", exact=True).input_value() == "this flower has pink petals and a yellow center"
+    assert page.get_by_label("Your words").input_value() == "this flower has pink petals and a yellow center"
 
 
 def test_the_newest_caption_wins(field):
     held = hold_requests(field, "a late caption")
-    box = field.get_by_label("Caption", exact=True)
+    box = field.get_by_label("Your words")
     box.fill("a late caption")
     field.wait_for_function("document.querySelector('[data-waiting]')")
     box.fill(CAPTION)

@@ -11,6 +11,8 @@ const grid = find(".grid");
 const note = find("#t2i-draw-note");
 const dialog = find("dialog");
 
+const STYLE_PATTERN = new RegExp(`^${props.stylePattern}$`); // of a z as text
+
 const seeds = []; // of the sixteen places
 const offsets = []; // from each seed on the plane of seeds, [across, down], 0 to 1
 const values = []; // of the attributes, -1 to 1, finer than their sliders' steps
@@ -37,7 +39,9 @@ function getRequest() {
     seeds: [...seeds],
     ...(offsets.some(isOffset) && { at: [...offsets] }),
     ...(photoStyle && { like: photoStyle }),
-    attributes: [...values],
+    ...(variety.read() !== 1 && { variety: variety.read() }),
+    ...(parents && { parents, mutation: mutation.read() }),
+    attributes: roundedValues(),
     model: modelMenu.value,
   };
 }
@@ -259,10 +263,11 @@ find(".sort").addEventListener("click", sortByMatch);
 
 // ---- attributes and their sliders
 
-let showValue = (i) => {}; // on the slider
+const roundedValues = () => values.map((value) => Math.round(100 * value) / 100); // a small step of a hand is less
+let showValue; // shows an attribute, of this place, on its slider
 
 function setAttribute(i, value) {
-  values[i] = Math.round(100 * clamp(value, -1, 1)) / 100;
+  values[i] = clamp(value, -1, 1);
   showValue(i);
   update();
 }
@@ -292,9 +297,114 @@ function createSliders(attributes) {
   values.forEach((_, i) => showValue(i));
 }
 
+// ---- how far seeds stray, and children
+
+// A slider that is not an attribute's.
+function createSlider(id, first) {
+  const slider = find(`#t2i-draw-${id}`);
+  const set = (value) => {
+    slider.value = value;
+    slider.style.setProperty("--from", "0%");
+    slider.style.setProperty("--at", String((2 * slider.value) / slider.max - 1));
+  };
+  slider.addEventListener("input", () => {
+    set(slider.value);
+    update();
+  });
+  set(first);
+  return { set, read: () => Number(slider.value) };
+}
+
+find("#t2i-draw-variety").max = props.maxVariety;
+const variety = createSlider("variety", 1);
+
+// Two favourites and their children. A parent is {captions, weights, z}, as the server says it of a picture; in a link
+// it is a query of its own. The seeds are those of the children.
+
+const FIRST_MUTATION = 0.1;
+const mutation = createSlider("mutation", FIRST_MUTATION);
+const breedButton = find(".breed");
+let parents = null;
+let chosen = []; // queries of favourites, while two are chosen
+
+const writeParent = ({ captions, weights, z }) =>
+  String(
+    new URLSearchParams([
+      ["z", z],
+      ...captions.map((caption) => ["caption", caption]),
+      ...weights.map((weight) => ["weight", weight]),
+    ]),
+  );
+
+function readParent(text) {
+  const query = new URLSearchParams(text);
+  return { captions: query.getAll("caption"), weights: query.getAll("weight").map(Number), z: query.get("z") };
+}
+
+const isParent = ({ captions, weights, z }) =>
+  captions.length && captions.every((caption) => caption.trim()) && weights[0] > 0 && STYLE_PATTERN.test(z);
+
+function setParents(newParents, sources = []) {
+  parents = newParents?.length === 2 && newParents.every(isParent) ? newParents : null;
+  find(".family").hidden = !parents;
+  find(".variety").hidden = Boolean(parents); // children have their parents'
+  find(".family")
+    .querySelectorAll("img")
+    .forEach((image, i) => {
+      image.hidden = !sources[i];
+      image.src = sources[i] ?? EMPTY_IMAGE;
+    });
+}
+
+const isChoosing = () => breedButton.getAttribute("aria-pressed") === "true";
+
+function setChoosing(on) {
+  breedButton.setAttribute("aria-pressed", String(on));
+  choose([]);
+}
+
+function choose(queries) {
+  chosen = queries;
+  const all = favourites.queries();
+  find(".favourites")
+    .querySelectorAll(".thumbnail")
+    .forEach((thumbnail, i) => thumbnail.classList.toggle("chosen", chosen.includes(all[i])));
+  breedButton.textContent = isChoosing() ? `Choose ${chosen.length ? "another" : "two"}` : "Breed two";
+}
+
+// While two are chosen, a favourite is no link.
+function openFavourite(query) {
+  if (!isChoosing()) return open(query);
+  choose(chosen.includes(query) ? [] : [...chosen, query]);
+  if (chosen.length === 2) breed();
+}
+
+async function breed() {
+  const pictures = chosen.map(readFavourite);
+  const all = favourites.queries();
+  const images = find(".favourites").querySelectorAll("img");
+  const sources = chosen.map((query) => images[all.indexOf(query)].src);
+  setChoosing(false);
+  const reply = await tab.callWithNote(server.parents, { pictures }, find(".link-note"));
+  if (!reply.parents) return;
+  modelMenu.value = pictures[0].model;
+  showModel(); // with its sliders at zero: the parents have their own attributes
+  setCaption([...new Set(pictures.map(({ caption }) => caption))].join(" × "));
+  mutation.set(FIRST_MUTATION);
+  setParents(reply.parents, sources);
+  update();
+}
+
+breedButton.addEventListener("click", () => setChoosing(!isChoosing()));
+find(".leave-family").addEventListener("click", () => {
+  setCaption(parents[0].captions[0]);
+  setParents(null);
+  find(".shuffle").focus(); // for the keyboard: this button is now hidden
+  update();
+});
+
 // ---- the style of a photo, from the tab "Style", as text of the server
 
-const STYLE_PATTERN = new RegExp(`^${props.stylePattern}$`);
 const photosByStyle = new Map(); // a link has no photo
 let photoStyle = "";
 
@@ -380,13 +490,15 @@ wordList.addEventListener("keydown", ({ key, target }) => {
 // ---- caption, examples, model
 
 captionBox.addEventListener("input", () => {
+  setParents(null); // new words are not theirs
   showWords();
   update();
 });
 
 function showModel() {
   const { attributes, examples, has_image_encoder: hasImageEncoder, placeholder } = findModel(modelMenu.value);
-  setPhotoStyle(""); // it is of no use to another model
+  setPhotoStyle(""); // it is of no use to another model, nor are parents
+  setParents(null);
   createSliders(attributes);
   panel.classList.toggle("has-matches", hasImageEncoder);
   captionBox.placeholder = placeholder;
@@ -400,6 +512,7 @@ function createExample(example, place) {
   const button = make("button", { type: "button", class: "button", ...labels }, shortened(example));
   button.prepend(make("span", { class: "thumb", style: `--place: ${place}` }));
   button.addEventListener("click", () => {
+    setParents(null);
     setCaption(example);
     update();
   });
@@ -471,11 +584,11 @@ let enlargedRequest = null; // the request of the picture in the dialog
 let enlargedPlace = 0;
 let handTimer;
 
-async function enlarge(i) {
+function enlarge(i) {
   if (!shown) return;
   enlargedPlace = i;
   const one = { seeds: [shown.seeds[i]], at: shown.at && [shown.at[i]] };
-  const request = { ...shown, ...one, attributes: [...values] };
+  const request = { ...shown, ...one, attributes: roundedValues() };
   enlargedRequest = request;
   bigImage.src = tiles[i].picture.firstChild.src;
   bigImage.alt = request.caption;
@@ -507,7 +620,7 @@ async function showSmooth() {
 
 const requestEnlarged = tab.createUpdater(
   draw,
-  () => (enlargedRequest = { ...enlargedRequest, attributes: [...values] }),
+  () => (enlargedRequest = { ...enlargedRequest, attributes: roundedValues() }),
   (request, reply, isNewest) => {
     showNote(dialogNote, reply.error);
     if (reply.error || enlargedRequest.seeds[0] !== request.seeds[0]) return;
@@ -592,6 +705,8 @@ function getState() {
     ["at", offset],
     ["attributes", attributes],
     ...(photoStyle ? [["like", photoStyle]] : []),
+    ...(variety.read() !== 1 ? [["variety", variety.read()]] : []),
+    ...(parents ? [...parents.map((parent) => ["parent", writeParent(parent)]), ["mutation", mutation.read()]] : []),
     ...places.filter(isLocked).map((i) => ["lock", i]),
     ...moved.map((i) => ["tile", [i, seeds[i], offsets[i]]]),
   ];
@@ -605,7 +720,12 @@ function restore(query) {
   showModel();
   setCaption(toSingleLine(query.get("caption") ?? findModel(modelMenu.value).examples[0] ?? ""));
   tiles.forEach((_, i) => setLock(i, false));
-  if (query.get("model") === modelMenu.value) setPhotoStyle(query.get("like"));
+  variety.set(clamp(query.get("variety") ?? 1, 0, props.maxVariety));
+  mutation.set(clamp(query.get("mutation") ?? FIRST_MUTATION, 0, 1));
+  if (query.get("model") === modelMenu.value) {
+    setPhotoStyle(query.get("like"));
+    setParents(query.getAll("parent").map(readParent));
+  }
   const attributes = splitFields(readAttributes(query), values.length);
   values.forEach((_, i) => setAttribute(i, attributes[i]));
   find(".fine").open = values.some(Boolean);
@@ -630,11 +750,35 @@ const markHearts = () => {
   if (!shown) return;
   tiles.forEach(({ heart }, i) => heart.setAttribute("aria-pressed", String(favourites.has(favouriteQuery(shown, i)))));
 };
-const favourites = t2i.createAlbum(tab, find(".favourites"), "t2i-favourites", props.maxFavourites, open, markHearts);
+const favourites = t2i.createAlbum(tab, find(".favourites"), "t2i-favourites", props.maxFavourites, openFavourite, showFavourites);
 
-function favouriteQuery({ model, caption, seeds, attributes, at, like }, i) {
-  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], attributes, ...(like && { like }) };
-  return String(new URLSearchParams(Object.entries(pairs)));
+function showFavourites() {
+  breedButton.hidden = find(".favourites").querySelectorAll("li").length < 2;
+  markHearts();
+}
+
+function favouriteQuery({ model, caption, seeds, attributes, at, like, variety, parents, mutation }, i) {
+  const pairs = { tab: "draw", model, caption, seed: seeds[i], at: at?.[i] ?? [0, 0], attributes };
+  const more = { ...(like && { like }), ...(variety !== undefined && { variety }), ...(parents && { mutation }) };
+  const query = new URLSearchParams(Object.entries({ ...pairs, ...more }));
+  for (const parent of parents ?? []) query.append("parent", writeParent(parent));
+  return String(query);
+}
+
+// The request of a favourite.
+function readFavourite(text) {
+  const query = new URLSearchParams(text);
+  return {
+    model: query.get("model"),
+    caption: query.get("caption"),
+    seeds: [query.get("seed")],
+    at: [splitFields(query.get("at"), 2)],
+    attributes: splitFields(readAttributes(query), props.numPictures),
+    like: query.get("like"),
+    variety: query.get("variety") ?? 1,
+    parents: query.getAll("parent").map(readParent),
+    mutation: query.get("mutation"),
+  };
 }
 
 function toggleFavourite(query, image) {
@@ -642,19 +786,8 @@ function toggleFavourite(query, image) {
   else favourites.add(query, t2i.thumbnailSource(image));
 }
 
-find(".sheet").addEventListener("click", ({ target }) => {
-  const pictures = favourites.queries().map((text) => {
-    const query = new URLSearchParams(text);
-    return {
-      model: query.get("model"),
-      caption: query.get("caption"),
-      seeds: [query.get("seed")],
-      at: [splitFields(query.get("at"), 2)],
-      attributes: splitFields(readAttributes(query), props.numPictures),
-      like: query.get("like"),
-    };
-  });
-  tab.saveFile(target, server.sheet, { pictures }, find(".link-note"));
+find(".save-sheet").addEventListener("click", ({ target }) => {
+  tab.saveFile(target, server.sheet, { pictures: favourites.queries().map(readFavourite) }, find(".link-note"));
 });
 
 if (tab.isOpen()) captionBox.focus({ preventScroll: true });

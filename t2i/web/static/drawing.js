@@ -12,8 +12,10 @@ const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 //   captions  one for all pictures, or one for each in the style of a photo, or the two or four that `points` lie among
 //   noise     {seeds, at, like}: a picture for each seed; or {photo}: its style
 //   options   {model, attributes, points, models, full_size, draft_size}; with `models`, each draws
+//             with `strip`, small pictures come side by side in one image, `strip`, all at the first of the points
 //   answer    {pictures: sources of images, size, ms, model, parameters, …} or {error, busy}
-const createServerBack = (server) => (captions, noise, { points, ...options }) => {
+const createServerBack = (server) => (captions, noise, { points, strip, ...options }) => {
+  if (strip) return server.field({ ...options, ...noise, captions, at: points[0][0] });
   if (points) return server.blend({ ...options, captions, at: points, seed: noise.seeds[0] });
   if (noise.photo) return server.restyle({ ...options, ...noise, captions });
   const request = { ...options, ...noise, caption: captions[0] };

@@ -76,8 +76,8 @@ function paintPlace(place, now, scale) {
 
 let target = null; // {captions, at, model}
 let version = 0; // of the target
-let versions = []; // what each part shows
-let askedVersions = [];
+const versions = []; // what each part shows
+const askedVersions = [];
 let underWay = 0;
 const kept = new Map(); // what was played, as it is played again
 
@@ -107,9 +107,11 @@ async function askFor(part) {
   pump();
 }
 
+const draw = ({ captions, at, seeds, model }) => tab.draw(captions, { seeds }, { model, points: [[at, 0]], strip: true });
+
 async function ask(request) {
   const key = JSON.stringify(request);
-  const reply = kept.get(key) ?? (await tab.callUntilAnswered(server.field, request, (reason) => showNote(note, reason)));
+  const reply = kept.get(key) ?? (await tab.callUntilAnswered(draw, request, (reason) => showNote(note, reason)));
   if (isPlaying && reply.strip) kept.set(key, reply);
   return reply;
 }
@@ -187,7 +189,7 @@ function stop({ type, key }) {
 }
 
 for (const type of ["pointerdown", "keydown", "wheel", "paste"]) {
-  document.addEventListener(type, stop, { capture: true, passive: true });
+  document.addEventListener(type, /** @type {any} */ (stop), { capture: true, passive: true });
 }
 
 // ---- the caption, the model, what leads on

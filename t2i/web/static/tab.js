@@ -42,7 +42,7 @@ function keepSingleLines(element) {
     true, // before the box's own listeners
   );
   element.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || !isSingleLine(event.target)) return;
+    if (event.key !== "Enter" || event.isComposing || !isSingleLine(event.target)) return; // it may confirm a word
     event.preventDefault();
     event.target.blur();
   });

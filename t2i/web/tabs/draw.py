@@ -1,5 +1,6 @@
 """The tab "Draw": sixteen pictures that follow the typing."""
 
+from ...studio import MAX_VARIETY
 from ..component import add_api_event, add_panel
 from ..schemas import MAX_FAVOURITES, MAX_SEED, PICTURES_PER_PAGE, STYLE_PATTERN
 from ..service import Service, errors_as_json
@@ -14,6 +15,9 @@ def draw_tab(service: Service) -> None:
 
     def match(request):
         return errors_as_json(lambda: service.match(request))
+
+    def parents(request):
+        return errors_as_json(lambda: service.parents(request))
 
     def thumbnails(request):
         return errors_as_json(lambda: service.thumbnails(request))
@@ -31,9 +35,10 @@ def draw_tab(service: Service) -> None:
         "numPictures": PICTURES_PER_PAGE,
         "maxSeed": MAX_SEED,
         "maxFavourites": MAX_FAVOURITES,
+        "maxVariety": MAX_VARIETY,
         "stylePattern": STYLE_PATTERN,
     }
-    add_panel("draw", [draw, match, thumbnails, enlarge, png, sheet], **limits)
+    add_panel("draw", [draw, match, parents, thumbnails, enlarge, png, sheet], **limits)
 
     def draw_event(
         caption: str,
@@ -42,6 +47,7 @@ def draw_tab(service: Service) -> None:
         model: str = service.default,
         at: list[list[float]] | None = None,
         like: str | None = None,
+        variety: float = 1,
     ) -> dict:
         """Draw pictures from a caption, one for each seed.
 
@@ -52,6 +58,7 @@ def draw_tab(service: Service) -> None:
             model: a name from the page's model menu.
             at: for each seed [across, down] from 0 to 1: how far to move towards the next seed, and the fourth next.
             like: the style of a photo, as restyle returns it; the seeds then vary the rest.
+            variety: how far seeds stray from the most typical picture, from 0 to 1.5.
 
         Returns:
             pictures: PNG data URIs
@@ -66,7 +73,8 @@ def draw_tab(service: Service) -> None:
             parameters: the number of parameters of the model
             error: what was wrong, in words, instead of everything else
         """
-        request = {"caption": caption, "seeds": seeds, "attributes": attributes, "model": model, "at": at, "like": like}
+        numbers = {"seeds": seeds, "attributes": attributes, "at": at, "variety": variety}
+        request = {"caption": caption, "model": model, "like": like} | numbers
         return errors_as_json(lambda: service.draw(request, kind="PNG") | service.match(request))
 
     add_api_event(draw_event, "draw")

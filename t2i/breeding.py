@@ -1,0 +1,53 @@
+"""Children of two pictures: their captions and their noise mixed, and mutated."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+
+MAX_CAPTIONS = 4  # of a picture; of more, those with the largest weights remain
+
+
+@dataclass(frozen=True)
+class Genome:
+    """What a picture is drawn from: the mean of its captions' embeddings by `weights`, which sum to 1, and noise z."""
+
+    captions: tuple[str, ...]
+    weights: tuple[float, ...]
+    z: tuple[float, ...]
+
+
+def children(parents: Sequence[Genome], noise: Tensor, mutation: float) -> list[Genome]:
+    """A child of two parents for each row of `noise` (N, Z), which decides what it takes from whom.
+
+    Each number of z, and the captions, are a weighted mean of the parents'. The weights of z are divided by their norm,
+    which keeps its standard deviation. `mutation`, from 0 to 1: the share of the variance of z that is the noise's own.
+    Children of neighbouring noise look alike. `InputError` if there are not two parents or a number is not valid.
+    """
+    if len(parents) != 2 or not 0 <= mutation <= 1:
+        raise InputError("breeding takes two parents and a mutation from 0 to 1")
+    mother, father = (torch.tensor(parent.z) for parent in parents)
+    share = _uniform(noise.roll(noise.shape[1] // 2, 1))  # of the mother; not the numbers that mutate the same place
+    mixed = (share * mother + (1 - share) * father) / (share.square() + (1 - share).square()).sqrt()
+    z = sqrt(1 - mutation) * mixed + sqrt(mutation) * noise
+    caption_shares = _uniform(noise.mean(1) * sqrt(noise.shape[1]))
+    return [_child(parents, share, row) for share, row in zip(caption_shares.tolist(), z.tolist())]
+
+
+def _child(parents: Sequence[Genome], share: float, z: list[float]) -> Genome:
+    weights: dict[str, float] = {}
+    for parent, own in zip(parents, (share, 1 - share)):
+        for caption, weight in zip(parent.captions, parent.weights):
+            weights[caption] = weights.get(caption, 0) + own * weight
+    kept = sorted(weights, key=weights.__getitem__, reverse=True)[:MAX_CAPTIONS]
+    total = sum(weights[caption] for caption in kept)
+    return Genome(tuple(kept), tuple(weights[caption] / total for caption in kept), tuple(z))
+
+
+def _uniform(normal: Tensor) -> Tensor:
+    """Standard normal numbers as numbers uniform between 0 and 1."""
+    return torch.special.ndtr(normal)
