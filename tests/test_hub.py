@@ -23,8 +23,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture
 def files(tiny_model) -> dict[str, bytes]:
     """The files of a checkpoint, and others beside them that must not be downloaded."""
-    others = {"README.md": b"# tiny", "pytorch_model.bin": b"a pickle", "run.py": b"import os", "x.safetensors": b"?"}
-    return contents(tiny_model) | others
+    extras = {"README.md": b"# tiny", "pytorch_model.bin": b"a pickle", "run.py": b"import os", "x.safetensors": b"?"}
+    return contents(tiny_model) | extras
 
 
 def contents(folder: Path) -> dict[str, bytes]:

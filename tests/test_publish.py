@@ -177,6 +177,6 @@ def test_the_lock_and_the_licences_cover_every_requirement():
     line = r"^([\w-]+)==(\S+) --hash=sha256:[0-9a-f]{64}$"
     locked = dict(re.findall(line, (ROOT / "requirements.lock").read_text(), re.M))
     licensed = dict(re.findall(r"^\| ([\w-]+) \| (\S+) \| \S", (ROOT / "LICENSES.md").read_text(), re.M))
-    locked, licensed = ({n.lower().replace("_", "-"): v for n, v in found.items()} for found in (locked, licensed))
+    locked, licensed = ({n.lower().replace("_", "-"): v for n, v in table.items()} for table in (locked, licensed))
     torch = {"torch": pins.pop("torch")}  # of many builds: not locked
     assert pins.items() <= locked.items() and locked | torch == {n: v for n, v in licensed.items() if n != "package"}

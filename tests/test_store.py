@@ -1,4 +1,4 @@
-"""Networks to files and back, and what is said of a file that cannot be used."""
+"""Networks to files and back, and the errors for files that cannot be used."""
 
 import copy
 import errno

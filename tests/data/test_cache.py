@@ -29,7 +29,7 @@ def test_a_broken_file_is_replaced(content):
 
 
 @pytest.mark.parametrize("number, reason", [(errno.ENOSPC, "No space left"), (errno.EROFS, "Read-only file system")])
-def test_a_cache_that_cannot_be_written_is_told_with_the_remedy(monkeypatch, number, reason):
+def test_a_cache_that_cannot_be_written_raises_an_error_with_the_remedy(monkeypatch, number, reason):
     def fail(file, values):
         raise OSError(number, f"{reason} on device")
 

@@ -82,7 +82,7 @@ def test_names_in_utf_8_are_found_however_their_accents_are_composed(tmp_path, f
         ("cp1252", "“rose”.png"),
     ],
 )
-def test_names_in_the_code_page_of_a_windows_are_found(tmp_path, encoding, name):
+def test_names_in_a_code_page_of_windows_are_found(tmp_path, encoding, name):
     names = [f"top/{name}", "top/1.png"]
     files = open_files(write_zip(tmp_path / "x.zip", names, flagged=False, encoding=encoding))
     assert files.read(files.find(name)).decode() == f"top/{name}"

@@ -49,8 +49,8 @@ def test_too_few_training_pictures_raise_an_error(dataset):
 
 def test_a_zip_reads_like_its_folder(dataset, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "squares"), "zip", dataset)
-    one, other = imagefolder.read(dataset, 12), imagefolder.read(archive, 12)
-    assert np.array_equal(one.images, other.images) and one.captions == other.captions
+    from_folder, from_zip = imagefolder.read(dataset, 12), imagefolder.read(archive, 12)
+    assert np.array_equal(from_folder.images, from_zip.images) and from_folder.captions == from_zip.captions
 
 
 def test_pictures_are_decoded_once(dataset, monkeypatch):
@@ -74,8 +74,8 @@ def test_without_classes_every_picture_is_a_class_of_its_own(dataset):
 def test_a_picture_without_a_class_shares_no_other_class(dataset):
     edit(dataset, 2, class_id=None)
     edit(dataset, 3, class_id=1)
-    alone, *rest = imagefolder.read(dataset, 12).classes[[1, 0, *range(2, 32)]]
-    assert alone not in rest
+    alone, *shared = imagefolder.read(dataset, 12).classes[[1, 0, *range(2, 32)]]
+    assert alone not in shared
 
 
 def test_pictures_are_turned_by_their_exif_orientation(dataset):
@@ -338,13 +338,13 @@ def small_disk(tmp_path):
     subprocess.run(["umount", cache_dir()], check=True)
 
 
-def test_a_full_disk_under_the_cache_is_told_and_leaves_no_partial_file(dataset, small_disk):
+def test_a_full_disk_under_the_cache_raises_an_error_and_leaves_no_partial_file(dataset, small_disk):
     with pytest.raises(InputError, match=r"squares-24-.*npy: cannot be written \(No space left .*XDG_CACHE_HOME"):
         imagefolder.read(dataset, 24)
     assert not list(small_disk.iterdir())
 
 
-def test_a_read_only_cache_is_told(dataset, small_disk):
+def test_a_read_only_cache_raises_an_error(dataset, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     with pytest.raises(InputError, match=r"cannot be written \(Read-only file system\): .*XDG_CACHE_HOME"):
         imagefolder.read(dataset, 24)
@@ -354,8 +354,8 @@ def test_all_pictures_are_found_whether_they_have_captions_or_not(dataset, tmp_p
     (dataset / "more").mkdir()
     shutil.copy(dataset / "red-0.png", dataset / "more" / "new.png")
     for path in (dataset, Path(shutil.make_archive(str(tmp_path / "packed"), "zip", dataset))):
-        found = {place: read() for place, read in imagefolder.pictures(path)}
-        assert len(found) == 33 and found[f"{path}/more/new.png"] == (dataset / "red-0.png").read_bytes()
+        files = {place: read() for place, read in imagefolder.pictures(path)}
+        assert len(files) == 33 and files[f"{path}/more/new.png"] == (dataset / "red-0.png").read_bytes()
     (tmp_path / "outer").mkdir()
     dataset.rename(tmp_path / "outer" / "inner")
     assert all(Path(place).is_file() for place, _ in imagefolder.pictures(tmp_path / "outer"))

@@ -41,7 +41,7 @@ def read(folder):
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("field", ["captions", "text", "caption"])
 @pytest.mark.parametrize("as_list", [False, True])
-def test_every_kind_of_metadata_tells_the_same(tmp_path, kind, field, as_list):
+def test_every_kind_of_metadata_gives_the_same_records(tmp_path, kind, field, as_list):
     captions = [f"a {colour} square, plain" for colour in COLOURS]
     rows = [
         {"file_name": f"{i}.png", field: [caption] if as_list else caption, "split": "test" if i == 3 else "train"}
@@ -57,8 +57,8 @@ def test_each_split_may_have_a_folder_with_metadata_of_its_own(tmp_path, kind):
     for split, names in (("train", ("1.png", "more/2.png")), ("validation", ("1.png",)), ("test", ("1.png",))):
         write(tmp_path / "data" / split, [{"file_name": n, "text": f"{split} {n}"} for n in names], kind)
     dataset = read(tmp_path / "data")
-    told = {caption: str(split) for (caption,), split in zip(dataset.captions, dataset.splits)}
-    assert told == {
+    splits = {caption: str(split) for (caption,), split in zip(dataset.captions, dataset.splits)}
+    assert splits == {
         "train 1.png": "train",
         "train more/2.png": "train",
         "validation 1.png": "val",
@@ -164,9 +164,9 @@ def test_pictures_in_folders_of_classes_have_their_names_as_captions(tmp_path, s
     if not start:
         (tmp_path / "data" / "test" / "sun-flower" / "9.png").unlink()
     dataset = read(tmp_path / "data")
-    told = sorted(zip(dataset.captions, dataset.classes.tolist(), dataset.splits.tolist()))
+    rows = sorted(zip(dataset.captions, dataset.classes.tolist(), dataset.splits.tolist()))
     expected = [(("pink primrose",), 0, "train")] * 2 + [(("sun flower",), 1, "train")]
-    assert told == sorted([*expected, *([(("sun flower",), 1, "test")] if start else [])])
+    assert rows == sorted([*expected, *([(("sun flower",), 1, "test")] if start else [])])
 
 
 @pytest.mark.parametrize("names", [[], ["1.png"], ["train/1.png", "train/2.png"], ["roses/1.png", "2.png"]])
@@ -229,7 +229,7 @@ def test_an_error_names_the_bad_line_of_csv(tmp_path, text, encoding, words):
 
 def test_boxes_and_parts_are_read_from_csv_and_parquet(tmp_path):
     row = {"file_name": "1.png", "text": "a square", "box": [0.0, 0.1, 1.0, 0.9], "parts": {"beak": [0.5, 0.25]}}
-    other = {"file_name": "2.png", "text": "a square", "box": [0.0, 0.1, 1.0, 0.9], "parts": {"eye": [0.5, 0.5]}}
+    next_row = {"file_name": "2.png", "text": "a square", "box": [0.0, 0.1, 1.0, 0.9], "parts": {"eye": [0.5, 0.5]}}
     for kind in ("csv", "parquet"):
-        dataset = read(write(tmp_path / kind, [row, other], kind))
-        assert dataset.boxes == ((0, 0.1, 1, 0.9),) * 2 and dataset.parts == (row["parts"], other["parts"])
+        dataset = read(write(tmp_path / kind, [row, next_row], kind))
+        assert dataset.boxes == ((0, 0.1, 1, 0.9),) * 2 and dataset.parts == (row["parts"], next_row["parts"])

@@ -80,7 +80,7 @@ def test_a_photo_of_32_bits_is_scaled_by_its_range(tmp_path, values, kind, ends)
     assert np.abs(pixels - np.linspace(*ends, 64)).max() <= 1.5
 
 
-def test_what_is_not_a_number_in_a_photo_does_no_harm():
+def test_values_of_a_photo_that_are_not_finite_do_no_harm():
     values = np.full((64, 64), 0.5, np.float32)
     values[:8], values[8:16], values[16:24] = np.nan, np.inf, -np.inf
     pixels = prepare(Image.fromarray(values))
@@ -88,7 +88,7 @@ def test_what_is_not_a_number_in_a_photo_does_no_harm():
     assert prepare(Image.fromarray(np.full((64, 64), np.nan, np.float32))).max() == 0
 
 
-def test_avif_is_a_picture_and_a_film_is_none(tmp_path):
+def test_avif_is_a_picture_and_a_film_is_not(tmp_path):
     assert np.abs(np.subtract(colour(saved(tmp_path, Image.new("RGB", (70, 70), RED), "x.avif")), RED)).max() <= 8
     assert all(map(is_picture_name, ("a.AVIF", "a.jpg", "a.jp2", "a.tga", "b/c.tiff")))
     assert not any(map(is_picture_name, ("a.mpg", "a.eps", "a.txt", "jpg", "a.heic")))

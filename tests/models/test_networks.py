@@ -51,7 +51,7 @@ def test_the_longest_caption_has_eight_recurrent_steps():
     assert features.shape == (1, 16, 1, 8)
 
 
-def test_shapes_of_the_generator_and_the_discriminator():
+def test_the_generator_and_the_discriminator_have_the_shapes_of_the_paper():
     g, d = DCGANGenerator(DCGANGeneratorConfig(width=4)), Discriminator(DiscriminatorConfig(width=4))
     pictures = g(torch.randn(3, 100), torch.randn(3, 1024))
     assert pictures.shape == (3, 3, 64, 64) and pictures.abs().max() <= 1

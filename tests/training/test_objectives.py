@@ -34,7 +34,7 @@ class Recorder:
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_each_yields_a_loss_for_d_then_one_for_g(batch, name):
+def test_each_objective_yields_a_loss_for_d_then_one_for_g(batch, name):
     g, d, *rest = batch
     losses = LOSSES[name](g, d, *rest)
     loss = next(losses)

@@ -40,8 +40,8 @@ def text(tmp_path):
 
 @pytest.fixture
 def config(dataset, text, tmp_path):
-    small = {"epochs": 2, "batch": 8, "width": 4, "lr_halve_every": 1}
-    return paper.GanTraining(str(dataset), str(text), str(tmp_path / "out"), **small)
+    sizes = {"epochs": 2, "batch": 8, "width": 4, "lr_halve_every": 1}
+    return paper.GanTraining(str(dataset), str(text), str(tmp_path / "out"), **sizes)
 
 
 def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config, text):
@@ -60,8 +60,8 @@ def test_it_writes_a_checkpoint_a_sheet_and_its_configuration(config, text):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_losses_on_a_fixed_batch_fall(dataset, objective):
     """D's loss falls while only D learns, and G's while only G learns."""
-    small = {"batch": 8, "width": 4, "lr": 1e-3, "diversity": 0.0, "information": 0.0}  # the adversarial losses only
-    config = paper.GanTraining(str(dataset), "", "", objective=objective, **small)
+    options = {"batch": 8, "width": 4, "lr": 1e-3, "diversity": 0.0, "information": 0.0}  # the adversarial losses only
+    config = paper.GanTraining(str(dataset), "", "", objective=objective, **options)
     g = torch.Generator().manual_seed(3)
     x, (h, wrong) = torch.rand(8, 3, 64, 64, generator=g) * 2 - 1, torch.randn(2, 8, 32, generator=g)
     trainer = paper.Trainer(config, 32, "cpu", (x, x))
@@ -141,8 +141,8 @@ def test_the_inputs_of_a_run_may_move_but_not_change(config, dataset, text, tmp_
     paper.train(config)
     moved = {"data": str(dataset.rename(tmp_path / "moved")), "text": str(text.rename(tmp_path / "phi"))}
     paper.train(replace(config, epochs=3, **moved))
-    other = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
-    store.save(tmp_path / "phi", {"text_encoder": other}, {})
+    other_text = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
+    store.save(tmp_path / "phi", {"text_encoder": other_text}, {})
     with pytest.raises(InputError, match="--text .*phi: is not what this run began with"):
         paper.train(replace(config, epochs=4, **moved))
     lines = (tmp_path / "moved" / "metadata.jsonl").read_text().splitlines()

@@ -217,9 +217,9 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_what_was_saved(config
 
 def test_another_data_set_raises_an_error(config, tmp_path):
     projected.train(config)
-    other = write_dataset(tmp_path / "others", each=9)
+    other_data = write_dataset(tmp_path / "others", each=9)
     with pytest.raises(InputError, match="--data .*others: is not what this run began with"):
-        projected.train(replace(config, data=str(other)))
+        projected.train(replace(config, data=str(other_data)))
 
 
 def test_a_state_of_the_papers_trainer_raises_an_error(config, text):

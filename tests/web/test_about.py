@@ -45,9 +45,9 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
     for i, (caption, words) in enumerate(failures):
         item = about.locator(".failures li").nth(i)
         assert item.inner_text().split("\n")[-1].startswith(f"“{caption}”") and words in item.inner_text()
-        shown = [decode(source) for source in item.locator("img").evaluate_all("all => all.map(one => one.src)")]
+        pictures = [decode(source) for source in item.locator("img").evaluate_all("all => all.map(one => one.src)")]
         drawn = studio.draw_array(caption, [1, 2, 3, 4])
-        assert (np.abs(np.stack(shown).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
+        assert (np.abs(np.stack(pictures).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
 
 
 def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):

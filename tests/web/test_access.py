@@ -41,12 +41,12 @@ def test_axe_finds_nothing_serious_on_any_tab(new_page, url, theme):
         assert not [(violation["id"], violation["nodes"][0]["target"]) for violation in serious], name
     page.get_by_role("tab", name="Draw").click()
     page.locator(".picture").first.click()
-    assert not [one["id"] for one in Axe().run(page, "dialog", AXE_OPTIONS).response["violations"]]
+    assert not [rule["id"] for rule in Axe().run(page, "dialog", AXE_OPTIONS).response["violations"]]
 
 
 def test_axe_finds_a_missing_label(page):
     page.evaluate("() => document.querySelector('#t2i-draw-seed').labels[0].remove()")
-    assert [one["id"] for one in Axe().run(page, ".t2i-draw", AXE_OPTIONS).response["violations"]] == ["label"]
+    assert [rule["id"] for rule in Axe().run(page, ".t2i-draw", AXE_OPTIONS).response["violations"]] == ["label"]
 
 
 def test_the_dark_theme_is_dark(new_page, url):

@@ -63,7 +63,7 @@ def test_a_picture_is_kept_with_the_caption_it_was_drawn_from(page):
     assert page.get_by_label("Return to: no words").count() == 0
 
 
-def test_a_blend_comes_back_too(page):
+def test_an_earlier_blend_can_be_returned_to(page):
     page.get_by_role("tab", name="Blend").click()
     page.get_by_label("Four sentences").check()
     page.get_by_label("Third sentence").fill(CAPTION)
@@ -202,7 +202,7 @@ def test_hostile_photos_in_storage_are_ignored(page):
     tab.get_by_label(f"Return to: {CAPTION}").click()
     tab.locator(".photo").nth(4).wait_for()
     squares = style_tab_content(page, 5)[0]  # of the first eight that look like photos
-    assert len(squares) == 5 and all((decode(one)[..., :3] == (255, 0, 0)).all() for one in squares)
+    assert len(squares) == 5 and all((decode(uri)[..., :3] == (255, 0, 0)).all() for uri in squares)
     tab.get_by_label("Return to: nothing").click()
     page.wait_for_function("document.querySelectorAll('.t2i-style tbody tr').length === 1")
     assert style_tab_content(page, 1)[0][0] not in squares  # the sample
@@ -315,15 +315,15 @@ def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(pag
         route.fulfill(status=503, body="The server is busy. Try again in a moment.")
 
     page.route("**/component_server/**", refuse_the_first)
-    said = page.locator(".t2i-draw .link-note")
+    note_on_link = page.locator(".t2i-draw .link-note")
     with page.expect_download() as download:
         page.locator(".favourites .sheet").click()
         page.locator(".t2i-draw .link-note.error", has_text="busy").wait_for()
     sheet = Image.open(download.value.path())
     assert sheet.size == (66 + 2, 66 + 2) and len(json.loads(sheet.text["t2i"])["pictures"]) == 1 == len(busy)
     assert np.abs(drawn - np.asarray(sheet.crop((2, 2, 66, 66)), int)).mean() < 8  # a JPEG of the same
-    assert said.inner_text().startswith("2 pictures are left out. No such model. There are: flowers")
-    assert "one letter" in said.inner_text() and said.get_attribute("class") == "note link-note"
+    assert note_on_link.inner_text().startswith("2 pictures are left out. No such model. There are: flowers")
+    assert "one letter" in note_on_link.inner_text() and note_on_link.get_attribute("class") == "note link-note"
 
 
 @pytest.mark.parametrize("pictures", [None, [], "all", {}, [None], [{}], [{"caption": "red", "model": "../"}]])
@@ -336,5 +336,5 @@ def test_a_sheet_is_bounded_and_its_numbers_clamped(url):
     odd = {"caption": CAPTION * 100, "seeds": [math.nan], "attributes": [math.inf] * 99, "at": [[1e308, "x"]]}
     answer = ask(url, "sheet", {"pictures": [odd] * 99})
     sheet = Image.open(io.BytesIO(base64.b64decode(answer["file"].split(",")[1])))
-    made = json.loads(sheet.text["t2i"])["pictures"]
-    assert len(made) == 48 and made[0]["seed"] == 0 and len(made[0]["caption"]) == 201
+    recipes = json.loads(sheet.text["t2i"])["pictures"]
+    assert len(recipes) == 48 and recipes[0]["seed"] == 0 and len(recipes[0]["caption"]) == 201

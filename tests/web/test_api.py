@@ -72,14 +72,14 @@ def test_the_events_search_and_describe_rank_as_the_studio_does(client, model):
     photos = [Image.effect_noise((90, 70), sigma).convert("RGB") for sigma in (5, 40, 90)]
     expected = studio.match(photos, CAPTION)
     answer = client.predict(CAPTION, [as_uri(photo) for photo in photos], api_name="/search")
-    matches = [one["match"] for one in answer["found"]]
+    matches = [hit["match"] for hit in answer["found"]]
     assert matches == sorted(matches, reverse=True)
-    assert {one["photo"]: one["match"] for one in answer["found"]} == pytest.approx(dict(enumerate(expected)), abs=0.02)
+    assert {hit["photo"]: hit["match"] for hit in answer["found"]} == pytest.approx(dict(enumerate(expected)), abs=0.02)
 
     captions = [CAPTION, "a blue bird", "an oak"]
     answer = client.predict(as_uri(photos[0]), captions, api_name="/describe")
     order = [caption for caption, _ in studio.describe(photos[0], captions)]
-    assert [one["caption"] for one in answer["found"]] == order
-    assert {one["caption"]: one["match"] for one in answer["found"]}[CAPTION] == pytest.approx(expected[0], abs=0.02)
-    own = client.predict(as_uri(photos[0]), api_name="/describe")["found"]
-    assert {one["caption"] for one in own} == {*MODELS["flowers"].examples, *MODELS["flowers"].gallery_captions}
+    assert [hit["caption"] for hit in answer["found"]] == order
+    assert {hit["caption"]: hit["match"] for hit in answer["found"]}[CAPTION] == pytest.approx(expected[0], abs=0.02)
+    ranked = client.predict(as_uri(photos[0]), api_name="/describe")["found"]
+    assert {hit["caption"] for hit in ranked} == {*MODELS["flowers"].examples, *MODELS["flowers"].gallery_captions}

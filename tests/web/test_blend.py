@@ -38,7 +38,7 @@ def wait_for_another_picture(page, old: str) -> None:
     page.wait_for_function("old => document.querySelector('.blended').src !== old", arg=old)
 
 
-def seen(page) -> np.ndarray:
+def canvas_pixels(page) -> np.ndarray:
     """The pixels of the canvas (256, 256, 3), after the next frame."""
     source = page.evaluate("""() => new Promise(done => requestAnimationFrame(() =>
       setTimeout(() => done(document.querySelector('.motion').toDataURL()))))""")
@@ -47,8 +47,8 @@ def seen(page) -> np.ndarray:
 
 def likeness(page, pixels: np.ndarray) -> float:
     """The correlation of what is seen, reduced to 64×64, with pixels (64, 64, 3)."""
-    small = seen(page).reshape(64, 4, 64, 4, 3).mean((1, 3))
-    return float(np.corrcoef(small.ravel(), pixels.ravel())[0, 1])
+    reduced = canvas_pixels(page).reshape(64, 4, 64, 4, 3).mean((1, 3))
+    return float(np.corrcoef(reduced.ravel(), pixels.ravel())[0, 1])
 
 
 def wait_for_all_stops(page) -> None:
@@ -92,7 +92,7 @@ def test_a_dragged_point_is_mixed_in_the_page_and_drawn_where_it_rests(blend, mo
     drawn = t2i.load(model).mix_array(captions, [[1 - x, x] for x in points], 1)
     for point in points:
         blend.evaluate(DRAG, point)
-        is_like = [likeness(blend, other) for other in drawn]
+        is_like = [likeness(blend, pixels) for pixels in drawn]
         assert is_like[points.index(point)] == max(is_like) > LIKE
     assert [request["at"] for request in sent if len(request["at"]) > 1] == []
     blend.locator("#t2i-blend-across").press("Home")
@@ -114,7 +114,7 @@ def test_play_sends_nothing_until_it_is_paused(blend):
     wait_for_all_stops(blend)
     sent = requests_to(blend, "blend")
     blend.get_by_role("button", name="Play").click()
-    frames = [seen(blend) for _ in range(12)]
+    frames = [canvas_pixels(blend) for _ in range(12)]
     assert len({frame.tobytes() for frame in frames}) > 6 and not sent
     blend.get_by_role("button", name="Pause").click()
     rest(blend)
@@ -151,8 +151,8 @@ def test_sentences_keys_and_the_strip_change_the_blend(blend):
     assert np.abs(last - decode(end)).mean() < 3  # the last of the strip is the second sentence
     blend.get_by_label("Go to 25%").click()
     wait_for_another_picture(blend, end)
-    one, other = (decode(uri).astype(int) for uri in (picture(blend), middle))
-    assert np.abs(one - other).mean() < 3  # drawn in another batch, and a JPEG
+    shown_pixels, expected = (decode(uri).astype(int) for uri in (picture(blend), middle))
+    assert np.abs(shown_pixels - expected).mean() < 3  # drawn in another batch, and a JPEG
 
 
 def test_dragging_blends_four_sentences(blend):
@@ -177,9 +177,9 @@ def test_play_moves_until_it_is_paused_or_the_slider_is_used(blend):
         blend.wait_for_timeout(300)
         return way.input_value() != place
 
-    still = seen(blend)
+    still = canvas_pixels(blend)
     play.click()
-    assert moves() and (seen(blend) != still).any() and play.text_content() == "Pause"
+    assert moves() and (canvas_pixels(blend) != still).any() and play.text_content() == "Pause"
     play.click()
     assert not moves() and play.text_content() == "Play"
     play.click()

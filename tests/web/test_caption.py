@@ -129,11 +129,11 @@ def test_pasted_line_breaks_become_spaces(page):
 
 
 def test_the_box_for_several_captions_keeps_its_lines(page):
-    own = opened(page, "Search", "#t2i-search-own")
-    own.fill("an oak")
-    own.press("Enter")
-    own.press_sequentially("a bird")
-    assert own.input_value() == "an oak\na bird"
+    box = opened(page, "Search", "#t2i-search-own")
+    box.fill("an oak")
+    box.press("Enter")
+    box.press_sequentially("a bird")
+    assert box.input_value() == "an oak\na bird"
 
 
 def test_the_help_on_the_match_covers_no_picture_and_does_not_flicker(page):

@@ -197,9 +197,9 @@ def test_a_picture_enlarged_by_keyboard_is_saved_as_it_is(page, model):
         page.get_by_role("button", name="PNG 64 px").click()
     picture = Image.open(download.value.path())
     assert (picture.format, picture.size) == ("PNG", (64, 64))
-    made = json.loads(picture.text["t2i"])
-    assert made["seed"] == 6 and [picture.text["Description"]] == made["captions"]
-    drawn = t2i.load(model).draw_array(made["captions"], [made["seed"]], made["attributes"])[0]
+    recipe = json.loads(picture.text["t2i"])
+    assert recipe["seed"] == 6 and [picture.text["Description"]] == recipe["captions"]
+    drawn = t2i.load(model).draw_array(recipe["captions"], [recipe["seed"]], recipe["attributes"])[0]
     assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
     distance = np.abs(screen - np.asarray(picture, int)).mean(axis=(1, 2, 3))
     assert distance.argmin() == 5 and distance[5] < 8  # the sixth on the screen, which is a JPEG
@@ -214,7 +214,7 @@ def test_a_picture_enlarged_by_keyboard_is_saved_as_it_is(page, model):
 def test_the_dialog_turns_to_the_next_and_the_previous_picture(page):
     screen = pixels(page)
     page.locator(".picture").nth(14).click()
-    big = """async () => {
+    pixels_of_dialog = """async () => {
       const image = new Image();
       image.src = document.querySelector('.big').src;
       await image.decode();
@@ -232,7 +232,7 @@ def test_the_dialog_turns_to_the_next_and_the_previous_picture(page):
         turn()
         assert page.locator(".recipe").inner_text().startswith(f"Seed {seed} ")
         page.wait_for_function("document.querySelector('.big').naturalWidth === 256")  # the larger one
-        distance = np.abs(screen - decode(page.evaluate(big))[..., :3]).mean(axis=(1, 2, 3))
+        distance = np.abs(screen - decode(page.evaluate(pixels_of_dialog))[..., :3]).mean(axis=(1, 2, 3))
         assert distance.argmin() == seed - 1
     page.keyboard.press("ArrowLeft")
     page.get_by_role("button", name="Previous picture").click()
@@ -285,9 +285,9 @@ def test_every_picture_shows_its_match(page, model):
     studio = t2i.load(model)
     expected = studio.match(studio.draw(CAPTION, range(1, 17)), CAPTION)
     percentages = matches(page)
-    assert all(abs(100 * wanted - shown) < 1 for wanted, shown in zip(expected, percentages, strict=True))
+    assert all(abs(100 * wanted - percent) < 1 for wanted, percent in zip(expected, percentages, strict=True))
     lines = page.eval_on_selector_all(".foot", "feet => feet.map(foot => foot.style.getPropertyValue('--match'))")
-    assert all(abs(100 * float(line) - shown) <= 0.5001 for line, shown in zip(lines, percentages, strict=True))
+    assert all(abs(100 * float(line) - percent) <= 0.5001 for line, percent in zip(lines, percentages, strict=True))
     described = page.locator(".picture").first.get_attribute("aria-describedby").split()
     assert page.locator(f"#{described[1]}").text_content() == f"match {percentages[0]} %"
     help_text = page.locator("#t2i-draw-match-help")
@@ -317,15 +317,15 @@ def test_pictures_are_sorted_on_demand_and_locks_move_with_them(page, model):
     place = at.index(2)
     locks = page.eval_on_selector_all(".lock", "locks => locks.map(lock => lock.getAttribute('aria-pressed'))")
     assert [i for i, lock in enumerate(locks) if lock == "true"] == [place]
-    kept = seeds(page)
+    order = seeds(page)
     caption.fill("a blue bird")  # typing does not sort
     settle(page)
     matches(page)
-    assert seeds(page) == kept
+    assert seeds(page) == order
     caption.fill(page.evaluate("document.querySelector('.examples button').title"))
     assert (np.abs(pixels(page) - after).mean((1, 2, 3)) < 3).all()  # drawn in another order, and a JPEG
     page.get_by_role("button", name="Shuffle").click()
-    assert [i for i, (old, new) in enumerate(zip(kept, seeds(page))) if old == new] == [place]
+    assert [i for i, (old, new) in enumerate(zip(order, seeds(page))) if old == new] == [place]
     page.locator(".picture").nth(place).click()
     assert page.locator(".recipe").inner_text().startswith("Seed 3 ")
 

@@ -114,8 +114,8 @@ def test_the_server_draws_a_bounded_strip_and_remembers_it(model, use_models, mo
     assert first == again and drawn == [MAX_FIELD_PICTURES]
     strip = decode(first["strip"]).astype(int)
     assert strip.shape == (64, 64 * MAX_FIELD_PICTURES, 3)
-    one = service._studio("flowers").mix_array([CAPTION, "a blue flower"], [[0.75, 0.25]], 3)[0]
-    assert np.abs(strip[:, 128:192].mean((0, 1)) - one.mean((0, 1))).max() < 4  # a JPEG
+    expected = service._studio("flowers").mix_array([CAPTION, "a blue flower"], [[0.75, 0.25]], 3)[0]
+    assert np.abs(strip[:, 128:192].mean((0, 1)) - expected.mean((0, 1))).max() < 4  # a JPEG
     for odd in ({"at": "x"}, {"at": float("nan")}, {"seeds": [None, 10**400, -1]}, {"captions": [CAPTION]}):
         assert service.field(request | odd)["strip"]
     for wrong in ({"captions": []}, {"captions": ""}, {"captions": [3]}, {"seeds": []}, {"model": "none"}):

@@ -134,7 +134,7 @@ def picture(uri: str) -> Image.Image:
 
 
 @given(payload=drawings)
-def test_any_request_to_draw(service, payload):
+def test_any_request_to_draw_is_answered_or_refused(service, payload):
     answer = check_answer(service, "draw", payload)
     if "error" not in answer:
         assert 1 <= len(answer["pictures"]) == len(answer["seeds"]) <= PICTURES_PER_PAGE
@@ -143,7 +143,7 @@ def test_any_request_to_draw(service, payload):
 
 
 @given(payload=request(caption=texts, seeds=st.lists(numbers, max_size=20), models=models))
-def test_any_request_to_compare(service, payload):
+def test_any_request_to_compare_is_answered_or_refused(service, payload):
     answer = check_answer(service, "compare", payload)
     if "error" not in answer:
         drawn = [row["pictures"] for row in answer["compared"]]
@@ -151,7 +151,7 @@ def test_any_request_to_compare(service, payload):
 
 
 @given(payload=drawings)
-def test_any_request_for_a_png(service, payload):
+def test_any_request_for_a_png_is_answered_or_refused(service, payload):
     answer = check_answer(service, "png", payload)
     if "error" not in answer:
         assert picture(answer["file"]).size in ((64, 64), (256, 256))
@@ -160,14 +160,14 @@ def test_any_request_for_a_png(service, payload):
 
 @expensive
 @given(payload=request(pictures=st.lists(drawings, max_size=4)))
-def test_any_request_for_a_sheet(service, payload):
+def test_any_request_for_a_sheet_is_answered_or_refused(service, payload):
     answer = check_answer(service, "sheet", payload)
     if "error" not in answer:
         assert picture(answer["file"]).format == "PNG"
 
 
 @given(payload=blends)
-def test_any_request_to_blend(service, payload):
+def test_any_request_to_blend_is_answered_or_refused(service, payload):
     answer = check_answer(service, "blend", payload)
     if "error" not in answer:
         assert 1 <= len(answer["pictures"]) <= MAX_BLEND_POINTS
@@ -175,7 +175,7 @@ def test_any_request_to_blend(service, payload):
 
 @expensive
 @given(payload=blends)
-def test_any_request_for_a_film(service, payload):
+def test_any_request_for_a_film_is_answered_or_refused(service, payload):
     answer = check_answer(service, "film", payload)
     if "error" not in answer:
         assert picture(answer["file"]).format.lower() == payload["kind"]
@@ -248,9 +248,9 @@ def whole_png(side: int, *before: bytes, depth: int = 8, colour: int = 2, pixels
 
 
 def moving(kind: str) -> bytes:
-    first, *others = [Image.new("RGB", (1024, 1024), (i, i, i)) for i in range(30)]
+    first, *frames = [Image.new("RGB", (1024, 1024), (i, i, i)) for i in range(30)]
     buffer = io.BytesIO()
-    first.save(buffer, kind, save_all=True, append_images=others)
+    first.save(buffer, kind, save_all=True, append_images=frames)
     return buffer.getvalue()
 
 
@@ -294,8 +294,8 @@ def test_bombs_take_little_memory(tmp_path):
     small, large = {"an honest photo": whole_png(64, pixels=zlib.compress(bytes(193 * 64)))}, bombs()
     for number, data in enumerate((small | large).values()):
         (tmp_path / f"{number:02}").write_text("data:image/png;base64," + base64.b64encode(data).decode())
-    told = subprocess.run([sys.executable, "-c", TAKE, *sorted(tmp_path.iterdir())], capture_output=True, check=True)
-    most = [int(kilobytes) // 1000 for kilobytes in told.stdout.split()]
+    done = subprocess.run([sys.executable, "-c", TAKE, *sorted(tmp_path.iterdir())], capture_output=True, check=True)
+    most = [int(kilobytes) // 1000 for kilobytes in done.stdout.split()]
     assert len(most) == 1 + len(large)
     assert most[-1] - most[0] < 64, dict(zip(large, most[1:]))
 
@@ -306,7 +306,7 @@ files = st.one_of(encoded(), damaged(), pngs, st.binary(max_size=300))
 
 
 @given(data=files)
-def test_any_file_as_a_photo(data):
+def test_any_file_is_read_as_a_photo_or_refused(data):
     pixels = result_or_refusal(lambda: prepare(open_photo(io.BytesIO(data))))
     assert pixels is None or pixels.shape == (64, 64, 3) and pixels.dtype == np.uint8
 
@@ -319,7 +319,7 @@ def test_any_file_as_a_photo(data):
     ),
     words=st.one_of(st.just([HONEST["caption"]]), captions, junk),
 )
-def test_any_photo_to_restyle(service, photo, words):
+def test_any_photo_is_restyled_or_refused(service, photo, words):
     answer = check_answer(service, "restyle", {"photo": photo, "captions": words})
     if "error" not in answer:
         assert 1 <= len(answer["pictures"]) <= 8
@@ -341,7 +341,7 @@ photo_requests = request(
     verb=st.sampled_from(["search", "describe", "embed_photos", "embed_captions", "match", "gallery", "style"]),
     payload=photo_requests,
 )
-def test_any_request_with_photos_or_captions(service, verb, payload):
+def test_any_request_with_photos_or_captions_is_answered_or_refused(service, verb, payload):
     check_answer(service, verb, payload)
 
 
@@ -367,7 +367,7 @@ seeds = st.one_of(integers, st.lists(integers, max_size=5))
 
 
 @given(seeds=seeds)
-def test_any_noise(seeds):
+def test_any_seeds_give_noise_or_are_refused(seeds):
     z = result_or_refusal(t2i.noise, seeds)
     assert z is None or z.shape[1:] == (100,)
 
@@ -382,20 +382,20 @@ spots = st.one_of(st.just([]), st.lists(st.lists(floats, max_size=3), max_size=5
     at=spots,
     like=st.one_of(st.just([]), floats.map(lambda number: [number] * 100), st.lists(floats, max_size=101)),
 )
-def test_any_drawing(studio, words, seeds, attributes, at, like):
+def test_any_arguments_of_draw_are_drawn_or_refused(studio, words, seeds, attributes, at, like):
     drawn = result_or_refusal(studio.draw_array, words, seeds, attributes, at, like)
     assert drawn is None or drawn.shape[1:] == (64, 64, 3) and 1 <= len(drawn) <= 5
 
 
 @given(
-    one=words_or_junk,
-    other=words_or_junk,
+    first=words_or_junk,
+    second=words_or_junk,
     steps=st.one_of(st.integers(), st.integers(0, 9)),
     seed=integers,
     to=integers,
 )
-def test_any_interpolation(studio, one, other, steps, seed, to):
-    for verb, arguments in ((studio.blend, (one, other, steps, seed)), (studio.wander, (one, seed, to, steps))):
+def test_any_arguments_of_blend_and_wander_are_drawn_or_refused(studio, first, second, steps, seed, to):
+    for verb, arguments in ((studio.blend, (first, second, steps, seed)), (studio.wander, (first, seed, to, steps))):
         way = result_or_refusal(verb, *arguments)
         assert way is None or len(way) == steps
 
@@ -405,7 +405,7 @@ mixtures = st.lists(st.one_of(shares, st.lists(floats, max_size=4)), max_size=4)
 
 
 @given(words=st.one_of(st.just(["a red flower", "a blue bird"]), few), weights=mixtures, seed=integers)
-def test_any_mixture(studio, words, weights, seed):
+def test_any_mixture_is_drawn_or_refused(studio, words, weights, seed):
     mixed = result_or_refusal(studio.mix_array, words, weights, seed)
     assert mixed is None or mixed.shape == (len(weights), 64, 64, 3)
 
@@ -415,23 +415,23 @@ photos = st.builds(Image.new, modes, st.tuples(st.integers(0, 90), st.integers(0
 
 
 @given(photo=photos, words=few, count=integers)
-def test_any_photo_and_captions(studio, photo, words, count):
+def test_any_photo_and_captions_are_compared_or_refused(studio, photo, words, count):
     index = result_or_refusal(studio.index, [photo] * len(words))
     for caption in words:
         results = None if index is None else result_or_refusal(studio.search, caption, index, count)
         assert results is None or len(results) == min(count, len(words))
-    told = result_or_refusal(studio.describe, photo, words)
-    assert told is None or len(told) == len(words) and all(-1.001 <= score <= 1.001 for _, score in told)
+    ranked = result_or_refusal(studio.describe, photo, words)
+    assert ranked is None or len(ranked) == len(words) and all(-1.001 <= score <= 1.001 for _, score in ranked)
     z = result_or_refusal(studio.style, photo)
     assert z is None or z.shape == (100,)
     matched = result_or_refusal(studio.match, [photo] * (count % 4), words)
-    assert matched is None or all(0 <= one <= 1 for one in matched)
+    assert matched is None or all(0 <= probability <= 1 for probability in matched)
     painted = result_or_refusal(studio.restyle, photo, words)
     assert painted is None or len(painted) == len(words)
 
 
 @given(name=st.one_of(texts, st.sampled_from(["flowers@main", "./..", "~", "owner/", "/dev/null"])))
-def test_any_name_of_a_model(name):
+def test_any_name_of_a_model_is_resolved_or_refused(name):
     def refuse(*_):
         raise t2i.InputError("no network here")
 
@@ -441,17 +441,17 @@ def test_any_name_of_a_model(name):
 
 
 @given(name=st.sampled_from(sorted(NETWORKS)), described=junk, data=st.data())
-def test_any_configuration(folder, name, described, data):
+def test_any_configuration_is_loaded_or_refused(folder, name, described, data):
     """A configuration with one changed value, at any depth."""
     config = store.read_config(folder)
     fields = config.get(name, {})  # the tiny model lacks some networks
     place = data.draw(st.sampled_from([name, "attributes", "training", "sha256", "more", *fields]))
     (fields if place in fields else config)[place] = described
-    with tempfile.TemporaryDirectory() as other:
+    with tempfile.TemporaryDirectory() as copy:
         for path in folder.glob("*.safetensors"):
-            os.symlink(path, Path(other) / path.name)
-        (Path(other) / "config.json").write_text(json.dumps(config))
-        loaded = result_or_refusal(t2i.load, other)
+            os.symlink(path, Path(copy) / path.name)
+        (Path(copy) / "config.json").write_text(json.dumps(config))
+        loaded = result_or_refusal(t2i.load, copy)
         assert loaded is None or loaded.draw_array("a red flower").shape == (1, 64, 64, 3)
 
 
@@ -473,7 +473,7 @@ def build(role, config):
     channels=st.none() | st.tuples(*[sizes] * 4),
     eyes=st.tuples(sizes, sizes, st.sampled_from([100, 100, 7])),
 )
-def test_any_sizes_whose_weights_fit(noise, embedding, text, projected, width, channels, eyes):
+def test_a_model_of_any_sizes_draws_or_is_refused(noise, embedding, text, projected, width, channels, eyes):
     """A model of any sizes draws and encodes, or is refused when it is loaded."""
     configs = {
         "text_encoder": text,

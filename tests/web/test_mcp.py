@@ -63,14 +63,14 @@ def test_the_tools_are_the_api_events_and_every_argument_is_described(tools, cal
     for tool in tools.values():
         properties = tool.inputSchema["properties"]
         assert calls[tool.name].keys() <= properties.keys()
-        assert all(one["description"].endswith(".") for one in properties.values())  # Gradio reads one line of each
+        assert all(field["description"].endswith(".") for field in properties.values())  # Gradio reads one line of each
 
 
 @pytest.mark.parametrize("tool", ["draw", "blend", "restyle", "compare", "search", "describe"])
 def test_a_tool_returns_the_fields_of_its_description(tools, calls, answer, tool):
     promised = tools[tool].description.split(" Returns: ")[1]
     answer_fields = answer(tool, **calls[tool])
-    assert answer_fields.keys() == {one.split(": ")[0] for one in promised.split(", ") if ": " in one} - {"error"}
+    assert answer_fields.keys() == {line.split(": ")[0] for line in promised.split(", ") if ": " in line} - {"error"}
 
 
 def test_the_tool_draw_returns_the_studios_pictures(calls, answer, model):

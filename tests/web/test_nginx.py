@@ -30,15 +30,15 @@ def copies(model, tmp_path):
     (tmp_path / "nginx.conf").write_text(
         f"pid {tmp_path}/pid; daemon off; " + text.replace("http {", f"http {{ access_log off; {places}")
     )
-    with ExitStack() as one, ExitStack() as other:
+    with ExitStack() as first, ExitStack() as second:
         with ThreadPoolExecutor() as together:
             begin = lambda stack, port: stack.enter_context(served({"flowers": model}, ports[port]))  # noqa: E731
-            list(together.map(begin, (one, other), ("7861", "7862")))
+            list(together.map(begin, (first, second), ("7861", "7862")))
         with subprocess.Popen([NGINX, "-e", "stderr", "-c", str(tmp_path / "nginx.conf")]) as nginx:
             try:
                 address = f"http://127.0.0.1:{ports['7860']}"
                 wait(address)
-                yield address, {f"127.0.0.1:{ports['7861']}": one.close, f"127.0.0.1:{ports['7862']}": other.close}
+                yield address, {f"127.0.0.1:{ports['7861']}": first.close, f"127.0.0.1:{ports['7862']}": second.close}
             finally:
                 nginx.terminate()
 
@@ -62,8 +62,8 @@ def test_the_page_and_programs_go_on_when_their_copy_stops(copies, new_page):
     ask = {"caption": "a red flower", "seeds": [7], "api_name": "/draw"}
     drawn = gradio_client.Client(address, verbose=False).predict(**ask)["pictures"]
     with urllib.request.urlopen(address) as answer:
-        own = answer.headers["X-Copy"]
-    stop[own]()
+        own_copy = answer.headers["X-Copy"]
+    stop[own_copy]()
     page.get_by_label("Caption", exact=True).fill("a blue bird")
     assert not same(before, pixels(page)).any() and note(page) == ""
     assert gradio_client.Client(address, verbose=False).predict(**ask)["pictures"] == drawn

@@ -11,7 +11,7 @@ import t2i
 from tests.screen import decode, rest, wait_for_sample
 
 TABS = ["Style", "Search"]
-OWN = ".t2i-style tr:not([data-sample]) .photo canvas"
+OWN_PHOTOS = ".t2i-style tr:not([data-sample]) .photo canvas"
 
 # Drops files on a place of the page, or pastes them; returns whether the page prevented the default.
 BRING = """([how, selector, files]) => {
@@ -57,7 +57,7 @@ def tab(page, request):
 def photo_squares(page, name: str) -> list[np.ndarray]:
     """The 64×64 squares of the photos on a tab, in the order of their arrival."""
     if name == "Style":
-        uris = page.locator(OWN).evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
+        uris = page.locator(OWN_PHOTOS).evaluate_all("all => all.map((one) => one.toDataURL('image/png'))")
     else:
         images = page.locator(".results li:not([hidden]) img[src^='data:image/png']")
         uris = [uri for _, uri in sorted(images.evaluate_all("all => all.map((one) => [one.alt, one.src])"))]
@@ -69,7 +69,7 @@ def bring_files(page, how: str, files: list, place: str = "body") -> bool:
 
 
 def wait_for_photos(page, name: str, count: int) -> None:
-    each = {"Style": OWN, "Search": ".results li:not([hidden]) img[src^='data:image/png']"}[name]
+    each = {"Style": OWN_PHOTOS, "Search": ".results li:not([hidden]) img[src^='data:image/png']"}[name]
     page.wait_for_function("([each, count]) => document.querySelectorAll(each).length === count", arg=[each, count])
     rest(page)
 
@@ -82,19 +82,19 @@ def test_the_open_tab_takes_photos_dropped_anywhere_or_pasted(tab, how, model):
     wait_for_photos(page, name, 1)
     bring_files(page, how, [as_file(photos[1], "b.png")], f".t2i-{name.lower()} textarea")
     wait_for_photos(page, name, 2)
-    for one, wanted in zip(photo_squares(page, name), photos, strict=True):
+    for square, wanted in zip(photo_squares(page, name), photos, strict=True):
         middle = np.asarray(wanted.crop((15, 0, 75, 60)).resize((64, 64), Image.Resampling.BICUBIC), int)
-        assert np.abs(one - middle).mean() < 12  # the central square, as the browser scales it
+        assert np.abs(square - middle).mean() < 12  # the central square, as the browser scales it
     if name == "Style":
         captions = page.locator(".t2i-style th textarea").evaluate_all("all => all.map((box) => box.value)")
         for row, square in enumerate(photo_squares(page, name)):
             painted = t2i.load(model).restyle_array(Image.fromarray(square.astype(np.uint8)), captions)
             images = page.locator(".t2i-style tbody tr").nth(row).locator("td img").all()
-            shown = [decode(image.get_attribute("src")).astype(int) for image in images]
-            assert (np.abs(np.stack(shown) - painted).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
-    other = TABS[1 - TABS.index(name)]
-    page.get_by_role("tab", name=other).click()
-    assert photo_squares(page, other) == []
+            pictures = [decode(image.get_attribute("src")).astype(int) for image in images]
+            assert (np.abs(np.stack(pictures) - painted).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
+    other_tab = TABS[1 - TABS.index(name)]
+    page.get_by_role("tab", name=other_tab).click()
+    assert photo_squares(page, other_tab) == []
 
 
 def test_a_file_that_is_not_a_picture_shows_an_error_and_the_rest_is_taken(tab):
@@ -111,9 +111,9 @@ def test_a_file_that_is_not_a_picture_shows_an_error_and_the_rest_is_taken(tab):
 
 def test_a_tab_without_photos_takes_none(tab):
     page, name = tab
-    for other in ("Draw", "Blend", "Compare", "About"):
-        page.get_by_role("tab", name=other).click()
-        page.locator(f".t2i-{other.lower()}").wait_for()
+    for label in ("Draw", "Blend", "Compare", "About"):
+        page.get_by_role("tab", name=label).click()
+        page.locator(f".t2i-{label.lower()}").wait_for()
         rest(page)
         bring_files(page, "paste", [as_file(photo(1), "a.png")])
         assert not bring_files(page, "drop", [[None, None, "a blue bird"]])

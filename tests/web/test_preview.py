@@ -37,9 +37,9 @@ class Tags(HTMLParser):
         self.feed(page.partition("</head>")[0])
 
     def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        if tag == "meta" and (name := given.get("property") or given.get("name")):
-            self.values.setdefault(name, []).append(given["content"])
+        values = dict(attributes)
+        if tag == "meta" and (name := values.get("property") or values.get("name")):
+            self.values.setdefault(name, []).append(values["content"])
 
 
 def open_link(url: str, *pairs, path: str = "/", headers: dict[str, str] | None = None):
@@ -113,14 +113,14 @@ def test_previews_of_the_other_tabs_show_their_captions(url, model):
 
 def test_a_link_is_described_in_its_own_words(url):
     pairs = ("tab", "draw"), ("caption", HOSTILE), ("seed", 7)
-    found = tags(url, *pairs)
-    assert found["og:title"] == found["twitter:title"] == f"“{HOSTILE}”"
-    assert found["twitter:card"] == "summary_large_image" and "Flowers" in found["og:description"]
-    assert found["og:image"] == found["twitter:image"] == f"{url}/preview.jpg?{urlencode(pairs)}"
-    assert urllib.request.urlopen(found["og:image"]).headers["Content-Type"] == "image/jpeg"
+    values = tags(url, *pairs)
+    assert values["og:title"] == values["twitter:title"] == f"“{HOSTILE}”"
+    assert values["twitter:card"] == "summary_large_image" and "Flowers" in values["og:description"]
+    assert values["og:image"] == values["twitter:image"] == f"{url}/preview.jpg?{urlencode(pairs)}"
+    assert urllib.request.urlopen(values["og:image"]).headers["Content-Type"] == "image/jpeg"
     way = tags(url, ("tab", "blend"), ("caption", "a red flower"), ("caption", "an oak"))
     assert way["og:title"] == "“a red flower” to “an oak”"
-    assert "gradio" not in json.dumps(found).lower()
+    assert "gradio" not in json.dumps(values).lower()
 
 
 def test_a_preview_has_the_address_that_visitors_use(url):
@@ -140,8 +140,8 @@ def test_a_malformed_link_is_refused_and_opens_the_page(url, pairs, words):
     with pytest.raises(urllib.error.HTTPError) as refused:
         open_link(url, *pairs, path="/preview.jpg")
     assert refused.value.code == 400 and words in refused.value.read().decode()
-    found = tags(url, *pairs)
-    assert found["og:title"] == preview.TITLE and found["og:image"] == f"{url}/preview.jpg"
+    values = tags(url, *pairs)
+    assert values["og:title"] == preview.TITLE and values["og:image"] == f"{url}/preview.jpg"
 
 
 def test_a_caption_that_cannot_be_drawn_has_no_preview(url):
@@ -206,7 +206,7 @@ def test_too_many_previews_at_once_are_refused(monkeypatch):
     assert asyncio.run(ask()) == 200
 
 
-def test_a_failing_preview_is_logged_and_told_without_details(monkeypatch, caplog):
+def test_a_failing_preview_is_logged_and_reported_without_details(monkeypatch, caplog):
     cards = LinkCards(Pictures())
     monkeypatch.setattr(cards.service, "link_pictures", lambda link: 1 / 0)
     answer = asyncio.run(cards.answer("caption=red"))

@@ -25,8 +25,8 @@ def search(page):
 def search_for(page, words: str) -> list[str]:
     """Search for words; returns the names of the results, the best first."""
     page.get_by_label("Words to find pictures by").fill(words)
-    said = "words => document.querySelector('.t2i-search .live').textContent.startsWith(`The best for ${words}:`)"
-    page.wait_for_function(said, arg=words)
+    announced = "words => document.querySelector('.t2i-search .live').textContent.startsWith(`The best for ${words}:`)"
+    page.wait_for_function(announced, arg=words)
     return result_names(page)
 
 
@@ -42,10 +42,10 @@ def shown_captions(page) -> list[tuple[str, int]]:
 
 def test_a_caption_finds_the_drawn_pictures_that_match_it_best(search, model):
     studio = t2i.load(model)
-    own = [*MODELS["flowers"].examples, *MODELS["flowers"].gallery_captions]
-    drawn = [(caption, picture) for caption in own for picture in studio.draw(caption, range(1, 4))]
+    captions = [*MODELS["flowers"].examples, *MODELS["flowers"].gallery_captions]
+    drawn = [(caption, picture) for caption in captions for picture in studio.draw(caption, range(1, 4))]
     orders = []
-    for words in (own[0], "a blue bird"):
+    for words in (captions[0], "a blue bird"):
         names, shares = search_for(search, words), search.locator(".results .meter").all_inner_texts()
         scores = sorted(studio.match([picture for _, picture in drawn], words), reverse=True)[: len(names)]
         assert len(names) == 20 and all(name.startswith("drawn by the model from “") for name in names)
@@ -77,10 +77,10 @@ def test_the_chosen_picture_is_described_and_a_caption_goes_to_draw(search, mode
         picture = studio.draw(caption, seed)
         return sorted((100 * share for share in studio.match(picture, captions)), reverse=True)[: len(best)]
 
-    shown = shown_captions(search)
-    assert any([share for _, share in shown] == pytest.approx(percents(seed), abs=2) for seed in (1, 2, 3))
-    assert len(shown) == 5 and {text for text, _ in shown} <= set(captions)
-    wanted = shown[2][0]
+    ranked = shown_captions(search)
+    assert any([share for _, share in ranked] == pytest.approx(percents(seed), abs=2) for seed in (1, 2, 3))
+    assert len(ranked) == 5 and {text for text, _ in ranked} <= set(captions)
+    wanted = ranked[2][0]
     search.get_by_label(f"Draw “{wanted}”").click()
     assert search.locator(".grid").is_visible() and not search.locator(".results").is_visible()
     search.wait_for_function("words => document.querySelector('.grid img').alt === words", arg=wanted)

@@ -64,8 +64,8 @@ def test_hostile_photos_are_refused_with_a_reason(url):
     def uri(data: bytes, kind="png") -> str:
         return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
-    big = io.BytesIO()
-    Image.new("L", (2000, 2000)).save(big, "PNG")
+    large_png = io.BytesIO()
+    Image.new("L", (2000, 2000)).save(large_png, "PNG")
     gif = io.BytesIO()
     Image.new("L", (20, 20)).save(gif, "GIF")
     for photo, words in (
@@ -76,7 +76,7 @@ def test_hostile_photos_are_refused_with_a_reason(url):
         (uri(b""), "cannot be read"),
         (uri(b"\x89PNG\r\n\x1a\n" + b"\0" * 50), "cannot be read"),
         (uri(gif.getvalue()), "cannot be read"),
-        (uri(big.getvalue()), "larger than 1024 pixels"),
+        (uri(large_png.getvalue()), "larger than 1024 pixels"),
         (uri(b"\0" * 2_001_000), "larger than 2000 kB"),
     ):
         for verb, request in (
@@ -85,9 +85,9 @@ def test_hostile_photos_are_refused_with_a_reason(url):
         ):
             answer = ask(url, verb, request)
             assert words in answer["error"], answer
-    small = io.BytesIO()
-    Image.new("L", (9, 9)).save(small, "PNG")
-    for photos in ([uri(small.getvalue())] * 65, [uri(b"\0" * 2_000_000)] * 4):
+    small_png = io.BytesIO()
+    Image.new("L", (9, 9)).save(small_png, "PNG")
+    for photos in ([uri(small_png.getvalue())] * 65, [uri(b"\0" * 2_000_000)] * 4):
         assert "at most 64 photos" in ask(url, "embed_photos", {"photos": photos})["error"]
 
 
@@ -120,8 +120,8 @@ def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models)
         return load(checkpoint)
 
     monkeypatch.setattr("t2i.web.service.load_engine", load_slowly)
-    other = {"caption": CAPTION, "seeds": [7], "model": "other"}
-    people = [threading.Thread(target=lambda: answers.append(service.draw(other))) for _ in range(2)]
+    request = {"caption": CAPTION, "seeds": [7], "model": "other"}
+    people = [threading.Thread(target=lambda: answers.append(service.draw(request))) for _ in range(2)]
     for person in people:
         person.start()
     assert service.draw({"caption": CAPTION, "seeds": [7]})["pictures"] and not answers

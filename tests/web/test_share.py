@@ -37,11 +37,11 @@ def test_a_link_draws_the_same_pictures(page, new_page, url):
     page.get_by_label("Plane", exact=True).press("ArrowRight")
     before, numbers = pixels(page), page.locator(".number").all_inner_texts()
     assert numbers[2:4] == ["3", "4714 +"]
-    other = new_page(link_of(page))
-    assert same(before, pixels(other)).all() and other.locator(".number").all_inner_texts() == numbers
-    assert other.get_by_label("Caption", exact=True).input_value() == CAPTION
-    assert other.get_by_label("Lock seed 3", exact=True).get_attribute("aria-pressed") == "true"
-    assert link_of(other) == link_of(page)
+    new_tab = new_page(link_of(page))
+    assert same(before, pixels(new_tab)).all() and new_tab.locator(".number").all_inner_texts() == numbers
+    assert new_tab.get_by_label("Caption", exact=True).input_value() == CAPTION
+    assert new_tab.get_by_label("Lock seed 3", exact=True).get_attribute("aria-pressed") == "true"
+    assert link_of(new_tab) == link_of(page)
 
 
 def kept(page, *parts: str) -> None:
@@ -119,13 +119,13 @@ def test_a_link_opens_blend_where_it_was(page, new_page, count):
     page.wait_for_function(BLENDED)
     rest(page)
     before = decode(page.locator(".blended").get_attribute("src")).astype(int)
-    other = new_page(link_of(page))
-    other.wait_for_function(BLENDED)
-    rest(other)
-    after = decode(other.locator(".blended").get_attribute("src"))
+    new_tab = new_page(link_of(page))
+    new_tab.wait_for_function(BLENDED)
+    rest(new_tab)
+    after = decode(new_tab.locator(".blended").get_attribute("src"))
     assert np.abs(after - before).mean() < 1  # drawn in another batch
-    assert other.locator(".sentences li:visible").count() == count
-    assert link_of(other) == link_of(page)
+    assert new_tab.locator(".sentences li:visible").count() == count
+    assert link_of(new_tab) == link_of(page)
 
 
 def test_a_link_to_style_brings_its_captions(new_page, url):
@@ -143,9 +143,9 @@ def test_a_link_keeps_the_order_by_match(page, new_page):
     page.get_by_label("Lock seed 5", exact=True).click()
     sorted_pictures = pixels(page)
     assert not same(before, sorted_pictures).all()
-    other = new_page(link_of(page))
-    assert same(sorted_pictures, pixels(other)).all() and seeds(other) == seeds(page)
-    assert other.get_by_label("Lock seed 5", exact=True).get_attribute("aria-pressed") == "true"
+    new_tab = new_page(link_of(page))
+    assert same(sorted_pictures, pixels(new_tab)).all() and seeds(new_tab) == seeds(page)
+    assert new_tab.get_by_label("Lock seed 5", exact=True).get_attribute("aria-pressed") == "true"
 
 
 def test_a_link_to_search_brings_its_caption(new_page, url):
@@ -170,12 +170,12 @@ def test_a_link_to_search_brings_the_visitors_captions_and_choice(new_page, url)
     page.get_by_label("Your own captions").fill(f"an oak\n\n{HOSTILE}\na bird & more")
     page.locator(".results input").first.press("ArrowRight")
     page.locator(".results input").nth(1).and_(page.locator(":checked")).wait_for()
-    other = new_page(link_of(page))
-    other.locator(".results img").nth(3).wait_for()
-    assert described(other) == described(page) != best
-    assert other.locator(".results input").nth(1).is_checked()
-    assert other.get_by_label("Your own captions").input_value() == f"an oak\n{HOSTILE}\na bird & more"
-    assert link_of(other) == link_of(page) and page.locator(".t2i-search .link-note").inner_text() == ""
+    new_tab = new_page(link_of(page))
+    new_tab.locator(".results img").nth(3).wait_for()
+    assert described(new_tab) == described(page) != best
+    assert new_tab.locator(".results input").nth(1).is_checked()
+    assert new_tab.get_by_label("Your own captions").input_value() == f"an oak\n{HOSTILE}\na bird & more"
+    assert link_of(new_tab) == link_of(page) and page.locator(".t2i-search .link-note").inner_text() == ""
 
 
 def test_the_share_button_says_what_a_link_leaves_out(new_page, url, tmp_path):
@@ -184,17 +184,17 @@ def test_the_share_button_says_what_a_link_leaves_out(new_page, url, tmp_path):
     Image.effect_noise((90, 70), 90).convert("RGB").save(tmp_path / "photo.png")
     page.locator(".t2i-search input[type=file]").set_input_files(tmp_path / "photo.png")
     page.locator(".results img[alt='photo.png']").wait_for()
-    other = new_page(link_of(page))
+    new_tab = new_page(link_of(page))
     assert page.locator(".t2i-search .link-note").inner_text() == "Your photos stay here: the link brings the words."
-    other.locator(".t2i-search .empty").wait_for()
-    assert other.get_by_label("Your photos").is_checked() and other.locator(".results li:visible").count() == 0
+    new_tab.locator(".t2i-search .empty").wait_for()
+    assert new_tab.get_by_label("Your photos").is_checked() and new_tab.locator(".results li:visible").count() == 0
     page.get_by_label("Your own captions").fill("\n".join(f"{i} {'é' * 199}" for i in range(60)))
     assert len(link_of(page)) < len(url) + 20_002
     assert "more than a link holds" in page.locator(".t2i-search .link-note").inner_text()
-    other = new_page(link_of(page))
-    own = other.get_by_label("Your own captions")
-    own.wait_for()
-    assert own.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
+    new_tab = new_page(link_of(page))
+    captions = new_tab.get_by_label("Your own captions")
+    captions.wait_for()
+    assert captions.input_value().split("\n")[:10] == [f"{i} {'é' * 199}" for i in range(10)]
 
 
 @pytest.mark.parametrize("choice", ["-1", "60", HOSTILE])  # the places are from 0 to 59
@@ -214,10 +214,10 @@ def test_a_link_to_about_opens_it_with_the_model(page, new_page):
     page.get_by_role("tab", name="About").click()
     page.locator("#t2i-about-model").select_option("flowers-gan")
     link = link_of(page)
-    other = new_page(link)
-    other.get_by_role("tab", name="About", selected=True).wait_for()
-    other.locator(".t2i-about .note", has_text="What Flowers, GAN fails on has not been written down.").wait_for()
-    assert other.locator("#t2i-about-model").input_value() == "flowers-gan" and link_of(other) == link
+    new_tab = new_page(link)
+    new_tab.get_by_role("tab", name="About", selected=True).wait_for()
+    new_tab.locator(".t2i-about .note", has_text="What Flowers, GAN fails on has not been written down.").wait_for()
+    assert new_tab.locator("#t2i-about-model").input_value() == "flowers-gan" and link_of(new_tab) == link
     assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "flowers-gan")]
 
 
@@ -297,7 +297,7 @@ queries = st.one_of(pairs.map(urlencode), st.text(st.characters(exclude_categori
 
 @settings(max_examples=settings.default.max_examples // 5)
 @given(tab=st.sampled_from(list(TABS)), query=queries)
-def test_any_link(page, url, tab, query):
+def test_any_link_opens_its_tab(page, url, tab, query):
     """Any link opens its tab, with sixteen pictures, numbers in range and none of its markup."""
     page.goto(f"{url}/?tab={tab.lower()}&{query}")
     page.get_by_role("tab", name=tab, selected=True).wait_for()

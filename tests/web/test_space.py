@@ -53,7 +53,7 @@ def strangers() -> set[str]:
     locked = {*re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.M), "torch"}
     names = {name.lower().replace("_", "-") for name in locked}
     owned = importlib.metadata.packages_distributions().items()
-    return {module for module, owners in owned if not names & {one.lower().replace("_", "-") for one in owners}}
+    return {module for module, owners in owned if not names & {owner.lower().replace("_", "-") for owner in owners}}
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +121,8 @@ def ask(app, port):
     def ask(path: str, data: object = None, headers: dict[str, str] | None = None) -> tuple[int, dict, str]:
         body = None if data is None else data if isinstance(data, bytes) else json.dumps(data).encode()
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        told = ({"Content-Type": "application/json"} if body is not None else {}) | (headers or {})
-        connection.request("GET" if body is None else "POST", path, body, told)
+        all_headers = ({"Content-Type": "application/json"} if body is not None else {}) | (headers or {})
+        connection.request("GET" if body is None else "POST", path, body, all_headers)
         answer = connection.getresponse()
         return answer.status, dict(answer.getheaders()), answer.read().decode("utf-8", "replace")
 
@@ -196,19 +196,19 @@ def test_bodies_are_bounded_together(monkeypatch):
     scope = {"type": "http", "method": "POST", "path": "/gradio_api/cancel", "headers": headers}
 
     async def post(*parts: bytes | asyncio.Event) -> int:
-        left, told = list(parts), []
+        remaining, messages = list(parts), []
 
         async def receive():
-            if isinstance(part := left.pop(0), asyncio.Event):
+            if isinstance(part := remaining.pop(0), asyncio.Event):
                 await part.wait()
                 part = b""
-            return {"type": "http.request", "body": part, "more_body": bool(left)}
+            return {"type": "http.request", "body": part, "more_body": bool(remaining)}
 
         async def send(message):
-            told.append(message)
+            messages.append(message)
 
         await limits(scope, receive, send)
-        return told[0]["status"]
+        return messages[0]["status"]
 
     async def crowd() -> list[int]:
         end = asyncio.Event()
@@ -225,7 +225,7 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
     monkeypatch.setattr(middleware, "MAX_WAITING_REQUESTS", 2)
 
     async def crowd() -> list[int]:
-        gate, told = asyncio.Event(), []
+        gate, statuses = asyncio.Event(), []
 
         async def app(scope, receive, send):
             await gate.wait()
@@ -236,7 +236,7 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
                 return {"type": "http.request", "body": b"{}"}
 
             async def send(message):
-                told.extend([message["status"]] if "status" in message else [])
+                statuses.extend([message["status"]] if "status" in message else [])
 
             await limits(scope, receive, send)
 
@@ -252,7 +252,7 @@ def test_one_request_too_many_is_refused_and_the_others_are_not(monkeypatch):
         await asyncio.gather(*first)
         await post()
         assert limits.waiting == 0
-        return told
+        return statuses
 
     assert asyncio.run(crowd()) == [503, 200, 200, 200]
 
@@ -338,7 +338,7 @@ anything = st.one_of(junk, st.just("x"), st.integers(-1, 30), st.sampled_from(["
         ),
     ),
 )
-def test_any_request_to_a_route_of_gradio(ask, route, payload):
+def test_any_request_to_a_route_of_gradio_is_answered_or_refused(ask, route, payload):
     """It is refused or answered; never with a server error."""
     status, _, body = ask(f"/gradio_api/{route}", payload)
     event(str(status))

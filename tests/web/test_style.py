@@ -125,18 +125,18 @@ def test_draw_uses_the_style_of_a_photo(styles, new_page, model):
         styles.get_by_role("button", name="PNG 64 px").click()
     styles.keyboard.press("Escape")
     picture = Image.open(download.value.path())
-    made = json.loads(picture.text["t2i"])
+    recipe = json.loads(picture.text["t2i"])
     studio, photo = t2i.load(model), Image.open(io.BytesIO(base64.b64decode(photo_of(styles).split(",")[1])))
-    assert np.abs(np.array(made["like"]) - studio.style(photo).clamp(-4, 3.97).numpy()).max() <= 1 / 64 + 1e-4
-    drawn = studio.draw_array(made["captions"], made["seed"], made["attributes"], made["at"], made["like"])[0]
+    assert np.abs(np.array(recipe["like"]) - studio.style(photo).clamp(-4, 3.97).numpy()).max() <= 1 / 64 + 1e-4
+    drawn = studio.draw_array(recipe["captions"], recipe["seed"], recipe["attributes"], recipe["at"], recipe["like"])[0]
     assert np.abs(np.asarray(picture, int) - drawn).max() <= 1
     assert np.abs(painted[5] - np.asarray(picture, int)).mean() < 8  # a JPEG of the same
-    expected = studio.match(studio.draw(CAPTION, range(1, 17), like=made["like"]), CAPTION)
+    expected = studio.match(studio.draw(CAPTION, range(1, 17), like=recipe["like"]), CAPTION)
     assert matches(styles) == pytest.approx([100 * match for match in expected], abs=1)
 
     with styles.expect_download() as download:
         styles.locator(".favourites .sheet").click()
-    assert json.loads(Image.open(download.value.path()).text["t2i"])["pictures"][0]["like"] == made["like"]
+    assert json.loads(Image.open(download.value.path()).text["t2i"])["pictures"][0]["like"] == recipe["like"]
     recent = styles.locator(".recent .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
     recent.wait_for()
 
@@ -151,9 +151,9 @@ def test_draw_uses_the_style_of_a_photo(styles, new_page, model):
 
     styles.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     styles.locator(".share:visible").click()
-    other = new_page(styles.get_by_label("Link", exact=True).input_value())
-    assert same(painted, pixels(other)).all() and other.locator(".photo-style").is_visible()
-    assert other.locator(".photo-style img").is_hidden()  # the photo stays with its owner
+    new_tab = new_page(styles.get_by_label("Link", exact=True).input_value())
+    assert same(painted, pixels(new_tab)).all() and new_tab.locator(".photo-style").is_visible()
+    assert new_tab.locator(".photo-style img").is_hidden()  # the photo stays with its owner
 
 
 def test_samples_are_drawn_when_the_tab_is_opened(page, model):
