@@ -146,7 +146,7 @@ def same(a, b) -> np.ndarray:
 def matches(page) -> list[int]:
     """The percentages under the sixteen pictures, once they are there."""
     page.wait_for_function("[...document.querySelectorAll('.match')].every(match => match.textContent)")
-    return [int(text.removeprefix("match ").removesuffix(" %")) for text in page.locator(".match").all_text_contents()]
+    return [int(text.removeprefix("match ").removesuffix("%")) for text in page.locator(".match").all_text_contents()]
 
 
 def wait_for_sample(page):

@@ -21,7 +21,7 @@ def fill(page, name: str) -> None:
         page.get_by_label("Four sentences").check()
     if name == "Compare":
         page.locator(".objectives img[alt]:not([alt=''])").nth(3).wait_for()
-        page.locator("summary").click()
+        page.locator(".t2i-compare summary").click()
     if name == "About":
         page.locator(".failures img:not([alt=''])").nth(3).wait_for()
         page.get_by_role("button", name="The model card").click()

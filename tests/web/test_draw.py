@@ -24,7 +24,7 @@ def test_typing_changes_the_pictures(page):
     assert not same(first, second).any()
     box.fill(page.evaluate("document.querySelector('.examples button').title"))
     assert same(first, pixels(page)).all()  # the same caption and seeds: the same pictures
-    page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sixteen pictures')")
+    page.wait_for_function("document.querySelector('.t2i-draw .live').textContent.startsWith('Sixteen pictures')")
 
 
 def test_a_caption_that_cannot_be_read_shows_an_error_and_keeps_the_pictures(page):
@@ -289,7 +289,7 @@ def test_every_picture_shows_its_match(page, model):
     lines = page.eval_on_selector_all(".foot", "feet => feet.map(foot => foot.style.getPropertyValue('--match'))")
     assert all(abs(100 * float(line) - percent) <= 0.5001 for line, percent in zip(lines, percentages, strict=True))
     described = page.locator(".picture").first.get_attribute("aria-describedby").split()
-    assert page.locator(f"#{described[1]}").text_content() == f"match {percentages[0]} %"
+    assert page.locator(f"#{described[1]}").text_content() == f"match {percentages[0]}%"
     help_text = page.locator("#t2i-draw-match-help")
     assert not help_text.is_visible()
     page.get_by_role("button", name="Sort by match").focus()

@@ -48,6 +48,7 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
         assert box.input_value() == "the other example"  # an example goes with its model …
         assert "Other" in page.locator(".status").inner_text()
         others = pixels(page)
+        page.get_by_text("Adjust", exact=True).click()
         assert page.locator(".attributes label").all_inner_texts() == ["Size"]  # … and so do the sliders
         page.get_by_label("Size", exact=True).press("End")
         assert not same(others, pixels(page)).any()
@@ -139,3 +140,25 @@ def test_a_hostile_description_of_a_model_is_shown_as_text(new_page, model, monk
     finally:  # the page fixture checks that there were no dialogs and errors
         page.close()
         demo.close()
+
+
+def test_pictures_take_most_of_a_desktop_screen_and_begin_high_on_a_phone(new_page, url):
+    page = new_page(f"{url}/?tab=draw", viewport={"width": 1440, "height": 900})
+    settle(page)
+    grid, tab = page.locator(".grid").bounding_box(), page.locator(".t2i-draw").bounding_box()
+    assert grid["width"] > 0.599 * tab["width"] and grid["y"] + grid["height"] <= 900
+    assert page.evaluate("document.activeElement.id") == "t2i-draw-caption"
+    assert not page.locator(".attributes").is_visible()
+    phone = new_page(f"{url}/?tab=draw", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    settle(phone)
+    phone.get_by_text("Adjust", exact=True).click()
+    assert phone.locator(".grid").bounding_box()["y"] < 844 / 3  # above a keyboard
+    assert phone.evaluate("document.documentElement.scrollWidth") == 390
+    targets = phone.locator(".t2i-draw :is(button, input, select, summary):visible:not(.heart, .lock, .forget)").all()
+    assert len(targets) > 30 and all(target.bounding_box()["height"] >= 44 for target in targets)
+    phone.locator(".picture").nth(2).tap()
+    phone.locator("dialog").get_by_role("button", name="Lock").tap()
+    buttons = phone.locator("dialog button:visible").all()
+    assert all(min(button.bounding_box()["height"], button.bounding_box()["width"]) >= 44 for button in buttons)
+    phone.locator("dialog").get_by_role("button", name="Close").tap()
+    assert phone.locator(".lock[aria-pressed=true]").count() == 1

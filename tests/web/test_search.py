@@ -37,7 +37,7 @@ def result_names(page) -> list[str]:
 def shown_captions(page) -> list[tuple[str, int]]:
     """The captions of the chosen picture, with their percentages."""
     texts, shares = (page.locator(f".captions {part}").all_inner_texts() for part in (".text", ".meter"))
-    return [(text, int(share.removesuffix(" %"))) for text, share in zip(texts, shares, strict=True)]
+    return [(text, int(share.removesuffix("%"))) for text, share in zip(texts, shares, strict=True)]
 
 
 def test_a_caption_finds_the_drawn_pictures_that_match_it_best(search, model):
@@ -49,7 +49,7 @@ def test_a_caption_finds_the_drawn_pictures_that_match_it_best(search, model):
         names, shares = search_for(search, words), search.locator(".results .meter").all_inner_texts()
         scores = sorted(studio.match([picture for _, picture in drawn], words), reverse=True)[: len(names)]
         assert len(names) == 20 and all(name.startswith("drawn by the model from “") for name in names)
-        assert [int(share.removesuffix(" %")) for share in shares] == pytest.approx([100 * s for s in scores], abs=2)
+        assert [int(share.removesuffix("%")) for share in shares] == pytest.approx([100 * s for s in scores], abs=2)
         orders.append(names)
     assert orders[0] != orders[1]
     assert "60 pictures drawn by the model" in search.locator(".t2i-search .status").inner_text()
@@ -112,7 +112,7 @@ def test_the_visitors_photos_are_searched(search, model, tmp_path):
     assert search.locator(".t2i-search .status").inner_text() == "19 of your photos, the best first"
     scores, names = dict(zip(photos, studio.match(list(photos.values()), CAPTION))), search_for(search, CAPTION)
     assert set(names) == set(photos) and np.diff([scores[name] for name in names]).max() < 0.01
-    assert int(search.locator(".results .meter").first.inner_text().removesuffix(" %")) == pytest.approx(
+    assert int(search.locator(".results .meter").first.inner_text().removesuffix("%")) == pytest.approx(
         100 * max(scores.values()), abs=1.1
     )
 

@@ -4,7 +4,7 @@ const ANNOUNCE_DELAY = 700; // ms without a change before a screen reader is tol
 const MAX_SENT_LENGTH = 1000; // characters of a caption; the server says how many it reads
 
 const statusText = ({ ms, model, parameters }) =>
-  `${ms.toFixed(1)} ms a picture · ${model} · ${(parameters / 1e6).toFixed(1)} M parameters`;
+  `${ms.toFixed(1)} ms per picture · ${model} · ${(parameters / 1e6).toFixed(1)} M parameters`;
 
 // A note beside a control; an error is marked as one.
 function showNote(note, error, hint = "") {
