@@ -165,6 +165,14 @@ def photo_of(page) -> str:
     return page.evaluate("document.querySelector('.t2i-style .photo canvas').toDataURL('image/png')")
 
 
+def link_of(page) -> str:
+    """The link that the visible Share button copies."""
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator(".share:visible").click()
+    page.locator(".share:visible", has_text="Link copied").wait_for()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
 def as_uri(picture: Image.Image) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")

@@ -1,9 +1,10 @@
-"""A photo from the camera, in the full Chromium: its headless shell has no camera."""
+"""The camera as a live style, in the full Chromium: its headless shell has no camera."""
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from tests.screen import chromium, decode, photo_of, wait_for_photo, wait_for_sample
+from tests.screen import chromium, decode, photo_of, rest, wait_for_photo, wait_for_sample
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +39,41 @@ def states(page) -> list[str]:
     return page.evaluate("tracks.map((track) => track.readyState)")
 
 
-def test_the_camera_takes_a_photo_and_is_then_off(camera):
-    camera.get_by_role("button", name="Take a photo").click()
-    camera.wait_for_function("document.activeElement.textContent === 'Take the photo'")
+def paper(page) -> np.ndarray:
+    """The pixels of the paper, which shows the painting or the camera."""
+    return decode(page.evaluate("document.querySelector('.paper').toDataURL()"))[..., :3].astype(int)
+
+
+def test_the_camera_is_a_live_style_while_it_is_seen(camera):
+    painting, painted = paper(camera), camera.locator(".live-picture").get_attribute("src")
+    camera.get_by_label("Camera", exact=True).check()
+    camera.wait_for_function("old => document.querySelector('.live-picture').src !== old", arg=painted)
     assert states(camera) == ["live"]
-    video, note = camera.locator("video").bounding_box(), camera.locator(".camera .note").bounding_box()
-    shoot = camera.get_by_role("button", name="Take the photo").bounding_box()
-    assert video["y"] + video["height"] <= note["y"] and note["y"] + note["height"] <= shoot["y"]
-    violations = Axe().run(camera, ".camera", {"resultTypes": ["violations"]}).response["violations"]
-    assert not [one["id"] for one in violations]
-    camera.keyboard.press("Enter")
-    wait_for_photo(camera)
-    assert states(camera) == ["ended"] and camera.locator(".camera").is_hidden()
-    red, green, blue = decode(photo_of(camera))[..., :3].reshape(-1, 3).mean(0)
+    red, green, blue = paper(camera).reshape(-1, 3).mean(0)
     assert green > 100 > max(red, blue)  # the generated video is green
-    camera.get_by_role("button", name="Take a photo").click()
-    camera.wait_for_function("document.activeElement.textContent === 'Take the photo'")
-    camera.keyboard.press("Escape")
+    seen = camera.evaluate("window.seen = new Set(), document.querySelector('.live-picture').src")
+    camera.evaluate("""() => new MutationObserver(() => seen.add(document.querySelector('.live-picture').src))
+      .observe(document.querySelector('.live-picture'), { attributes: true, attributeFilter: ['src'] })""")
+    camera.wait_for_function("seen.size >= 3")  # the video moves, and the picture follows
+    assert seen
+    violations = Axe().run(camera, ".studio", {"resultTypes": ["violations"]}).response["violations"]
+    assert not [one["id"] for one in violations]
+    camera.get_by_role("button", name="Add to the table").click()
+    wait_for_photo(camera)
+    red, green, blue = decode(photo_of(camera))[..., :3].reshape(-1, 3).mean(0)
+    assert green > 100 > max(red, blue)
+    camera.get_by_label("Paint", exact=True).check()
     camera.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
-    assert len(states(camera)) == 2 and camera.locator(".t2i-style .photo").count() == 1
+    assert (paper(camera) == painting).all()
+
+
+def test_the_camera_is_off_once_another_tab_is_open(camera):
+    camera.get_by_label("Camera", exact=True).check()
+    camera.wait_for_function("tracks[0]?.readyState === 'live'")
+    camera.get_by_role("tab", name="Draw").click()
+    camera.wait_for_function("tracks.every((track) => track.readyState === 'ended')")
+    camera.get_by_role("tab", name="Style").click()
+    assert camera.get_by_label("Paint", exact=True).is_checked()
 
 
 def test_a_camera_that_comes_too_late_is_off_at_once(camera):
@@ -67,10 +84,9 @@ def test_a_camera_that_comes_too_late_is_off_at_once(camera):
         return lend(wish);
       };
     }""")
-    camera.get_by_role("button", name="Take a photo").click()
-    assert camera.locator(".camera .note").inner_text() == "Waiting for the camera …"
-    assert camera.get_by_role("button", name="Take the photo").is_disabled()
-    camera.get_by_role("button", name="Cancel").click()
+    camera.get_by_label("Camera", exact=True).check()
+    camera.locator(".camera-note", has_text="Waiting for the camera …").wait_for()
+    camera.get_by_label("Paint", exact=True).check()
     camera.evaluate("allow()")
     camera.wait_for_function("tracks[0]?.readyState === 'ended'")
 
@@ -78,19 +94,21 @@ def test_a_camera_that_comes_too_late_is_off_at_once(camera):
 @pytest.mark.parametrize(
     "without, note",
     [
-        ("", "does not let this page use the camera"),  # no permission
+        ("", "Your browser blocks the camera"),  # no permission
         (
             "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }",
             "is no camera",
         ),
-        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "lends this page no camera"),
+        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })", "no access to a camera"),
     ],
 )
 def test_without_a_camera_an_error_is_shown(page, without, note):
     page.evaluate(f"() => {{ {without} }}")
     page.get_by_role("tab", name="Style").click()
-    page.get_by_role("button", name="Take a photo").click()
-    page.locator(".camera .note.error", has_text=note).wait_for()
-    assert page.get_by_role("button", name="Take the photo").is_disabled()
-    page.get_by_role("button", name="Cancel").click()
-    assert page.locator(".camera").is_hidden()
+    wait_for_sample(page)
+    painting = paper(page)
+    page.get_by_label("Camera", exact=True).click()
+    page.locator(".camera-note.error", has_text=note).wait_for()
+    rest(page)
+    assert page.locator(".camera-note").inner_text()  # also after the painting is drawn again
+    assert page.get_by_label("Paint", exact=True).is_checked() and (paper(page) == painting).all()

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from urllib.parse import parse_qs, quote
 
 import numpy as np
 import pytest
@@ -11,7 +12,19 @@ from PIL import Image
 import t2i
 from t2i.registry import MODELS
 from t2i.web.schemas import PICTURES_PER_PAGE
-from tests.screen import decode, matches, note, photo_of, pixels, rest, same, settle, wait_for_photo, wait_for_sample
+from tests.screen import (
+    decode,
+    link_of,
+    matches,
+    note,
+    photo_of,
+    pixels,
+    rest,
+    same,
+    settle,
+    wait_for_photo,
+    wait_for_sample,
+)
 
 CAPTION = "a flower with pink petals"
 
@@ -25,6 +38,17 @@ def styles(page, tmp_path):
     page.locator(".t2i-style input[type=file]").set_input_files(tmp_path / "photo.png")
     wait_for_photo(page)
     return page
+
+
+def paper(page) -> np.ndarray:
+    """The pixels of the painting."""
+    return decode(page.evaluate("document.querySelector('.paper').toDataURL()"))[..., :3].astype(int)
+
+
+def live(page) -> str:
+    """The source of the live picture, once no tab waits for an answer."""
+    rest(page)
+    return page.locator(".live-picture").get_attribute("src")
 
 
 def painted(page) -> list[str]:
@@ -46,8 +70,127 @@ def test_every_caption_is_drawn_in_the_style_of_a_photo(styles):
     styles.locator(".samples button").first.click()
     styles.wait_for_function("document.querySelectorAll('.t2i-style tbody tr').length === 2")
     with styles.expect_download() as download:
-        styles.get_by_role("button", name="Save as PNG sheet").click()
+        styles.get_by_role("button", name="Save sheet").click()
     assert Image.open(download.value.path()).size == (6 * 132, 2 * 132)
+
+
+@pytest.fixture
+def studio(page):
+    """The page on its tab "Style", with the first painting."""
+    page.get_by_role("tab", name="Style").click()
+    wait_for_sample(page)
+    page.locator(".live-picture[src^='data:image/jpeg']").wait_for()
+    return page
+
+
+def stroke(page, colour: str, *points: tuple[float, float]) -> None:
+    """Paint a stroke through points of the paper, from 0 to 1, as a hand would."""
+    page.get_by_label(colour, exact=True).check()
+    box = page.locator(".paper").bounding_box()
+    places = [(box["x"] + across * box["width"], box["y"] + down * box["height"]) for across, down in points]
+    page.mouse.move(*places[0])
+    page.mouse.down()
+    for place in places[1:]:
+        page.mouse.move(*place, steps=6)
+    page.mouse.up()
+
+
+def test_the_picture_follows_the_painting(studio, model):
+    before, first = paper(studio), live(studio)
+    assert tuple(before[256, 256]) == (242, 195, 60) and tuple(before[20, 20]) == (47, 93, 52)
+    seen = "old => document.querySelector('.live-picture').src !== old"
+    studio.get_by_label("Blue", exact=True).check()
+    box = studio.locator(".paper").bounding_box()
+    studio.mouse.move(box["x"] + 0.1 * box["width"], box["y"] + 0.9 * box["height"])
+    studio.mouse.down()
+    studio.wait_for_function(seen, arg=first)  # while one paints
+    dotted = live(studio)
+    studio.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 0.9 * box["height"], steps=8)
+    studio.wait_for_function(seen, arg=dotted)
+    studio.mouse.up()
+    after = paper(studio)
+    for column in (51, 256, 460):
+        assert tuple(after[460, column]) == (58, 99, 200)
+    assert (after[:300] == before[:300]).all()
+    source = live(studio)
+    square = Image.open(io.BytesIO(base64.b64decode(square_of(studio).split(",")[1])))
+    wanted = t2i.load(model).restyle_array(square, [MODELS["flowers"].examples[0]])[0]
+    assert np.abs(decode(source).astype(int) - wanted).mean() < 8  # a JPEG of it
+    studio.locator("#t2i-style-words").fill(CAPTION)
+    studio.wait_for_function(seen, arg=source)
+    studio.get_by_role("button", name="Undo").click()
+    assert (paper(studio) == before).all()
+
+
+def square_of(page) -> str:
+    """What the style encoder sees of the painting."""
+    page.get_by_role("button", name="Add to the table").click()
+    wait_for_photo(page)
+    return photo_of(page)
+
+
+def test_fill_covers_all_and_undo_brings_it_back(studio):
+    before = paper(studio)
+    studio.get_by_label("Sky blue", exact=True).check()
+    studio.get_by_role("button", name="Fill", exact=True).click()
+    assert (paper(studio) == (168, 200, 232)).all()
+    studio.get_by_role("button", name="Undo").click()
+    assert (paper(studio) == before).all()
+    studio.get_by_role("button", name="Surprise me").click()
+    assert not (paper(studio) == before).all()
+
+
+def test_the_keyboard_paints(studio):
+    before = paper(studio)
+    studio.get_by_label("Red", exact=True).check()
+    studio.locator("#t2i-style-brush").focus()
+    studio.keyboard.press("Home")
+    assert studio.locator(".cursor").is_hidden()
+    studio.locator(".paper").focus()
+    studio.keyboard.press("ArrowUp")
+    assert studio.locator(".cursor").is_visible()
+    for _ in range(8):
+        studio.keyboard.press("ArrowUp")
+    studio.keyboard.press("Space")
+    after = paper(studio)
+    assert tuple(after[256 - 9 * 24, 256]) == (201, 52, 52)
+    assert 400 < (after != before).any(-1).sum() < 800  # a blob of the smallest brush
+
+
+def test_a_link_brings_the_painting(studio, new_page):
+    stroke(studio, "Orange", (0.2, 0.2), (0.8, 0.3), (0.5, 0.9))
+    stroke(studio, "White", (0.5, 0.5))
+    studio.locator("#t2i-style-words").fill(CAPTION)
+    picture = live(studio)
+    other = new_page(link_of(studio))
+    other.locator(".live-picture[src^='data:image/jpeg']").wait_for()
+    assert (paper(other) == paper(studio)).all() and other.locator("#t2i-style-words").input_value() == CAPTION
+    assert live(other) == picture and link_of(other) == link_of(studio)
+    (code,) = parse_qs(link_of(studio).partition("?")[2])["paint"]
+    has_kept = "code => JSON.parse(localStorage['t2i-recent-style'] ?? '[]')[0]?.query.includes(code)"
+    studio.wait_for_function(has_kept, arg=code)
+    kept = paper(studio)
+    studio.get_by_role("button", name="Surprise me").click()
+    assert not (paper(studio) == kept).all()
+    studio.locator(".t2i-style .recent .thumbnail").first.click()
+    rest(studio)
+    assert (paper(studio) == kept).all()
+
+
+@pytest.mark.parametrize(
+    "code", ["zz", "GH", "GHgE", "GH<b>", "~~~.A", "GZgEA", "${alert(1)}", "." * 9000, "GHgEA." * 3000]
+)
+def test_a_hostile_painting_is_read_as_far_as_it_is_one(new_page, url, code):
+    page = new_page(f"{url}/?tab=style&paint={quote(code)}")
+    page.locator(".live-picture[src^='data:image/jpeg']").wait_for(timeout=20_000)
+    assert tuple(paper(page)[5, 5]) == (255, 255, 255)
+
+
+def test_a_painting_goes_to_draw(studio):
+    stroke(studio, "White", (0.5, 0.5))
+    studio.locator(".use-live").click()
+    studio.locator(".photo-style").wait_for()
+    assert studio.locator(".photo-style img").get_attribute("src").startswith("data:image/png")
 
 
 def test_a_ninth_photo_is_refused(styles, tmp_path):
@@ -90,6 +233,7 @@ def test_crop_sliders_without_room_are_disabled(styles, tmp_path, size, dead):
 
 
 def test_a_photo_with_keyboard_focus_has_a_ring(styles):
+    styles.locator(".photo").scroll_into_view_if_needed()
     box = styles.locator(".photo").bounding_box()
     around = {"x": box["x"] - 4, "y": box["y"] - 4, "width": box["width"] + 8, "height": box["height"] + 8}
 
@@ -135,12 +279,12 @@ def test_draw_uses_the_style_of_a_photo(styles, new_page, model):
     assert matches(styles) == pytest.approx([100 * match for match in expected], abs=1)
 
     with styles.expect_download() as download:
-        styles.locator(".favourites .sheet").click()
+        styles.locator(".favourites .save-sheet").click()
     assert json.loads(Image.open(download.value.path()).text["t2i"])["pictures"][0]["like"] == recipe["like"]
     recent = styles.locator(".recent .thumbnail").and_(styles.get_by_label(f"Return to: {CAPTION}", exact=True))
     recent.wait_for()
 
-    styles.get_by_role("button", name="Remove photo style").click()
+    styles.locator(".remove-style").click()
     assert not same(painted, pixels(styles)).any() and styles.locator(".photo-style").is_hidden()
     assert styles.evaluate("document.activeElement.textContent") == "Shuffle"
     heart = styles.get_by_label("Favourite seed 6", exact=True)
@@ -179,7 +323,7 @@ def test_samples_are_drawn_when_the_tab_is_opened(page, model):
     page.locator("#t2i-style-model").select_option("flowers-gan")
     page.wait_for_selector(".samples button:enabled")
     assert page.locator(".samples img").first.get_attribute("src") != offered[0]
-    page.locator(".t2i-style .note.error", has_text="no style encoder").wait_for()
+    page.locator("#t2i-style-note.error", has_text="no style encoder").wait_for()
 
 
 def test_another_model_draws_without_the_style_of_a_photo(styles):
@@ -207,7 +351,7 @@ def test_a_style_that_the_server_does_not_send_shows_an_error(styles):
 def test_a_file_that_is_not_a_picture_shows_an_error(styles, tmp_path):
     (tmp_path / "<b>text.jpg").write_text("no picture")
     styles.locator(".t2i-style input[type=file]").set_input_files(tmp_path / "<b>text.jpg")
-    styles.wait_for_function("document.querySelector('.t2i-style .note').textContent.includes('<b>text.jpg is not')")
+    styles.wait_for_function("document.querySelector('.photo-note').textContent.includes('<b>text.jpg is not')")
 
 
 def test_hostile_captions_and_file_names_are_shown_as_text(styles, tmp_path):

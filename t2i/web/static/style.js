@@ -1,16 +1,18 @@
-// The tab "Style": the paper's Figure 6, photos by captions. A photo is cropped here, so that little is sent.
+// The tab "Style": a painting or the camera as a live style, and the paper's Figure 6, photos by captions. All of them are
+// reduced here, so that little is sent.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
 const { clamp, findModel, isExample, make, onDrag, sendToTab, showNote, statusText, toSingleLine } = t2i;
-const tab = t2i.createTab("style", element);
+const tab = t2i.createTab("style", element, server);
 const { find, announce, modelMenu } = tab;
+const restyle = ({ photo, captions, ...options }) => tab.draw(captions, { photo }, options);
 
 const MAX_PHOTOS = 8;
 const SQUARE_PATTERN = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,30000}$/; // the square of a photo, stored by Recent
 const photoSize = props.photoSize; // pixels a side of what the style encoder S sees
 
 const captionNote = find("#t2i-style-note");
-const photoNote = find(".link-note");
+const photoNote = find(".photo-note");
 const table = find("table");
 
 // ---- captions, one for each column
@@ -58,7 +60,7 @@ function addPhoto(image) {
 
   const row = { image, tableRow, cropButton, useButton, canvas, images, x: 0.5, y: 0.5, zoom: 1 };
   const getRequest = () => ({ photo: squareSource(row), ...getCaptions() });
-  row.update = tab.createDraftUpdater(server.restyle, getRequest, (request, reply, isNewest) => {
+  row.update = tab.createDraftUpdater(restyle, getRequest, (request, reply, isNewest) => {
     if (!rows.includes(row)) return; // removed meanwhile
     tab.showCaptionNote(captionNote, reply);
     if (reply.error) return;
@@ -73,7 +75,7 @@ function addPhoto(image) {
     announce(`Photo ${rows.indexOf(row) + 1} under ${request.captions.length} captions`);
   });
   cropButton.addEventListener("click", () => openCrop(row));
-  useButton.addEventListener("click", () => useInDraw(row));
+  useButton.addEventListener("click", () => useInDraw(squareSource(row)));
   rows.push(row);
   showSquare(row);
   labelRows();
@@ -90,8 +92,8 @@ function removeRow(row) {
   labelRows();
 }
 
-async function useInDraw(row) {
-  const [photo, model] = [squareSource(row), modelMenu.value];
+async function useInDraw(photo) {
+  const model = modelMenu.value;
   const { like: style } = await tab.callWithNote(server.style, { photo, model }, photoNote);
   if (style) sendToTab("draw", { model, style, photo });
 }
@@ -107,6 +109,15 @@ function labelRows() {
 
 const squareSource = ({ canvas }) => canvas.toDataURL("image/png");
 
+// Draw a square of an image, given by left, top and side, onto a canvas.
+function drawSquare(canvas, image, left, top, side) {
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff"; // behind transparent pixels
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, left, top, side, side, 0, 0, canvas.width, canvas.height);
+}
+
 // Left, top and side of a row's square, in pixels of the photo.
 function squareOf({ image, x, y, zoom }) {
   const side = Math.min(image.width, image.height) / zoom;
@@ -114,16 +125,11 @@ function squareOf({ image, x, y, zoom }) {
 }
 
 function showSquare(row) {
-  const [left, top, side] = squareOf(row);
-  const context = row.canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // behind transparent pixels
-  context.fillRect(0, 0, photoSize, photoSize);
-  context.drawImage(row.image, left, top, side, side, 0, 0, photoSize, photoSize);
+  drawSquare(row.canvas, row.image, ...squareOf(row));
   row.update();
 }
 
-// ---- photos from the button, a drop, the clipboard, the camera, or drawn by the model
+// ---- photos from the button, a drop, the clipboard, or drawn by the model
 
 tab.acceptPhotos(photoNote, addPhoto);
 
@@ -132,14 +138,15 @@ function showSamples() {
 }
 
 function createSample(caption, i) {
-  const request = { caption, seeds: [i + 1], model: modelMenu.value };
+  const model = modelMenu.value;
   const labels = { title: caption, "aria-label": `Add what is drawn of: ${caption}` };
   const button = make("button", { type: "button", class: "thumbnail", ...labels });
   const picture = make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE });
   button.disabled = true;
   button.append(picture);
   button.addEventListener("click", async () => addPhoto(await createImageBitmap(picture)));
-  const draw = tab.createUpdater(server.draw, () => request, async (_, reply) => {
+  const request = () => tab.draw([caption], { seeds: [i + 1] }, { model });
+  const draw = tab.createUpdater(request, () => ({}), async (_, reply) => {
     if (reply.error && !reply.busy) showNote(photoNote, reply.error);
     if (reply.error) return;
     picture.src = reply.pictures[0];
@@ -158,17 +165,205 @@ async function loadImage(source) {
   return image;
 }
 
-// ---- the camera, which is on only while its dialog is open
+// ---- the painting: strokes of blobs on a paper of 512×512. A link holds it as text: for each stroke a colour, a brush
+// and three characters for each point; brush 0 fills the paper.
 
-const cameraDialog = find(".camera");
-const cameraNote = find(".camera .note");
-const video = find("video");
-const shootButton = find(".shoot");
+const PAPER_SIZE = 512;
+const COLOURS = [
+  ["Dark green", "#2f5d34"],
+  ["Green", "#7fb04a"],
+  ["Black", "#141414"],
+  ["Sky blue", "#a8c8e8"],
+  ["White", "#ffffff"],
+  ["Brown", "#8a6f52"],
+  ["Pink", "#d94f8a"],
+  ["Red", "#c93434"],
+  ["Orange", "#ee8030"],
+  ["Yellow", "#f2c33c"],
+  ["Purple", "#7d4fb0"],
+  ["Blue", "#3a63c8"],
+];
+const RADII = [0, 14, 22, 32, 46, 64, 88, 120, 160]; // of the brushes, in pixels of the paper
+const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const FIRST_PAINTING = "AA.GHgEA.JEgEA"; // a pink blob with a yellow middle on dark green
+const MAX_STROKES = 4000; // that are read from a link
+const MAX_PAINTING_LENGTH = 18_000; // characters, what a link has room for
+const MIN_POINT_DISTANCE = 6; // between the points of a stroke
+const KEY_STEP = 24;
 
+const paper = find(".paper");
+const livePicture = find(".live-picture");
+const wordsBox = find("#t2i-style-words");
+const wordsNote = find("#t2i-style-words-note");
+const brushSlider = find("#t2i-style-brush");
+const cursor = find(".cursor");
+const square = make("canvas", { width: photoSize, height: photoSize }); // what the style encoder sees
+let strokes = [];
+let brushPoint = [PAPER_SIZE / 2, PAPER_SIZE / 2]; // of the keyboard
+
+const getSource = () => find("input[name=t2i-style-source]:checked").value;
+const getColour = () => Number(find(".palette input:checked").value);
+
+function encodePainting(strokes) {
+  const encodePoint = ([x, y]) => {
+    const number = PAPER_SIZE * x + y;
+    return DIGITS[number >> 12] + DIGITS[(number >> 6) & 63] + DIGITS[number & 63];
+  };
+  const encode = ({ colour, brush, points }) => DIGITS[colour] + DIGITS[brush] + points.map(encodePoint).join("");
+  const start = strokes.findLastIndex(({ brush }) => brush === 0); // it hides all before
+  return strokes.slice(Math.max(0, start)).map(encode).join(".");
+}
+
+function decodePainting(text) {
+  const decode = (part) => {
+    const [colour, brush, ...digits] = [...part].map((digit) => DIGITS.indexOf(digit));
+    const points = [];
+    for (let i = 0; i + 2 < digits.length; i += 3) {
+      const number = (digits[i] << 12) | (digits[i + 1] << 6) | digits[i + 2];
+      points.push([number >> 9, number & (PAPER_SIZE - 1)]);
+    }
+    return { colour, brush, points };
+  };
+  const isInside = (points) => points.length > 0 && points.every(([x]) => x >= 0); // else not of DIGITS
+  const isValid = ({ colour, brush, points }) => COLOURS[colour] && (brush === 0 || (RADII[brush] && isInside(points)));
+  return text.slice(0, MAX_PAINTING_LENGTH).split(".", MAX_STROKES).map(decode).filter(isValid);
+}
+
+function paintStroke({ colour, brush, points }) {
+  const context = paper.getContext("2d");
+  context.fillStyle = context.strokeStyle = COLOURS[colour][1];
+  if (brush === 0) return context.fillRect(0, 0, PAPER_SIZE, PAPER_SIZE);
+  context.lineWidth = 2 * RADII[brush];
+  context.lineCap = context.lineJoin = "round";
+  context.beginPath();
+  points.forEach(([x, y]) => context.lineTo(x, y));
+  const [x, y] = points.at(-1);
+  context.lineTo(x, y + 0.01); // one point alone is a blob
+  context.stroke();
+}
+
+function setPainting(newStrokes) {
+  strokes = newStrokes;
+  find(".undo").disabled = !strokes.length;
+  if (getSource() === "camera") return;
+  paintStroke({ colour: COLOURS.findIndex(([name]) => name === "White"), brush: 0, points: [] });
+  strokes.forEach(paintStroke);
+  showLive();
+}
+
+const addStroke = (stroke) => setPainting([...strokes, stroke]);
+
+// A stroke follows the pointer. Points close to the last are left out.
+function toPaper(event) {
+  const { left, top, width, height } = paper.getBoundingClientRect();
+  const place = [(event.clientX - left) / width, (event.clientY - top) / height];
+  return place.map((share) => Math.round(clamp(PAPER_SIZE * share, 0, PAPER_SIZE - 1)));
+}
+
+paper.addEventListener("pointerdown", (event) => {
+  if (getSource() === "camera" || event.button) return;
+  event.preventDefault(); // focus by pointer would show the brush of the keyboard
+  paper.setPointerCapture(event.pointerId);
+  addStroke({ colour: getColour(), brush: Number(brushSlider.value), points: [toPaper(event)] });
+});
+paper.addEventListener("pointermove", (event) => {
+  if (!paper.hasPointerCapture(event.pointerId)) return;
+  const stroke = strokes.at(-1);
+  for (const one of event.getCoalescedEvents?.() ?? [event]) {
+    const point = toPaper(one);
+    const [x, y] = stroke.points.at(-1);
+    if (Math.hypot(point[0] - x, point[1] - y) >= MIN_POINT_DISTANCE) stroke.points.push(point);
+  }
+  paintStroke(stroke);
+  showLive();
+});
+
+paper.addEventListener("lostpointercapture", () => setPainting(strokes)); // painted at once, as a link will paint it
+
+paper.addEventListener("keydown", (event) => {
+  const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+  const isPaint = event.key === " " || event.key === "Enter";
+  if (getSource() === "camera" || !(step || isPaint)) return;
+  event.preventDefault();
+  if (isPaint) return addStroke({ colour: getColour(), brush: Number(brushSlider.value), points: [[...brushPoint]] });
+  brushPoint = brushPoint.map((value, i) => clamp(value + KEY_STEP * step[i], 0, PAPER_SIZE - 1));
+  showCursor();
+});
+
+function showCursor() {
+  const [left, top] = brushPoint.map((value) => `${(100 * value) / PAPER_SIZE}%`);
+  const width = `${(200 * RADII[brushSlider.value]) / PAPER_SIZE}%`;
+  Object.assign(cursor.style, { left, top, width, background: COLOURS[getColour()][1] });
+  brushSlider.style.setProperty("--at", (2 * (brushSlider.value - 1)) / 7 - 1);
+}
+
+find(".palette").append(
+  ...COLOURS.map(([name, colour], i) => {
+    const swatch = make("input", { type: "radio", name: "t2i-style-colour", value: i, "aria-label": name, title: name });
+    swatch.style.setProperty("--colour", colour);
+    swatch.checked = name === "Pink";
+    return swatch;
+  }),
+);
+find(".brush").addEventListener("input", showCursor);
+find(".fill").addEventListener("click", () => addStroke({ colour: getColour(), brush: 0, points: [] }));
+find(".undo").addEventListener("click", () => setPainting(strokes.slice(0, -1)));
+find(".surprise").addEventListener("click", () => {
+  const choose = (from, to) => from + Math.floor(Math.random() * (to - from + 1));
+  const [subject, middle] = [choose(6, 11), choose(4, 11)];
+  const points = [[choose(130, 380), choose(130, 380)]];
+  setPainting([
+    { colour: choose(0, 5), brush: 0, points: [] },
+    { colour: subject, brush: choose(4, 8), points },
+    { colour: middle === subject ? 4 : middle, brush: choose(1, 3), points },
+  ]);
+});
+showCursor();
+
+// ---- the live picture: the caption in the style of the painting, or of what the camera sees
+
+const getLiveRequest = () => ({
+  photo: square.toDataURL("image/png"),
+  captions: [wordsBox.value.slice(0, MAX_SENT_LENGTH)],
+  model: modelMenu.value,
+});
+
+const updateLive = tab.createUpdater(restyle, getLiveRequest, (request, reply, isNewest) => {
+  tab.showCaptionNote(wordsNote, reply);
+  wordsBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
+  if (reply.error) return;
+  livePicture.src = reply.pictures[0];
+  livePicture.alt = request.captions[0];
+  find(".status").textContent = statusText(reply);
+  if (!isNewest || getSource() === "camera") return;
+  if (encodePainting(strokes) !== FIRST_PAINTING) addRecent(reply.pictures[0]);
+  announce(`Drawn in the style of the painting: ${request.captions[0]}`);
+});
+
+function showLive() {
+  drawSquare(square, paper, 0, 0, PAPER_SIZE);
+  updateLive();
+}
+
+livePicture.src = EMPTY_IMAGE;
+wordsBox.addEventListener("input", updateLive);
+find(".keep").addEventListener("click", async () => addPhoto(await createImageBitmap(paper)));
+find(".use-live").addEventListener("click", () => useInDraw(square.toDataURL("image/png")));
+
+// ---- the camera, which is on only while it is seen
+
+const cameraNote = find(".camera-note");
+const video = make("video", { muted: "", playsinline: "" });
+video.muted = true; // else it may not play by itself
+
+const HINTS = {
+  paint: find(".hint").textContent,
+  camera: "Hold something up. The picture takes its size, position and background.",
+};
 const CAMERA_ERRORS = {
-  NotAllowedError: "Your browser does not let this page use the camera. Allow it for this site, then try again.",
+  NotAllowedError: "Your browser blocks the camera. Allow it for this site, then try again.",
   NotFoundError: "There is no camera here.",
-  NotReadableError: "The camera cannot be used: another program may have it.",
+  NotReadableError: "The camera is busy: another program may be using it.",
 };
 
 function setStream(stream) {
@@ -176,33 +371,52 @@ function setStream(stream) {
   video.srcObject = stream;
 }
 
-find(".take").addEventListener("click", async () => {
-  shootButton.disabled = true;
-  showNote(cameraNote, "", "Waiting for the camera …");
-  cameraDialog.showModal();
-  try {
-    setStream(await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } }));
-    if (!cameraDialog.open) setStream(null); // closed while the browser asked
-  } catch (error) {
-    showNote(cameraNote, CAMERA_ERRORS[error.name] ?? "Your browser lends this page no camera."); // as without https
+async function changeSource() {
+  const isCamera = getSource() === "camera";
+  find(".studio").classList.toggle("from-camera", isCamera);
+  find(".hint").textContent = HINTS[getSource()];
+  showNote(cameraNote, "");
+  paper.setAttribute("aria-label", isCamera ? "What the camera sees" : "Painting");
+  if (!isCamera) {
+    setStream(null);
+    return setPainting(strokes);
   }
-});
+  showNote(cameraNote, "", "Waiting for the camera …");
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width: PAPER_SIZE } });
+    setStream(stream);
+    if (getSource() !== "camera") return setStream(null); // left while the browser asked
+    await video.play();
+    showNote(cameraNote, "");
+    showFrame(stream);
+  } catch (error) {
+    if (getSource() !== "camera") return;
+    stopCamera();
+    showNote(cameraNote, CAMERA_ERRORS[error.name] ?? "This page has no access to a camera."); // as without https
+  }
+}
 
-video.addEventListener("loadeddata", () => {
-  showNote(cameraNote, "", "The middle is seen; another square can be chosen afterwards.");
-  shootButton.disabled = false;
-  shootButton.focus();
-});
+function stopCamera() {
+  find("input[value=paint]").checked = true;
+  changeSource();
+}
 
-shootButton.addEventListener("click", async () => {
-  addPhoto(await createImageBitmap(video));
-  cameraDialog.close();
-});
+// The middle of each frame, as in a mirror.
+function showFrame(stream) {
+  if (video.srcObject !== stream) return;
+  if (!tab.isOpen()) return stopCamera();
+  const { videoWidth: width, videoHeight: height } = video;
+  const side = Math.min(width, height);
+  const context = paper.getContext("2d");
+  context.setTransform(-1, 0, 0, 1, PAPER_SIZE, 0);
+  context.drawImage(video, (width - side) / 2, (height - side) / 2, side, side, 0, 0, PAPER_SIZE, PAPER_SIZE);
+  context.resetTransform();
+  showLive();
+  requestAnimationFrame(() => showFrame(stream));
+}
 
-cameraDialog.addEventListener("close", () => setStream(null));
-cameraDialog.addEventListener("click", ({ target }) => {
-  if (target === cameraDialog || target.matches(".close")) cameraDialog.close(); // the former on its backdrop
-});
+find(".modes").addEventListener("change", changeSource);
+document.addEventListener("visibilitychange", () => document.hidden && video.srcObject && stopCamera());
 
 // ---- the crop: drag the photo, or move the sliders
 
@@ -235,7 +449,7 @@ function changeCrop(change) {
   const [left, top, side] = squareOf(row);
   const canMove = { x: row.image.width > side, y: row.image.height > side, zoom: true };
   for (const { name, slider } of cropSliders) slider.disabled = !canMove[name];
-  cropCanvas.getContext("2d").drawImage(row.image, left, top, side, side, 0, 0, cropCanvas.width, cropCanvas.height);
+  drawSquare(cropCanvas, row.image, left, top, side);
   showSquare(row);
 }
 
@@ -285,30 +499,41 @@ find(".sheet").addEventListener("click", () => {
 
 function refresh() {
   showSamples();
-  captionBoxes.forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));
+  updateLive();
+  [wordsBox, ...captionBoxes].forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));
   rows.forEach((row) => row.update());
 }
 
 modelMenu.addEventListener("change", () => {
-  captionBoxes.forEach((box, i) => {
-    if (!box.value || isExample(box.value)) box.value = findModel(modelMenu.value).examples[i] || "";
+  const { examples } = findModel(modelMenu.value);
+  [wordsBox, ...captionBoxes].forEach((box, i) => {
+    if (!box.value || isExample(box.value)) box.value = examples[Math.max(0, i - 1)] || "";
   });
   refresh();
 });
 
-// ---- the tab's state in a link: the captions. Photos stay with their owner: only Recent has their squares, in this
-// browser.
+// ---- the tab's state in a link: the captions and the painting, which comes last: what a link cannot hold is cut off
+// there. Photos stay with their owner: only Recent has their squares, in this browser.
 
-const getState = () => captionBoxes.map((box) => ["caption", box.value]);
+const getState = () => [
+  ...captionBoxes.map((box) => ["caption", box.value]),
+  ["words", wordsBox.value],
+  ["paint", encodePainting(strokes)],
+];
+
+const getOmission = () =>
+  rows.some((row) => row !== sampleRow) ? "Your photos stay here: the link brings the words and the painting." : "";
 
 function restore(query) {
   const linked = query.getAll("caption").map(toSingleLine);
   const captions = linked.length ? linked : findModel(modelMenu.value).examples;
   captionBoxes.forEach((box, i) => (box.value = captions[i] ?? ""));
+  wordsBox.value = toSingleLine(query.get("words") ?? captions[0] ?? "");
+  setPainting(decodePainting(query.get("paint") ?? FIRST_PAINTING));
   refresh();
 }
 
-const link = t2i.shareable(tab, getState, restore);
+const link = t2i.shareable(tab, getState, restore, getOmission);
 
 const addRecent = t2i.createRecentAlbum(tab, {
   getQuery: () => [link.getQuery(), new URLSearchParams(rows.map((row) => ["photo", squareSource(row)]))].join("&"),
