@@ -110,7 +110,7 @@ def _add(commands, run: Callable, name: str, help_: str, out: str, film: bool = 
     parser.add_argument("--model", default="flowers", help="a name, a folder or a Hub id (default: %(default)s)")
     if film:
         parser.add_argument("--steps", type=int, default=17, help="number of pictures (default: %(default)s)")
-    formats = "a .gif, .webp or .mp4 film of at least 256×256, or a .png sheet" if film else "the PNG"
+    formats = "a .webp or .mp4 film of at least 512×512, a .gif of 256×256, or a .png sheet" if film else "the PNG"
     parser.add_argument("--out", type=Path, default=Path(out), help=f"{formats} (default: %(default)s)")
     parser.set_defaults(run=run)
     return parser

@@ -134,7 +134,8 @@ def write(capsys, tiny_model, tmp_path):
 @pytest.mark.parametrize("ending", ["gif", "webp", "GIF"])
 def test_an_interpolation_becomes_a_film_forward_and_back_that_says_how_it_was_made(write, command, ending):
     film = Image.open(write(*command, "--steps", 5, out=f"film.{ending}"))
-    assert film.size == (256, 256) and film.n_frames == 8 and film.info["loop"] == 0
+    size = 512 if ending == "webp" else 256
+    assert film.size == (size, size) and film.n_frames == 8 and film.info["loop"] == 0
     metadata = json.loads(film.info["comment"] if ending != "webp" else film.getexif()[0x010E])
     assert metadata["captions"] == [text for text in command[1:3] if " " in str(text)] and metadata["steps"] == 5
     frames = []
@@ -147,11 +148,11 @@ def test_an_interpolation_becomes_a_film_forward_and_back_that_says_how_it_was_m
 
 def test_an_interpolation_becomes_a_sheet_or_an_mp4(write):
     sheet = Image.open(write("blend", "a red flower", "a blue one", "--steps", 5, out="sheet.png"))
-    assert sheet.size == (5 * 66 + 2, 68) and sheet.text["Description"] == "a red flower\na blue one"
+    assert sheet.size == (3 * 66 + 2, 2 * 66 + 2) and sheet.text["Description"] == "a red flower\na blue one"
     av = pytest.importorskip("av")
     with av.open(write("wander", "a red flower", "--steps", 4, out="film.mp4")) as film:
         frames = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
-    assert len(frames) == 4 and frames[0].shape == (256, 256, 3)
+    assert len(frames) == 4 and frames[0].shape == (512, 512, 3)
 
 
 def test_mp4_without_its_package_is_reported(capsys, monkeypatch, tiny_model, tmp_path):

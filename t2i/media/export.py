@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 from ..errors import InputError
 
 GUTTER = 2  # pixels between pictures of a sheet
-MIN_FILM_SIZE = 256  # pixels a side; smaller frames are enlarged
+FILM_SIZES = {".gif": 256, ".webp": 512, ".mp4": 512}  # pixels a side to which smaller frames are enlarged
 FRAME_MS = 80
 EXIF_DESCRIPTION = 0x010E  # ImageDescription
 
@@ -26,13 +26,29 @@ def png(pixels: np.ndarray, metadata: dict[str, Any]) -> bytes:
 
 
 def film(frames: np.ndarray, suffix: str, metadata: dict[str, Any]) -> bytes:
-    """Frames (N, S, S, 3) as a file: a sheet for `.png`; a film of at least 256×256 for `.gif`, `.webp` and `.mp4`.
+    """Frames (N, S, S, 3) as a file: a sheet in rows for `.png`, a film for `.gif`, `.webp` and `.mp4`.
 
-    GIF and WebP play forward and back in a loop; all but MP4 hold `metadata`. `InputError` for another suffix.
+    A GIF has at least 256×256 pixels, the others 512×512. GIF and WebP play forward and back in a loop; all but MP4
+    hold `metadata`. `InputError` for another suffix.
     """
     if suffix not in FILM_WRITERS:
         raise InputError(f"the file must end in {', '.join(FILM_WRITERS)}, not {suffix or 'nothing'!r}")
-    return FILM_WRITERS[suffix](frames, metadata)
+    return FILM_WRITERS[suffix](enlarge_film(frames, suffix), metadata)
+
+
+def enlarge_film(frames: np.ndarray, suffix: str) -> np.ndarray:
+    """Frames (N, S, S, 3) enlarged to the size of a film with this suffix; those of a sheet stay as they are."""
+    size = max(FILM_SIZES.get(suffix, 0), frames.shape[1])
+    return np.stack([resize(pixels, size) for pixels in frames])
+
+
+def can_write_mp4() -> bool:
+    """Whether PyAV is installed."""
+    try:
+        import av  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -60,7 +76,7 @@ def sheet(pictures: np.ndarray) -> np.ndarray:
 
 
 def _sheet(frames: np.ndarray, metadata: dict) -> bytes:
-    return png(sheet(frames[None]), metadata)
+    return png(sheet(grid(frames)), metadata)
 
 
 def _gif(frames: np.ndarray, metadata: dict) -> bytes:
@@ -84,11 +100,10 @@ def _mp4(frames: np.ndarray, metadata: dict) -> bytes:
     buffer = io.BytesIO()
     with av.open(buffer, "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=1000 // FRAME_MS, options={"crf": "16"})
-        pictures = _enlarged(frames)
-        stream.width, stream.height = pictures[0].size
+        stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        for pixels in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return buffer.getvalue()
 
@@ -101,13 +116,8 @@ FILM_WRITERS: dict[str, Callable[[np.ndarray, dict], bytes]] = {
 }
 
 
-def _enlarged(frames: np.ndarray) -> list[Image.Image]:
-    size = max(MIN_FILM_SIZE, frames.shape[1])
-    return [Image.fromarray(resize(pixels, size)) for pixels in frames]
-
-
 def _forward_and_back(frames: np.ndarray) -> list[Image.Image]:
-    pictures = _enlarged(frames)
+    pictures = [Image.fromarray(pixels) for pixels in frames]
     return pictures + pictures[-2:0:-1]
 
 

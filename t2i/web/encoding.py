@@ -1,6 +1,7 @@
 """What goes back to the page: pictures and files as data URIs, embeddings as base64, and notes in words."""
 
 import base64
+import hashlib
 import io
 import re
 from typing import Any
@@ -15,6 +16,7 @@ from ..media import export
 from .schemas import MAX_CAPTION_LENGTH, STYLE_STEP
 
 MAX_HINT_WORDS = 3
+DIGEST_LENGTH = 6  # hexadecimal digits in the name of a file
 FULL_QUALITY = {"quality": 92, "subsampling": 0}  # colour at full resolution: the page enlarges these pictures
 DRAFT_QUALITY = {"quality": 65, "subsampling": 2}
 ENLARGED_QUALITY = {"quality": 92, "subsampling": 2}
@@ -66,18 +68,24 @@ def _images(pixels: np.ndarray) -> list[Image.Image]:
 
 def png(pixels: np.ndarray, metadata: dict[str, Any], name: str) -> dict[str, str]:
     """Pixels (H, W, 3) as a file to save; `metadata` says how it was made."""
-    return {"file": _uri(export.png(pixels, metadata), "png"), "name": f"{name}.png"}
+    return _file(export.png(pixels, metadata), "png", name)
 
 
 def film(frames: np.ndarray, kind: str, metadata: dict[str, Any], name: str) -> dict[str, str]:
-    """Frames (N, S, S, 3) as a file to save: `kind` is "gif", "webp" or "png"."""
-    return {"file": _uri(export.film(frames, f".{kind}", metadata), kind), "name": f"{name}.{kind}"}
+    """Frames (N, S, S, 3) as a file to save: `kind` is "gif", "webp" or "mp4"."""
+    return _file(export.film(frames, f".{kind}", metadata), kind, name)
 
 
-def file_name(model: str, seed: int, caption: str) -> str:
-    """The name of a file, without its suffix."""
-    slug = re.sub(r"[^a-z0-9]+", "-", caption.lower())[:40].strip("-")
-    return f"{model}-{seed}-{slug}"
+def file_name(model: str, *captions: str) -> str:
+    """The beginning of a file's name: the model and the captions."""
+    slugs = [re.sub(r"[^a-z0-9]+", "-", caption.lower())[: 48 // len(captions)].strip("-") for caption in captions]
+    return "-".join([model, *filter(None, slugs)])
+
+
+def _file(data: bytes, kind: str, name: str) -> dict[str, str]:
+    """A file to save. Its name ends in a digest of its bytes, so that different files have different names."""
+    digest = hashlib.sha256(data).hexdigest()[:DIGEST_LENGTH]
+    return {"file": _uri(data, kind), "name": f"{name}-{digest}.{kind}"}
 
 
 def embeddings(rows: Tensor) -> dict[str, str]:
@@ -138,4 +146,4 @@ def _encode(picture: Image.Image, kind: str, **options: int) -> bytes:
 
 
 def _uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:{'video' if kind == 'mp4' else 'image'}/{kind};base64,{base64.b64encode(data).decode()}"

@@ -33,7 +33,8 @@ Fields = dict[str, list[str]]
 class Link:
     """A link's model, its captions (none if it only opens the page), and how its sixteen pictures are drawn.
 
-    `requests`: their pictures follow each other. A blend has none, but `points` between its captions, and a seed.
+    `requests`: their pictures follow each other, in the style of the `painting` if there is one. A blend has none, but
+    `points` between its captions, and a seed.
     """
 
     model: str
@@ -41,12 +42,12 @@ class Link:
     seed: int
     requests: list[DrawRequest]
     points: list[Point]
+    painting: str = ""
 
     @property
     def title(self) -> str:
         """The captions as a phrase; empty if there are none."""
-        is_way = self.points and len(self.captions) == 2
-        return (" to " if is_way else " · ").join(f"“{caption}”" for caption in self.captions)
+        return quote_captions(self.captions, is_way=bool(self.points))
 
 
 def read_link(query: str, models: Models) -> Link:
@@ -65,7 +66,10 @@ def read_link(query: str, models: Models) -> Link:
         return Link(model, [], seed, _draw_each(model_captions(models[model]), [model], models), [])
     if tab == "blend" and len(captions) > 1:
         captions = captions[: 2 if len(captions) < 4 else 4]
-        return Link(model, captions, seed, [], _blend_points(len(captions)))
+        return Link(model, captions, seed, [], blend_points(len(captions), PICTURES_PER_ROW))
+    if tab == "style" and (words := _first(fields, "words", "").strip()) and "paint" in fields:
+        request = _draw_each(cut([words]), [model], models)
+        return Link(model, cut([words]), seed, request, [], _first(fields, "paint", ""))
     if tab == "style":
         captions = captions[:MAX_CAPTIONS]
         return Link(model, captions, seed, _draw_each(captions, [model], models), [])
@@ -98,7 +102,7 @@ def _read_drawing(fields: Fields, caption: str, seed: int, model: str, models: M
     try:
         parents = [_read_parent(text) for text in fields.get("parent", [])]
         return read_draw_request(request | {"parents": parents}, models)
-    except InputError:  # in the parents, which the page then leaves out too
+    except (InputError, ValueError):  # in the parents, which the page then leaves out too
         return read_draw_request(request, models)
 
 
@@ -118,12 +122,17 @@ def _draw_each(captions: list[str], names: list[str], models: Models, seed: int 
     ]
 
 
-def _blend_points(count: int) -> list[Point]:
-    """Points on the way from one sentence to another, or on the square of four, row by row."""
+def blend_points(count: int, rows: int) -> list[Point]:
+    """As many points a row as rows: on the way from one sentence to another, or on the square of four."""
     if count == 2:
-        return [(i / (PICTURES_PER_PAGE - 1), 0) for i in range(PICTURES_PER_PAGE)]
-    steps = [i / (PICTURES_PER_ROW - 1) for i in range(PICTURES_PER_ROW)]
+        return [(i / (rows**2 - 1), 0) for i in range(rows**2)]
+    steps = [i / (rows - 1) for i in range(rows)]
     return [(across, down) for down in steps for across in steps]
+
+
+def quote_captions(captions: list[str], is_way: bool) -> str:
+    """Captions as a phrase; of a way, from the first to the second."""
+    return (" to " if is_way and len(captions) == 2 else " · ").join(f"“{caption}”" for caption in captions)
 
 
 def _first(fields: Fields, name: str, default: str) -> str:

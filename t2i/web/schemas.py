@@ -27,7 +27,7 @@ ENLARGED_SCALE = PNG_SCALES[1]
 MAX_BLEND_POINTS = 64  # pictures of a blend
 DRAFT_SIZES = 32, 128  # pixels a side of drafts, the least and the most
 ORDINALS = ("first", "second", "third", "fourth")  # of the sentences of a blend
-FILM_KINDS = ("gif", "webp", "png")
+FILM_KINDS = ("gif", "webp", "mp4")
 MAX_RESTYLE_CAPTIONS = 8
 MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; the page sends what the encoders need
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
@@ -150,6 +150,11 @@ def read_film_kind(request: Any) -> str:
     if kind not in FILM_KINDS:
         raise InputError(f"The kind must be one of {', '.join(FILM_KINDS)}.")
     return kind
+
+
+def read_is_written(request: Any) -> bool:
+    """Whether the sentences are written on a film."""
+    return bool(read_number(request.get("written"), 0, 1))
 
 
 def read_model(request: Any, models: Models) -> str:

@@ -19,12 +19,12 @@ from ..engine.batching import BatchedEngine, DynamicBatcher
 from ..engine.engine import Engine
 from ..errors import InputError
 from ..locate import Checkpoint
-from ..media import export
+from ..media import export, poster
 from ..registry import MODELS
 from ..studio import Studio, find_spec, load_engine
 from ..vocabulary import unknown_words
-from . import encoding
-from .links import Link
+from . import encoding, painting
+from .links import Link, blend_points, quote_captions
 from .schemas import (
     DRAFT_SIZES,
     ENLARGED_SCALE,
@@ -42,6 +42,7 @@ from .schemas import (
     read_field,
     read_film_kind,
     read_full_size,
+    read_is_written,
     read_model,
     read_parents,
     read_photo,
@@ -54,6 +55,7 @@ from .schemas import (
 )
 
 NUM_FILM_FRAMES = 33
+POSTER_ROWS = 5  # of a blend's poster
 GALLERY_SEEDS = range(1, 4)  # of each caption in the gallery
 THUMBNAIL_SEED = 8  # of the examples
 MAX_CACHE_BYTES = 64_000_000  # of pixels
@@ -236,7 +238,7 @@ class Service:
         """One picture as a PNG that says how it was made; `request["scale"]` is 1 or 4."""
         parsed = read_single_draw_request(request, self.models)
         metadata = {"captions": cut([parsed.caption])} | _recipe(parsed)
-        name = encoding.file_name(parsed.model, parsed.seeds[0], parsed.caption)
+        name = encoding.file_name(parsed.model, parsed.caption)
         return encoding.png(self._draw_scaled(parsed, read_scale(request)), metadata, name)
 
     def sheet(self, request: object) -> dict[str, str]:
@@ -261,24 +263,48 @@ class Service:
         sheet = encoding.png(pixels, {"captions": captions, "pictures": recipes}, "favourites")
         return sheet | {"note": encoding.omission_note(errors)}
 
-    def film(self, request: object) -> dict[str, str]:
-        """A whole blend as a file: between two sentences, or around a square of four.
+    def poster(self, request: object) -> dict[str, str]:
+        """The pictures of a draw request in rows with their caption, as a PNG that says how they were made."""
+        parsed = read_draw_request(request, self.models)
+        caption = parsed.caption[:MAX_CAPTION_LENGTH]
+        footer = f"{self.models[parsed.model].title} · seed{_range_text(parsed.seeds)}"
+        pixels = poster.poster(self._draw(parsed)[0], [caption], footer)
+        metadata = {"captions": [caption]} | {key: value for key, value in asdict(parsed).items() if key != "caption"}
+        return encoding.png(pixels, metadata, encoding.file_name(parsed.model, caption))
 
-        `request`: as for `blend` without `at`, and {"kind": "gif", "webp" or "png"}.
+    def film(self, request: object) -> dict[str, str]:
+        """A whole blend as a film: between two sentences, or around a square of four.
+
+        `request`: as for `blend` without `at`, and {"kind": "gif", "webp" or "mp4", "written": whether the sentences
+        are written on it}.
         """
         captions, seed, model = read_blend(request, self.models)
         kind = read_film_kind(request)
         weights = [_corner_weights(len(captions), *point) for point in _film_points(len(captions))]
-        frames = self._studio(model).mix_array(cut(captions), weights, seed)
+        frames = export.enlarge_film(self._studio(model).mix_array(cut(captions), weights, seed), f".{kind}")
+        if read_is_written(request):
+            frames = poster.write_sentences(frames, cut(captions), weights)
         metadata = {"captions": cut(captions), "seed": seed, "steps": len(frames), "model": model}
-        return encoding.film(frames, kind, metadata, encoding.file_name(model, seed, captions[0]))
+        return encoding.film(frames, kind, metadata, encoding.file_name(model, *captions))
+
+    def blend_poster(self, request: object) -> dict[str, str]:
+        """A whole blend in rows with its sentences, as a PNG; `request`: as for `blend` without `at`."""
+        captions, seed, model = read_blend(request, self.models)
+        weights = [_corner_weights(len(captions), *point) for point in blend_points(len(captions), POSTER_ROWS)]
+        pictures = self._studio(model).mix_array(cut(captions), weights, seed)
+        footer = f"{self.models[model].title} · seed {seed}"
+        pixels = poster.poster(pictures, [quote_captions(cut(captions), is_way=True)], footer)
+        metadata = {"captions": cut(captions), "seed": seed, "steps": len(pictures), "model": model}
+        return encoding.png(pixels, metadata, encoding.file_name(model, *captions))
 
     def link_pictures(self, link: Link) -> np.ndarray:
         """The sixteen pictures (16, S, S, 3) of a link; smaller ones are enlarged to the largest."""
         if link.points:
             weights = [_corner_weights(len(link.captions), *point) for point in link.points]
             return self._studio(link.model).mix_array(link.captions, weights, link.seed)
-        pictures = [picture for request in link.requests for picture in self._draw(request)[0]]
+        like = self._studio(link.model).style(painting.paint(link.painting)).tolist() if link.painting else None
+        requests = [replace(request, like=like) if like else request for request in link.requests]
+        pictures = [picture for request in requests for picture in self._draw(request)[0]]
         size = max(map(len, pictures))
         return np.stack([export.resize(picture, size) for picture in pictures])
 
@@ -439,6 +465,14 @@ def _gallery(studio: Studio) -> dict[str, Any]:
     pictures = encoding.pictures(pixels, "JPEG", full_size=0, draft_size=DRAFT_SIZES[1]) | {"captions": captions}
     embeddings = encoding.embeddings(studio.index([Image.fromarray(picture) for picture in pixels]))
     return pictures | embeddings | {"calibration": studio.calibration}
+
+
+def _range_text(seeds: list[int]) -> str:
+    """Seeds after the word "seed": the first and the last if all of them follow each other."""
+    follow = seeds == [*range(seeds[0], seeds[0] + len(seeds))]
+    return (
+        f" {seeds[0]}" if len(seeds) == 1 else f"s {seeds[0]} to {seeds[-1]}" if follow else f"s {seeds[0]} and others"
+    )
 
 
 def _corner_weights(count: int, across: float, down: float) -> list[float]:

@@ -16,7 +16,7 @@ from PIL import Image
 import t2i
 from t2i.media import poster
 from t2i.registry import MODELS
-from t2i.web import preview
+from t2i.web import painting, preview
 from t2i.web.component import STATIC
 from t2i.web.links import MAX_LINK_FIELDS, MAX_LINK_LENGTH, read_link
 from t2i.web.preview import LinkCards
@@ -106,6 +106,10 @@ def test_previews_of_the_other_tabs_show_their_captions(url, model):
     assert_drawn(card_pictures(url), studio.draw_array(examples, [1] * 16))
     style = card_pictures(url, ("tab", "style"), ("caption", CAPTION), ("caption", ""), ("caption", "an oak"))
     assert_drawn(style, studio.draw_array([CAPTION] * 8 + ["an oak"] * 8, [*range(1, 9)] * 2))
+    code = "DA.IEgEA.JC"  # an orange blob on light blue, and a stroke without a point
+    painted = card_pictures(url, ("tab", "style"), ("words", CAPTION), ("paint", code), ("caption", "an oak"))
+    like = studio.style(painting.paint(code))
+    assert_drawn(painted, studio.draw_array(CAPTION, range(1, 17), like=like))
     answer = ask(url, "compare", {"caption": CAPTION, "seeds": [7, 8, 9, 10]})
     drawn = np.stack([decode(picture) for column in answer["compared"] for picture in column["pictures"]])
     assert_drawn(card_pictures(url, ("tab", "compare"), ("caption", CAPTION), ("seed", 7)), drawn)
@@ -158,6 +162,11 @@ def test_numbers_in_a_link_are_clamped(number):
     assert len(request.seeds) == 16 and all(0 <= seed <= 999_999 for seed in request.seeds)
     assert all(-1 <= value <= 1 for value in request.attributes)
     assert all(0 <= part <= 1 for point in request.at for part in point)
+
+
+@pytest.mark.parametrize("code", ["", "A", "zz", "GH<b>", "~~~.A", "GZgEA", "." * 20_000, "AA." * 9000, "GIgEA" * 9000])
+def test_a_hostile_painting_is_painted_as_far_as_it_is_one(code):
+    assert painting.paint(code).size == (512, 512)
 
 
 class Pictures:

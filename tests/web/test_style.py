@@ -11,6 +11,7 @@ from PIL import Image
 
 import t2i
 from t2i.registry import MODELS
+from t2i.web import painting
 from t2i.web.schemas import PICTURES_PER_PAGE
 from tests.screen import (
     decode,
@@ -164,9 +165,10 @@ def test_a_link_brings_the_painting(studio, new_page):
     picture = live(studio)
     other = new_page(link_of(studio))
     other.locator(".live-picture[src^='data:image/jpeg']").wait_for()
+    (code,) = parse_qs(link_of(studio).partition("?")[2])["paint"]
+    assert np.abs(np.asarray(painting.paint(code), int) - paper(studio)).mean() < 1  # as the link's preview has it
     assert (paper(other) == paper(studio)).all() and other.locator("#t2i-style-words").input_value() == CAPTION
     assert live(other) == picture and link_of(other) == link_of(studio)
-    (code,) = parse_qs(link_of(studio).partition("?")[2])["paint"]
     has_kept = "code => JSON.parse(localStorage['t2i-recent-style'] ?? '[]')[0]?.query.includes(code)"
     studio.wait_for_function(has_kept, arg=code)
     kept = paper(studio)

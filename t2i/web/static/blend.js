@@ -307,9 +307,12 @@ modelMenu.addEventListener("change", () => {
   boxes.forEach((box, i) => isExample(box.value) && (box.value = examples[i % examples.length]));
   refresh();
 });
+if (!props.canWriteMp4) find("[data-kind=mp4]").remove();
 find(".actions").addEventListener("click", ({ target }) => {
   const { kind } = target.dataset;
-  if (kind) tab.saveFile(target, server.film, { ...getWords(), kind }, find(".link-note"));
+  const request = { ...getWords(), kind, written: Number(find(".written").checked) };
+  if (kind) tab.saveFile(target, server.film, request, find(".link-note"));
+  if (target.matches(".poster")) tab.saveFile(target, server.blend_poster, getWords(), find(".link-note"));
 });
 
 // ---- the tab's state in a link: two captions or four, the seed, and the point

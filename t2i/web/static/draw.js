@@ -260,6 +260,9 @@ function sortByMatch() {
 }
 
 find(".sort").addEventListener("click", sortByMatch);
+find(".poster").addEventListener("click", ({ target }) => {
+  if (shown) tab.saveFile(target, server.poster, shown, find(".link-note"));
+});
 
 // ---- attributes and their sliders
 

@@ -165,29 +165,11 @@ async function loadImage(source) {
   return image;
 }
 
-// ---- the painting: strokes of blobs on a paper of 512×512. A link holds it as text: for each stroke a colour, a brush
-// and three characters for each point; brush 0 fills the paper.
+// ---- the painting: strokes of blobs on a square paper. A link holds it as text: for each stroke a colour, a brush and
+// three digits for each point; brush 0 fills the paper. The server reads it too, for the link's preview.
 
-const PAPER_SIZE = 512;
-const COLOURS = [
-  ["Dark green", "#2f5d34"],
-  ["Green", "#7fb04a"],
-  ["Black", "#141414"],
-  ["Sky blue", "#a8c8e8"],
-  ["White", "#ffffff"],
-  ["Brown", "#8a6f52"],
-  ["Pink", "#d94f8a"],
-  ["Red", "#c93434"],
-  ["Orange", "#ee8030"],
-  ["Yellow", "#f2c33c"],
-  ["Purple", "#7d4fb0"],
-  ["Blue", "#3a63c8"],
-];
-const RADII = [0, 14, 22, 32, 46, 64, 88, 120, 160]; // of the brushes, in pixels of the paper
-const DIGITS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const { paperSize: PAPER_SIZE, digits: DIGITS, colours: COLOURS, radii: RADII } = props;
 const FIRST_PAINTING = "AA.GHgEA.JEgEA"; // a pink blob with a yellow middle on dark green
-const MAX_STROKES = 4000; // that are read from a link
-const MAX_PAINTING_LENGTH = 18_000; // characters, what a link has room for
 const MIN_POINT_DISTANCE = 6; // between the points of a stroke
 const KEY_STEP = 24;
 
@@ -226,7 +208,7 @@ function decodePainting(text) {
   };
   const isInside = (points) => points.length > 0 && points.every(([x]) => x >= 0); // else not of DIGITS
   const isValid = ({ colour, brush, points }) => COLOURS[colour] && (brush === 0 || (RADII[brush] && isInside(points)));
-  return text.slice(0, MAX_PAINTING_LENGTH).split(".", MAX_STROKES).map(decode).filter(isValid);
+  return text.slice(0, props.maxPaintingLength).split(".", props.maxStrokes).map(decode).filter(isValid);
 }
 
 function paintStroke({ colour, brush, points }) {

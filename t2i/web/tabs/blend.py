@@ -1,5 +1,6 @@
 """The tab "Blend": interpolation between two sentences, or among four (GAN-INT, section 4.3)."""
 
+from ...media.export import can_write_mp4
 from ..component import add_api_event, add_panel
 from ..schemas import MAX_SEED
 from ..service import Service, errors_as_json
@@ -15,7 +16,10 @@ def blend_tab(service: Service) -> None:
     def film(request):
         return errors_as_json(lambda: service.film(request))
 
-    add_panel("blend", [blend, film], maxSeed=MAX_SEED)
+    def blend_poster(request):
+        return errors_as_json(lambda: service.blend_poster(request))
+
+    add_panel("blend", [blend, film, blend_poster], maxSeed=MAX_SEED, canWriteMp4=can_write_mp4())
 
     def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = service.default) -> dict:
         """Draw pictures between two sentences, or among four at the corners of a square.

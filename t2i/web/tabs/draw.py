@@ -28,6 +28,9 @@ def draw_tab(service: Service) -> None:
     def png(request):
         return errors_as_json(lambda: service.png(request))
 
+    def poster(request):
+        return errors_as_json(lambda: service.poster(request))
+
     def sheet(request):
         return errors_as_json(lambda: service.sheet(request))
 
@@ -38,7 +41,7 @@ def draw_tab(service: Service) -> None:
         "maxVariety": MAX_VARIETY,
         "stylePattern": STYLE_PATTERN,
     }
-    add_panel("draw", [draw, match, parents, thumbnails, enlarge, png, sheet], **limits)
+    add_panel("draw", [draw, match, parents, thumbnails, enlarge, png, poster, sheet], **limits)
 
     def draw_event(
         caption: str,

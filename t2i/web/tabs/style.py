@@ -1,6 +1,7 @@
 """The tab "Style": captions drawn in the styles of photos, the paper's Figure 6 (style encoder S, section 4.4)."""
 
 from ...media.photo import ENCODER_INPUT_SIZE
+from .. import painting
 from ..component import add_api_event, add_panel
 from ..service import Service, errors_as_json
 
@@ -20,7 +21,16 @@ def style_tab(service: Service) -> None:
     def draw(request):
         return errors_as_json(lambda: service.draw(request))
 
-    add_panel("style", [restyle, style, draw], numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE)
+    paper = {
+        "paperSize": painting.PAPER_SIZE,
+        "digits": painting.DIGITS,
+        "colours": list(painting.COLOURS.items()),
+        "radii": painting.RADII,
+        "maxStrokes": painting.MAX_STROKES,
+        "maxPaintingLength": painting.MAX_LENGTH,
+    }
+    functions = [restyle, style, draw]
+    add_panel("style", functions, numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE, **paper)
 
     def restyle_event(photo: str, captions: list[str], model: str = service.default) -> dict:
         """Draw captions in the style of a photo.
