@@ -72,7 +72,12 @@ def test_every_caption_is_drawn_in_the_style_of_a_photo(styles):
     styles.wait_for_function("document.querySelectorAll('.t2i-style tbody tr').length === 2")
     with styles.expect_download() as download:
         styles.get_by_role("button", name="Save sheet").click()
-    assert Image.open(download.value.path()).size == (6 * 132, 2 * 132)
+    sheet = np.asarray(Image.open(download.value.path()).convert("RGB"))
+    assert sheet.shape[1] == 6 * 264 + 8 and 2 * 264 + 32 <= len(sheet) < 3 * 264
+    heads = sheet[: len(sheet) - 2 * 264]
+    inked = [(heads[:, 8 + 264 * x : 264 * (x + 1)] < 128).any() for x in range(6)]
+    assert inked == [False, True, True, True, True, True]  # no caption above the photos
+    assert download.value.suggested_filename.startswith("flowers-styles-2")
 
 
 @pytest.fixture

@@ -459,22 +459,50 @@ cropDialog.addEventListener("click", ({ target }) => {
   if (isRemove) find(".add").focus(); // the button that opened the dialog is gone
 });
 
-// ---- the PNG sheet, made of what is on the page
+// ---- the sheet, made of what is on the page: a row of captions, then a row for each photo
+
+const SHEET_SIDE = 256; // pixels of a picture, or its own if that is more
+const SHEET_GAP = 8;
+const SHEET_LINE = 24;
+const SHEET_FONT = "19px system-ui, sans-serif";
+
+// A text in lines that are no wider than `width`.
+function wrapText(context, text, width) {
+  const lines = [""];
+  for (const word of text.split(" ")) {
+    const longer = `${lines.at(-1)} ${word}`.trim();
+    if (context.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+    else lines.push(word);
+  }
+  return lines.filter(Boolean);
+}
 
 find(".sheet").addEventListener("click", () => {
-  const { columns } = getCaptions();
+  const { columns, captions, model } = getCaptions();
   const pictures = rows.map(({ canvas, images }) => [canvas, ...columns.map((column) => images[column])]);
-  const side = Math.max(2 * photoSize, ...rows.flatMap(({ images }) => columns.map((i) => images[i].naturalWidth)));
-  const step = side + 4;
-  const sheet = make("canvas", { width: (columns.length + 1) * step, height: rows.length * step });
+  const side = Math.max(SHEET_SIDE, ...rows.flatMap(({ images }) => columns.map((i) => images[i].naturalWidth)));
+  const step = side + SHEET_GAP;
+  const sheet = make("canvas", { width: (columns.length + 1) * step + SHEET_GAP });
   const context = sheet.getContext("2d");
+  context.font = SHEET_FONT;
+  const heads = captions.map((caption) => wrapText(context, toSingleLine(caption), side));
+  const top = SHEET_GAP + SHEET_LINE * Math.max(0, ...heads.map(({ length }) => length)) + SHEET_GAP;
+  sheet.height = top + rows.length * step; // which also clears the canvas
   context.imageSmoothingQuality = "high";
   context.fillStyle = "#fff";
   context.fillRect(0, 0, sheet.width, sheet.height);
-  pictures.forEach((line, y) =>
-    line.forEach((picture, x) => context.drawImage(picture, x * step, y * step, side, side)),
+  context.fillStyle = "#1d1a18";
+  context.font = SHEET_FONT;
+  heads.forEach((lines, x) =>
+    lines.forEach((line, y) =>
+      context.fillText(line, SHEET_GAP + (x + 1) * step, top - SHEET_GAP - SHEET_LINE * (lines.length - 1 - y), side),
+    ),
   );
-  make("a", { href: sheet.toDataURL("image/png"), download: `${modelMenu.value}-styles.png` }).click();
+  pictures.forEach((line, y) =>
+    line.forEach((picture, x) => context.drawImage(picture, SHEET_GAP + x * step, top + y * step, side, side)),
+  );
+  const time = new Date().toISOString().slice(0, 19).replace(/[-:]/g, "");
+  make("a", { href: sheet.toDataURL("image/png"), download: `${model}-styles-${time}.png` }).click();
 });
 
 // ---- the model
