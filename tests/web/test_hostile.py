@@ -26,6 +26,7 @@ from PIL import Image, ImageCms
 import t2i
 from t2i import locate, registry, store
 from t2i.media.photo import open_photo, prepare
+from t2i.media.poster import POSTER_WIDTH
 from t2i.models import (
     NETWORKS,
     CBNGeneratorConfig,
@@ -155,7 +156,23 @@ def test_any_request_for_a_png_is_answered_or_refused(service, payload):
     answer = check_answer(service, "png", payload)
     if "error" not in answer:
         assert picture(answer["file"]).size in ((64, 64), (256, 256))
-        assert re.fullmatch(r"flowers-\d+-[a-z0-9-]*\.png", answer["name"])
+        assert re.fullmatch(r"flowers-[a-z0-9-]+\.png", answer["name"])
+
+
+@expensive
+@given(payload=drawings)
+def test_any_request_for_a_poster_is_answered_or_refused(service, payload):
+    answer = check_answer(service, "poster", payload)
+    if "error" not in answer:
+        assert picture(answer["file"]).width == POSTER_WIDTH and len(answer["name"]) < 80
+
+
+@expensive
+@given(payload=blends)
+def test_any_request_for_a_poster_of_a_blend_is_answered_or_refused(service, payload):
+    answer = check_answer(service, "blend_poster", payload)
+    if "error" not in answer:
+        assert picture(answer["file"]).width == POSTER_WIDTH
 
 
 @expensive

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import t2i
@@ -167,6 +169,19 @@ def test_numbers_in_a_link_are_clamped(number):
 @pytest.mark.parametrize("code", ["", "A", "zz", "GH<b>", "~~~.A", "GZgEA", "." * 20_000, "AA." * 9000, "GIgEA" * 9000])
 def test_a_hostile_painting_is_painted_as_far_as_it_is_one(code):
     assert painting.paint(code).size == (512, 512)
+
+
+FIELDS = ["tab", "model", "caption", "seed", "at", "attributes", "tile", "like", "variety", "parent", "words", "paint"]
+TABS = ["draw", "blend", "style", "compare", "search", "field", "flowers"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(FIELDS), st.one_of(st.text(), st.sampled_from(TABS)))))
+def test_any_link_is_read_or_refused(pairs):
+    try:
+        link = read_link(urlencode(pairs), MODELS)
+    except t2i.InputError:
+        return
+    assert len(link.points) == 16 or sum(len(request.seeds) for request in link.requests) == 16
 
 
 class Pictures:

@@ -20,7 +20,8 @@ CAPTION = "a flower with pink petals"
 
 
 @pytest.mark.parametrize(
-    "function", ["draw", "match", "png", "compare", "blend", "film", "restyle", "style", "embed_photos"]
+    "function",
+    ["draw", "match", "png", "compare", "blend", "film", "poster", "blend_poster", "restyle", "style", "embed_photos"],
 )
 @pytest.mark.parametrize(
     "garbage",
