@@ -28,11 +28,11 @@ def test_the_menu_lists_available_models_with_the_papers_networks_last(page):
 
 
 def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_networks, tmp_path, monkeypatch, use_models):
-    other = dict(tiny_networks, generator=copy.deepcopy(tiny_networks["generator"]))
+    networks = dict(tiny_networks, generator=copy.deepcopy(tiny_networks["generator"]))
     with torch.no_grad():
-        next(other["generator"].parameters()).neg_()
+        next(networks["generator"].parameters()).neg_()
     fields = {"attributes": [["Size", "small", "large"]], "words": f"the other example {CAPTION}"}
-    use_models({"flowers": model, "other": save(other, tmp_path / "other", **fields)})
+    use_models({"flowers": model, "other": save(networks, tmp_path / "other", **fields)})
     for name in ("other", "missing"):
         spec = registry.ModelSpec(name, title=name.title(), examples=(f"the {name} example",), subject=f"{name}s")
         monkeypatch.setitem(MODELS, name, spec)
@@ -47,11 +47,11 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
         assert not same(flowers, pixels(page)).any()
         assert box.input_value() == "the other example"  # an example goes with its model …
         assert "Other" in page.locator(".status").inner_text()
-        others = pixels(page)
+        pictures = pixels(page)
         page.get_by_text("Adjust", exact=True).click()
         assert page.locator(".attributes label").all_inner_texts() == ["Size"]  # … and so do the sliders
         page.get_by_label("Size", exact=True).press("End")
-        assert not same(others, pixels(page)).any()
+        assert not same(pictures, pixels(page)).any()
         assert page.get_by_label("Size", exact=True).get_attribute("aria-valuetext") == "1.00, large"
         page.get_by_label("Reset Size").click()
         box.fill("the stock market fell, ${alert(1)} <b>")  # … and the words that it does not know
@@ -60,11 +60,11 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
         assert note(page).endswith("It has hardly met “stock”, “market”, “fell”.")
         assert page.locator("#t2i-draw-note").get_attribute("class") == "note"  # a hint, not an error
         box.fill(CAPTION)
-        others = pixels(page)
+        pictures = pixels(page)
         matches(page)
         assert note(page) == ""
         menu.select_option("missing")
-        assert same(others, pixels(page)).all()
+        assert same(pictures, pixels(page)).all()
         assert note(page).startswith("Missing is not available") and str(tmp_path) not in note(page)
         assert box.input_value() == CAPTION  # … and a person's own words stay
         page.get_by_role("tab", name="Blend").click()
@@ -82,14 +82,14 @@ def test_the_model_can_be_changed_without_a_reload(new_page, model, tiny_network
 
 def test_two_pages_at_once_do_not_mix(page, new_page, url, model):
     words = ("a red flower", "a blue bird")
-    boxes = [one.get_by_label("Caption", exact=True) for one in (page, new_page(f"{url}/?tab=draw"))]
+    boxes = [tab.get_by_label("Caption", exact=True) for tab in (page, new_page(f"{url}/?tab=draw"))]
     for length in range(1, 13):
         for box, text in zip(boxes, words):
             box.fill(text[:length])
     drawn = [t2i.load(model).draw_array(text, range(1, 17)).astype(int) for text in words]
-    for own, box in enumerate(boxes):
+    for number, box in enumerate(boxes):
         distances = [np.abs(pixels(box.page) - pictures).mean((1, 2, 3)) for pictures in drawn]
-        assert (distances[own] < distances[1 - own]).all()  # its own differ only by JPEG
+        assert (distances[number] < distances[1 - number]).all()  # its own differ only by JPEG
 
 
 def test_nothing_on_a_phone_moves_when_an_error_is_shown(new_page, url):
