@@ -57,7 +57,7 @@ def test_the_camera_is_a_live_style_while_it_is_seen(camera):
     camera.wait_for_function("seen.size >= 3")  # the video moves, and the picture follows
     assert seen
     violations = Axe().run(camera, ".studio", {"resultTypes": ["violations"]}).response["violations"]
-    assert not [one["id"] for one in violations]
+    assert not [violation["id"] for violation in violations]
     camera.get_by_role("button", name="Add to the table").click()
     wait_for_photo(camera)
     red, green, blue = decode(photo_of(camera))[..., :3].reshape(-1, 3).mean(0)
