@@ -270,7 +270,7 @@ def test_a_crowd_is_served_in_turn(ask):
     assert len(served) == 4 * MAX_THREADS and max(served.values()) <= 2 * min(served.values()) + 2
 
 
-DRAW = {"data": [CAPTION, [1], None, "flowers", None, None], "fn_index": 0, "session_hash": "x"}
+DRAW = {"data": [CAPTION, [1], None, "flowers", None, None, 1], "fn_index": 0, "session_hash": "x"}
 CALL = {"data": {"caption": CAPTION}, "component_id": 4, "fn_name": "draw", "session_hash": "x"}
 WRONG = [
     *(
@@ -315,7 +315,7 @@ def test_a_body_of_another_kind_is_refused(ask):
 def test_a_value_that_names_a_file_or_an_address_is_not_opened(ask, home, port, path):
     file = {"path": path.format(port=port), "url": path.format(port=port), "meta": {"_type": "gradio.FileData"}}
     before = sorted(home.joinpath("tmp").rglob("*"))
-    data = [file, [file], None, "flowers", None, None]
+    data = [file, [file], None, "flowers", None, None, 1]
     assert ask("/gradio_api/queue/join", DRAW | {"data": data, "session_hash": "file"})[0] == 200
     answers = ask("/gradio_api/queue/data?session_hash=file")[2]
     assert "The caption must be text." in answers and "root:" not in answers
