@@ -2,10 +2,12 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import urlsplit
 
 from gradio import Blocks
 from gradio.queueing import Queue
+from starlette._utils import get_route_path  # what the routes of Gradio match, wherever the page is mounted
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -27,9 +29,10 @@ API_PREFIX = "/gradio_api/"
 POST_ROUTES = ("component_server", "queue/join", "call/v2/", "cancel", "reset", "mcp")  # all others are closed
 # Routes of Gradio that this page does not need: the server's files, a proxy, records of runs.
 CLOSED_ROUTES = ("file", "proxy=", "stream/", "upload", "monitoring", "profiling", "run", "deep_link", "dev/")
+FRAME_POLICY = "Content-Security-Policy"
 HEADERS = {
-    # Only a Space's own page may frame this page. Gradio decides which scripts the page may run.
-    "Content-Security-Policy": "frame-ancestors 'self' https://huggingface.co; object-src 'none'; base-uri 'self'",
+    # Only a Space's own page and the owner's other sites may frame this page. Gradio decides which scripts it may run.
+    FRAME_POLICY: "frame-ancestors 'self' https://huggingface.co; object-src 'none'; base-uri 'self'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -38,16 +41,23 @@ LOG = logging.getLogger(__name__)
 
 
 class RequestLimits:
-    """ASGI middleware that refuses, in words, what the page never requests, and adds headers to every answer."""
+    """ASGI middleware that refuses, in words, what the page never requests, and adds headers to every answer.
 
-    def __init__(self, app: ASGIApp) -> None:
+    `frame_ancestors`: the sites that may show the page in a frame, besides those of `HEADERS`.
+    """
+
+    def __init__(self, app: ASGIApp, frame_ancestors: Sequence[str] = ()) -> None:
         self.app = app
+        policy, rest = HEADERS[FRAME_POLICY].split(";", 1)
+        self.headers = HEADERS | {FRAME_POLICY: f"{' '.join([policy, *frame_ancestors])};{rest}"}
         self.body_bytes = 0  # of all requests in progress
         self.waiting = 0  # requests that are read and not yet answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
+        # GRADIO_ROOT_PATH may be a whole address, of which the routes know the path alone.
+        scope["root_path"] = urlsplit(scope.get("root_path", "")).path.rstrip("/")
         refusal, body = _refuse_by_headers(scope), bytearray()  # a bytearray grows without a copy for each part
         try:
             if not refusal and scope["method"] == "POST":
@@ -79,7 +89,7 @@ class RequestLimits:
             if message["type"] == "http.response.start":
                 has_begun = True
                 leave()
-                MutableHeaders(scope=message).update(HEADERS)
+                MutableHeaders(scope=message).update(self.headers)
             await send(message)
 
         try:
@@ -100,9 +110,10 @@ class RequestLimits:
 
 def _refuse_by_headers(scope: Scope) -> PlainTextResponse | None:
     """The answer to a request that is refused before its body is read; None if it may pass."""
-    route = scope["path"].removeprefix(API_PREFIX)
+    path = get_route_path(scope)
+    route = path.removeprefix(API_PREFIX)
     is_read = scope["method"] in ("GET", "HEAD", "OPTIONS")
-    is_post = scope["method"] == "POST" and scope["path"].startswith(API_PREFIX) and route.startswith(POST_ROUTES)
+    is_post = scope["method"] == "POST" and path.startswith(API_PREFIX) and route.startswith(POST_ROUTES)
     if route.startswith(CLOSED_ROUTES) or not (is_read or is_post):
         return PlainTextResponse("There is nothing here.", 404)
     headers = Headers(scope=scope)
@@ -152,7 +163,7 @@ async def _refuse_by_body(scope: Scope, body: bytearray) -> PlainTextResponse | 
     session, blocks = request.get("session_hash"), scope["app"].get_blocks()
     if isinstance(session, str) and len(session) > MAX_SESSION_NAME_LENGTH:
         return PlainTextResponse(f"The session's name is longer than {MAX_SESSION_NAME_LENGTH} characters.", 422)
-    if scope["path"].startswith(API_PREFIX + "queue/"):
+    if get_route_path(scope).startswith(API_PREFIX + "queue/"):
         if not _has_function(blocks, request.get("fn_index"), request.get("data")):
             return PlainTextResponse("There is no such function, or it takes other data.", 422)
     await _forget_unread(blocks._queue, session)
@@ -177,8 +188,13 @@ async def _forget_unread(queue: Queue, session: object) -> None:
         events.pop(oldest, None)
 
 
+def middleware(frame_ancestors: Sequence[str] = ()) -> list[Middleware]:
+    """What stands in front of Gradio's server, the outermost first."""
+    return [Middleware(RequestLimits, frame_ancestors), Middleware(LinkPreview)]
+
+
 LAUNCH_LIMITS = {
-    "app_kwargs": {"middleware": [Middleware(RequestLimits), Middleware(LinkPreview)]},
+    "app_kwargs": {"middleware": middleware()},
     "enable_monitoring": False,
     "max_threads": MAX_THREADS,
     "state_session_capacity": MAX_SESSIONS,

@@ -11,6 +11,7 @@ from urllib.parse import quote
 import anyio
 from gradio.route_utils import get_root_url
 from PIL import Image
+from starlette._utils import get_route_path
 from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -89,7 +90,7 @@ class LinkPreview:
             return await self.app(scope, receive, send)
         query = scope["query_string"].decode("latin-1")
         cards: LinkCards = scope["app"].get_blocks().cards
-        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        path = get_route_path(scope)
         if path == PREVIEW_PATH:
             answer = await cards.answer(query)
             return await answer(scope, receive, send)
