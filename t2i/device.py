@@ -2,13 +2,16 @@
 
 import os
 import platform
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 import torch
 from torch import nn
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
+PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,14 +27,29 @@ def usable_cores() -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # control groups, version 2 and 1
-        try:
-            quota, period = " ".join((CGROUP_ROOT / file).read_text() for file in files).split()
-            if int(quota) > 0:
-                return max(1, min(cores, int(quota) // int(period)))
-        except (OSError, ValueError):  # another version, or the quota is "max"
-            pass
-    return cores
+    return max(1, min([cores, *_cpu_quotas()]))
+
+
+def _cpu_quotas() -> Iterator[int]:
+    """The CPU quotas of this process's control group and of all groups around it, in whole cores."""
+    try:
+        memberships = re.findall(r"^\d+:(.*?):(/.*)$", PROCESS_CGROUPS.read_text(), re.M)
+    except OSError:
+        memberships = []
+    paths = {controllers: PurePosixPath(path) for controllers, path in memberships}
+    own_v1 = next((path for names, path in paths.items() if "cpu" in names.split(",")), PurePosixPath("/"))
+    for root, own, files in (
+        (CGROUP_ROOT, paths.get("", PurePosixPath("/")), ["cpu.max"]),  # version 2
+        (CGROUP_ROOT / "cpu", own_v1, ["cpu.cfs_quota_us", "cpu.cfs_period_us"]),  # version 1
+    ):
+        for group in (own, *own.parents):
+            try:
+                folder = root / group.relative_to("/")
+                quota, period = " ".join((folder / file).read_text() for file in files).split()
+                if int(quota) > 0:
+                    yield int(quota) // int(period)
+            except (OSError, ValueError):  # another version, or the quota is "max"
+                pass
 
 
 def processor() -> str:
@@ -51,11 +69,11 @@ def hardware() -> str:
 
 
 def use_cores() -> None:
-    """Let torch use one thread for each usable core, unless OMP_NUM_THREADS is set.
+    """Let torch use one thread for each usable core, unless OMP_NUM_THREADS is a positive number (or a list of them).
 
     Only programs call this, because they own their process; the library never sets the number of threads.
     """
-    if "OMP_NUM_THREADS" not in os.environ:
+    if not re.match(r"\s*0*[1-9]\d*\s*(,|$)", os.environ.get("OMP_NUM_THREADS", "")):
         torch.set_num_threads(usable_cores())
 
 
