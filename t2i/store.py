@@ -52,17 +52,37 @@ def write_tensors(path: Path, values: dict) -> None:
 
 
 def _write_all(saves: dict[Path, Callable[[Path], object]]) -> None:
-    """`write` for files that belong together: none is renamed before all are written."""
+    """`write` for files that belong together: none is renamed before all are written.
+
+    If the process ends between two renames, the written files stay for `_finish_save`.
+    """
     partials = {path: path.with_name(f".{path.name}.{os.getpid()}.part") for path in saves}
+    is_complete = False
     try:
         for path, partial in partials.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             saves[path](partial)
         for path, partial in partials.items():
-            os.replace(partial, path)
+            if partial.exists() or not is_complete:  # a reader may have renamed it already
+                os.replace(partial, path)
+            is_complete = True
     finally:
-        for partial in partials.values():
-            partial.unlink(missing_ok=True)
+        if not is_complete:
+            for partial in partials.values():
+                partial.unlink(missing_ok=True)
+
+
+def _finish_save(folder: Path, config: dict) -> None:
+    """Rename the networks of a save that ended after its `config.json` was renamed: they have the recorded hashes."""
+    for written in folder.glob(".*.safetensors.*.part"):
+        role = written.name.split(".")[1]
+        if role not in NETWORKS or role not in config.get("sha256", {}):
+            continue
+        try:
+            if has_recorded_hash(config, role, read_bytes(written)):
+                os.replace(written, folder / f"{role}.safetensors")
+        except (InputError, OSError):  # another process has renamed it, or the folder is read-only
+            pass
 
 
 def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> None:
@@ -72,10 +92,11 @@ def save(folder: str | Path, networks: dict[str, nn.Module], config: dict) -> No
     after a training that diverged, nothing is written and `InputError` is raised.
     """
     folder = Path(folder)
-    files = {f"{role}.safetensors": tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
-    hashes = {role: sha256(files[f"{role}.safetensors"]).hexdigest() for role in networks}
+    weights = {f"{role}.safetensors": tensors_to_bytes(_to_half(role, network)) for role, network in networks.items()}
+    hashes = {role: sha256(weights[f"{role}.safetensors"]).hexdigest() for role in networks}
     config = _merge(folder, config | describe(networks) | {"sha256": config.get("sha256", {}) | hashes})
-    files["config.json"] = (json.dumps(config, indent=2) + "\n").encode()
+    # The configuration comes first: with its new hashes the save is decided, and a reader can finish it.
+    files = {"config.json": (json.dumps(config, indent=2) + "\n").encode()} | weights
     # Python writes the bytes, because only its owner may read a file that safetensors itself writes.
     _write_all({folder / name: partial(Path.write_bytes, data=data) for name, data in files.items()})
 
@@ -117,6 +138,7 @@ def read_config(folder: str | Path) -> dict:
         raise file_error(path, f"words must be text of at most {MAX_WORDS_LENGTH} characters")
     if not _are_attributes(config.get("attributes", [["name", "low", "high"]])):
         raise file_error(path, f"attributes must be 1 to {MAX_ATTRIBUTES} lists of a name, a low end and a high end")
+    _finish_save(path.parent, config)
     return config
 
 

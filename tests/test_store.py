@@ -264,6 +264,48 @@ def test_weights_that_diverged_leave_the_last_good_checkpoint(tiny_model, tiny_n
     assert contents(tiny_model) == before
 
 
+@pytest.mark.parametrize("renames", range(5))
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_a_save_that_is_cut_between_two_files_leaves_a_whole_model(tiny_model, tiny_networks, renames, is_killed):
+    """Killed, or stopped by an exception, before any of its four renames, or after the last."""
+    roles = ("generator", "discriminator", "style_encoder")
+    networks = {role: type(tiny_networks[role])(tiny_networks[role].config) for role in roles}
+    old, replace, renamed = contents(tiny_model), os.replace, []
+
+    def stop_or_replace(source, target):
+        if len(renamed) == renames:
+            if is_killed:
+                os._exit(0)
+            raise KeyboardInterrupt
+        renamed.append(target)
+        replace(source, target)
+
+    if (child := os.fork()) == 0:
+        os.replace = stop_or_replace
+        try:
+            store.save(tiny_model, networks, {"words": "new"})
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    read = Checkpoint(tiny_model).read(*roles)
+    assert store.read_config(tiny_model).get("words") == ("new" if renames else None)
+    for role, network in read.items():
+        expected = (networks if renames else tiny_networks)[role].state_dict()
+        assert all(torch.equal(v, expected[k].half().to(v.dtype)) for k, v in network.state_dict().items())
+    store.save(tiny_model, {}, {"words": "next"})
+    Checkpoint(tiny_model).read(*ROLES)
+    if renames or not is_killed:
+        assert contents(tiny_model).keys() == old.keys()
+
+
+def test_a_finished_save_is_read_while_files_of_others_lie_beside_it(tiny_model):
+    (tiny_model / ".generator.safetensors.1.part").write_bytes(b"half of one")
+    (tiny_model / ".anything.safetensors.1.part").write_bytes(b"?")
+    before = contents(tiny_model)
+    Checkpoint(tiny_model).read(*ROLES)
+    assert contents(tiny_model) == before
+
+
 def test_a_disk_that_fills_up_leaves_the_last_good_checkpoint(tiny_model, tiny_networks, monkeypatch):
     before = contents(tiny_model)
     networks = {role: type(tiny_networks[role])(tiny_networks[role].config) for role in ("generator", "discriminator")}
