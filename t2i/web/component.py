@@ -83,9 +83,17 @@ def _compact_js(text: str) -> str:
     """No string of our scripts holds a comment's sign between spaces, and none goes over several lines."""
     lines = [re.sub(r"(^|\s)// .*", "", line).strip() for line in text.splitlines()]
     text = "\n".join(filter(None, lines))
-    return re.sub(r"(?<=[{(\[,;])\n|\n(?=[})\],.?:])", "", text)  # where no line's end means a statement's end
+    text = re.sub(r"(?<=[{(\[,;])\n|\n(?=[})\],.?:])", "", text)  # where no line's end means a statement's end
+    parts = JS_LITERAL.split(text)
+    parts[::2] = [re.sub(r" ?(=>|[=!]==|&&|\|\||[{}(),;:?=]) ?", r"\1", part) for part in parts[::2]]
+    return "".join(parts)
 
 
+# A string, a template, or a regular expression: our scripts have a space after a sign of division.
+JS_LITERAL = re.compile(
+    r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`(?:\\.|[^`\\])*`"""
+    r"""|(?:(?<=[(=])|(?<== ))/(?![ *])(?:\\.|\[[^\]]*\]|[^/\\\n])+/)"""
+)
 COMPACT = {"css": _compact_css, "html": _compact_html, "js": _compact_js}
 
 

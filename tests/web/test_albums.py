@@ -239,7 +239,7 @@ def test_favourites_are_saved_as_a_sheet_that_says_how_they_were_made(page, mode
     heart(page, 7).click()
     screen = pixels(page)
     with page.expect_download() as download:
-        page.locator(".favourites .sheet").click()
+        page.locator(".favourites .save-sheet").click()
     sheet = Image.open(download.value.path())
     assert sheet.size == (2 * 66 + 2, 66 + 2) and sheet.text["Description"] == f"an oak\n{CAPTION}"
     studio, recipes = t2i.load(model), json.loads(sheet.text["t2i"])["pictures"]
@@ -317,13 +317,13 @@ def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(pag
     page.route("**/component_server/**", refuse_the_first)
     note_on_link = page.locator(".t2i-draw .link-note")
     with page.expect_download() as download:
-        page.locator(".favourites .sheet").click()
+        page.locator(".favourites .save-sheet").click()
         page.locator(".t2i-draw .link-note.error", has_text="busy").wait_for()
     sheet = Image.open(download.value.path())
     assert sheet.size == (66 + 2, 66 + 2) and len(json.loads(sheet.text["t2i"])["pictures"]) == 1 == len(busy)
     assert np.abs(drawn - np.asarray(sheet.crop((2, 2, 66, 66)), int)).mean() < 8  # a JPEG of the same
     assert note_on_link.inner_text().startswith("2 pictures are left out. No such model. There are: flowers")
-    assert "one letter" in note_on_link.inner_text() and note_on_link.get_attribute("class") == "note link-note"
+    assert "reads English" in note_on_link.inner_text() and note_on_link.get_attribute("class") == "note link-note"
 
 
 @pytest.mark.parametrize("pictures", [None, [], "all", {}, [None], [{}], [{"caption": "red", "model": "../"}]])

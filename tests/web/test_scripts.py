@@ -1,12 +1,13 @@
 """The page's scripts pass Deno's linter and TypeScript's checks, joined as the page sends them."""
 
 import json
+import re
 import subprocess
 
 import deno
 import pytest
 
-from t2i.web.component import SHARED_SCRIPTS, STATIC
+from t2i.web.component import COMPACT, JS_LITERAL, SHARED_SCRIPTS, STATIC
 
 MODULE_END = "\nexport {};\n"  # gives each script its own scope, as in the page
 # What Gradio and the page's head provide.
@@ -43,3 +44,21 @@ def test_deno_finds_nothing_wrong(scripts, command, pattern):
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("path", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)
+def test_what_is_sent_of_a_script_parses_and_keeps_its_literals(path, tmp_path):
+    source = path.read_text("utf-8")
+    sent = COMPACT["js"](source)
+    assert len(sent) < len(source)
+    without_comments = "\n".join(re.sub(r"(^|\s)// .*", "", line) for line in source.splitlines())
+    assert JS_LITERAL.findall(sent) == JS_LITERAL.findall(without_comments)
+    format_it = [deno.find_deno_bin(), "fmt", "--ext", "js", "-"]
+    parsed = subprocess.run(format_it, input=sent, env={"DENO_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert parsed.returncode == 0, parsed.stderr
+
+
+def test_a_script_is_sent_without_spaces_but_those_in_literals():
+    source = 'const a = (b) => `x = ${b} ( y`; // why\nc = b - -1 / 2;\nconst d = /^(a|b) (c )?[/ =]$/, e = "f : g";\n'
+    sent = 'const a=(b)=>`x = ${b} ( y`;c=b - -1 / 2;const d=/^(a|b) (c )?[/ =]$/,e="f : g";'
+    assert COMPACT["js"](source) == sent

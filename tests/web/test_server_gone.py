@@ -42,7 +42,7 @@ def test_saving_repeatedly_while_the_server_is_away_makes_one_file(page, tab, bu
     for _ in range(4):
         page.keyboard.press("Enter")
         page.wait_for_timeout(300)  # altogether longer than RETRY_DELAY
-    page.locator(".note.error:visible", has_text="busy or away").wait_for()
+    page.locator(".note.error:visible", has_text="busy or away").last.wait_for()
     assert saving.is_disabled() and saving.evaluate(opacity) < 1 and saving.bounding_box() == place
     page.unroute("**/component_server/**")
     page.wait_for_function("button => !button.ariaDisabled", arg=saving.element_handle())
