@@ -95,8 +95,8 @@ class Service:
         parsed = read_draw_request(request, self.models)
         pictures = self._pictures(parsed.model, *self._draw(parsed), kind, request)
         notes = self._caption_notes([parsed.model], parsed.caption)
-        elsewhere = {"elsewhere": self._model_that_knows(parsed.caption)} if notes["hint"] else {}
-        return pictures | {"seeds": parsed.seeds} | notes | elsewhere
+        elsewhere = self._model_that_knows(parsed.caption) if notes["hint"] else ""
+        return pictures | {"seeds": parsed.seeds, "elsewhere": elsewhere} | notes
 
     def field(self, request: object) -> dict[str, Any]:
         """Draw many small pictures of a caption, or of a point between two, side by side in one JPEG.
