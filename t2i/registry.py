@@ -38,29 +38,28 @@ OBJECTIVES: dict[str, Objective] = {
             mismatching=False,
             interpolated=False,
             formula="D: log s_r + log(1 − s_f)\nG: log s_f",
-            description="The discriminator tells drawings from photos. "
-            "That words belong to a picture, it has to notice by itself.",
+            description="Learns to look like photos. That the words should fit, it has to find out by itself.",
         ),
         Objective(
             "gan-cls",
             mismatching=True,
             interpolated=False,
             formula="D: log s_r + ½ (log(1 − s_w) + log(1 − s_f))\nG: log s_f",
-            description="It is also shown photos with wrong words, and must refuse them: so it learns what words mean.",
+            description="Its critic also sees photos with the wrong words, and so learns what words mean.",
         ),
         Objective(
             "gan-int",
             mismatching=False,
             interpolated=True,
             formula="D: log s_r + log(1 − s_f,i)\nG: log s_f + log s_i",
-            description="No wrong words; but the generator also draws what lies halfway between two sentences.",
+            description="Also practises on what lies between two sentences, so that one picture flows into another.",
         ),
         Objective(
             "gan-int-cls",
             mismatching=True,
             interpolated=True,
             formula="D: log s_r + ½ (log(1 − s_w) + log(1 − s_f,i))\nG: log s_f + log s_i",
-            description="Both: wrong words for the discriminator, halfway sentences for the generator.",
+            description="Both: wrong words for the critic, sentences in between for the artist.",
         ),
     )
 }

@@ -2,11 +2,15 @@
 
 import ctypes
 import json
+import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -157,33 +161,91 @@ def run_steps(
     at the end, `export(done, cost)` writes the checkpoint of the first `done` steps and returns metrics by name, and
     `parts()` is saved for a resumption. `cost` has the time and hardware of these steps. Losses and metrics are logged
     then, and if the trainer counts epochs also after each epoch, of `epoch` steps.
+
+    Ctrl-C and SIGTERM take effect at the end of a step, after the state is saved; the second of them does at once.
     """
     start = time.perf_counter()
+    log = Log(state.file.with_name("log.jsonl"), title, {"epoch": epoch} if epoch else {"step": 1}, state.step)
     bar = tqdm(range(state.step, total), desc=title, unit="step", initial=state.step, total=total)
-    for i in bar:
-        losses, metrics, done = step(i, step_generator(state.config["seed"], i)), {}, i + 1
-        bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
-        if saved := done % save_every == 0 or done == total:
-            cost = run_cost(state.parts, start)
-            metrics = export(done, cost)
-            state.save(done, parts() | cost)
-        if saved or (epoch and done % epoch == 0):
-            count = {"epoch": done // epoch} if epoch else {"step": done}
-            line = json.dumps(count | losses | metrics)
-            append_line(state.file.with_name("log.jsonl"), line)
-            bar.write(line)
+    with deferred_signals() as received:
+        for i in bar:
+            losses, metrics, done = step(i, step_generator(state.config["seed"], i)), {}, i + 1
+            bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
+            saves, stops = done % save_every == 0 or done == total, bool(received)
+            cost = run_cost(state.parts, start) if saves or stops else {}
+            if saves:
+                metrics = export(done, cost)
+            if saves or (epoch and done % epoch == 0):
+                bar.write(log.append(done, losses | metrics))
+            if saves or stops:
+                state.save(done, parts() | cost)
+                if received:
+                    break
+
+
+@contextmanager
+def deferred_signals() -> Iterator[list[int]]:
+    """Defer the first SIGINT or SIGTERM to the end of this context; yields the list of those received.
+
+    Python handles signals in its main thread alone: elsewhere, nothing is deferred.
+    """
+    received: list[int] = []
+    handlers: dict[int, Any] = {}
+
+    def restore() -> None:
+        while handlers:
+            signal.signal(*handlers.popitem())
+
+    def receive(number: int, frame: object) -> None:
+        received.append(number)
+        restore()
+
+    if threading.current_thread() is threading.main_thread():
+        handlers |= {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        restore()
+    for number in received:
+        signal.raise_signal(number)
+
+
+class Log:
+    """The log of a training in a file of JSON lines, which trainings of the same folder share.
+
+    `unit`: the name of what is counted, and its number of steps. The lines of this training that are later than the
+    `done` steps of a resumed run are removed: the run will write them again.
+    """
+
+    def __init__(self, path: Path, training: str, unit: dict[str, int], done: int):
+        self.path, self.training = path, training
+        [(self.unit, self.steps)] = unit.items()
+        if not path.exists():
+            return
+        old = path.read_text("utf-8").splitlines(keepends=True)
+        kept = [line for line in old if self._is_kept(line, done)]
+        if kept != old:
+            store.write(path, lambda p: p.write_text("".join(kept), "utf-8"))
+
+    def append(self, done: int, values: dict[str, float]) -> str:
+        """Write a line after `done` steps, and return it."""
+        line = json.dumps({"training": self.training, self.unit: done // self.steps} | values)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        return line
+
+    def _is_kept(self, line: str, done: int) -> bool:
+        try:
+            entry = json.loads(line)
+            return entry.get("training") != self.training or entry[self.unit] * self.steps <= done
+        except (ValueError, LookupError, TypeError, AttributeError):  # cut, or not of this program
+            return False
 
 
 def public_config(config) -> dict:
     """The configuration as it is published: only the last part of a path, since folders differ between machines."""
     return {k: Path(v).name if k in PATHS else v for k, v in asdict(config).items()}
-
-
-def append_line(path: Path, line: str) -> None:
-    """Append a line to a file, which need not exist."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        file.write(line + "\n")
 
 
 def run_cost(parts: dict, start: float) -> dict[str, object]:

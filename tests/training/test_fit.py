@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from t2i.training.fit import Learner, RunState, run_steps, step_generator
+from t2i.training.fit import Learner, Log, RunState, run_steps, step_generator
 
 
 def test_a_learner_does_one_cycle_of_the_learning_rate_and_averages_the_weights():
@@ -78,7 +78,76 @@ def test_the_loop_saves_at_intervals_and_at_the_end_and_logs_every_epoch(tmp_pat
     run(step)
     assert exported == [6, 12, 14] and done_steps == [*range(8), *range(6, 14)]
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 4, 5, 6, 7]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5, 6, 7]  # the fourth was logged twice
+    assert {line["training"] for line in log} == {"test"}
     assert [line["epoch"] for line in log if "score" in line] == [3, 6, 7]
     state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
     assert state.step == 14 and state.parts.keys() == {"weights", "seconds", "hardware"}
+
+
+@pytest.fixture
+def terminable():
+    """SIGTERM raises SystemExit instead of ending the tests."""
+
+    def terminate(number, frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+@pytest.mark.parametrize("stop_at", [3, 5, 9])
+def test_a_signal_stops_after_the_step_with_its_state_saved(tmp_path, terminable, number, error, stop_at):
+    """Step 5 is the last before a save, step 9 the last of all."""
+    done_steps = []
+
+    def run(stop_at=None):
+        def step(i, g):
+            if i == stop_at:
+                signal.raise_signal(number)
+            done_steps.append(i)
+            return {"loss": float(i)}
+
+        state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
+        run_steps(state, "test", 10, 6, step, lambda done, cost: {}, lambda: {}, epoch=2)
+
+    with pytest.raises(error):
+        run(stop_at)
+    assert RunState(tmp_path / "state.pt", {"seed": 0}, {}, ()).step == stop_at + 1
+    run()
+    assert done_steps == [*range(10)]  # none is done twice
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in log] == [1, 2, 3, 4, 5]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_second_signal_stops_at_once(tmp_path):
+    def step(i, g):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("the step goes on")
+
+    state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
+    with pytest.raises(KeyboardInterrupt):
+        run_steps(state, "test", 10, 6, step, lambda done, cost: {}, lambda: {})
+    assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_log_keeps_the_lines_of_other_trainings_and_drops_a_cut_one(tmp_path):
+    path = tmp_path / "log.jsonl"
+    lines = [
+        {"epoch": 9},  # of an earlier version
+        {"training": "gan", "epoch": 1},
+        {"training": "style encoder", "step": 900},
+        {"training": "gan", "epoch": 2},
+        {"training": "gan", "epoch": 3},
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"training": "gan", "epo')
+    log = Log(path, "gan", {"epoch": 10}, 25)
+    log.append(30, {"loss": 0.5})
+    kept = [json.loads(line) for line in path.read_text().splitlines()]
+    assert kept == [*lines[:4], {"training": "gan", "epoch": 3, "loss": 0.5}]
+    Log(path, "gan", {"epoch": 10}, 0)
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [lines[0], lines[2]]

@@ -67,7 +67,7 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "append_line", failing)  # after the first epoch was saved
+        patch.setattr(fit.Log, "append", failing)  # before the first epoch is saved
         with pytest.raises(KeyboardInterrupt):
             text.train(interrupted)
     folders = (uninterrupted, text.train(interrupted))

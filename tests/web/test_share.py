@@ -9,19 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from t2i.web.app import TABS
-from tests.screen import PICTURES_PER_PAGE, decode, note, pixels, rest, same, seeds, settle
+from tests.screen import PICTURES_PER_PAGE, decode, link_of, note, pixels, rest, same, seeds, settle
 
 CAPTION = "a blue bird, 100 % & more + café"
 HOSTILE = "${alert(1)}<script>alert(2)</script><img src=x onerror=alert(3)>{{#each this}}`${alert(4)}`"
 BLENDED = "document.querySelector('.blended')?.src.startsWith('data:image/jpeg')"
-
-
-def link_of(page) -> str:
-    """The link that the visible Share button copies."""
-    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    page.locator(".share:visible").click()
-    page.locator(".share:visible", has_text="Link copied").wait_for()
-    return page.evaluate("navigator.clipboard.readText()")
 
 
 def query(url, *pairs) -> str:
@@ -34,7 +26,7 @@ def test_a_link_draws_the_same_pictures(page, new_page, url):
     page.get_by_label("Seed", exact=True).fill("4711")
     for _ in range(7):
         page.get_by_label("Style 2", exact=True).press("ArrowLeft")
-    page.get_by_label("Plane", exact=True).press("ArrowRight")
+    page.locator(".picture").first.press("Shift+ArrowRight")
     before, numbers = pixels(page), page.locator(".number").all_inner_texts()
     assert numbers[2:4] == ["3", "4714 +"]
     new_tab = new_page(link_of(page))
@@ -51,17 +43,18 @@ def kept(page, *parts: str) -> None:
 
 def test_a_reload_keeps_the_state(new_page, url):
     page = new_page(f"{url}/?__theme=dark")
+    page.get_by_role("tab", name="Draw").click()
     settle(page)
     page.locator(".picture").first.focus()
     page.get_by_role("tab", name="Blend").click()
     page.wait_for_function(BLENDED)
     page.get_by_role("tab", name="Draw").click()
     page.wait_for_timeout(1500)
-    assert page.url == f"{url}/?__theme=dark"  # nothing has been changed
+    assert page.url == f"{url}/?__theme=dark&tab=draw"  # nothing has been changed
     before = page.evaluate("history.length")
     page.get_by_label("Caption", exact=True).press_sequentially(" and blue", delay=10)
     page.locator("#t2i-draw-seed").fill("4711")
-    page.get_by_label("Plane", exact=True).press("ArrowRight")
+    page.locator(".picture").first.press("Shift+ArrowRight")
     settle(page)
     kept(page, "__theme=dark", "tab=draw", "and+blue", "seed=4711")
     page.get_by_label("Lock seed 4713", exact=True).click()  # sends no request
@@ -139,7 +132,7 @@ def test_a_link_to_style_brings_its_captions(new_page, url):
 def test_a_link_keeps_the_order_by_match(page, new_page):
     before = pixels(page)
     page.get_by_role("button", name="Sort by match").click()
-    page.wait_for_function("document.querySelector('.live').textContent.startsWith('Sorted by match')")
+    page.wait_for_function("document.querySelector('.t2i-draw .live').textContent.startsWith('Sorted by match')")
     page.get_by_label("Lock seed 5", exact=True).click()
     sorted_pictures = pixels(page)
     assert not same(before, sorted_pictures).all()
@@ -225,7 +218,7 @@ def test_without_a_clipboard_the_link_is_shown(page):
     page.evaluate("() => { navigator.clipboard.writeText = async () => { throw new Error('not allowed') } }")
     page.locator(".share:visible").click()
     link = page.get_by_label("Link", exact=True)
-    assert link.input_value().startswith(page.url + "?tab=draw&model=flowers&caption=")
+    assert link.input_value().startswith(page.url.partition("?")[0] + "?tab=draw&model=flowers&caption=")
     assert page.evaluate("document.activeElement.selectionEnd") == len(link.input_value())
 
 
@@ -236,7 +229,7 @@ def test_hostile_links_execute_nothing(new_page, url, tab):
     amiss = page.locator(".link-error:visible", has_text="model is not here. This is Flowers.")
     amiss.wait_for()
     assert amiss.bounding_box()["y"] < 200  # visible without scrolling
-    settle(page)
+    rest(page)
     assert page.locator("textarea:visible").first.input_value() == HOSTILE
     assert page.locator(".t2i-tab script, .t2i-style script, .t2i-compare script, img[src=x]").count() == 0
     # The page fixture checks that there were no dialogs and errors.
@@ -279,6 +272,8 @@ def test_links_of_any_length_and_kind_are_read(new_page, url):
     assert len(pixels(crowd)) == PICTURES_PER_PAGE and seeds(crowd)[:3] == [8, 2, 10]
     for tail in ("tab=nowhere", "%", quote("tab=draw&seed=3")):
         odd = new_page(f"{url}/?{tail}")
+        odd.locator(".t2i-field canvas").wait_for()
+        odd.get_by_role("tab", name="Draw").click()
         assert len(pixels(odd)) == PICTURES_PER_PAGE and seeds(odd)[0] == 1
 
 
@@ -302,6 +297,7 @@ def test_any_link_opens_its_tab(page, url, tab, query):
     page.goto(f"{url}/?tab={tab.lower()}&{query}")
     page.get_by_role("tab", name=tab, selected=True).wait_for()
     rest(page)
+    page.get_by_role("tab", name="Draw").click()
     assert all(0 <= seed <= 999_999 for seed in seeds(page)) and len(pixels(page)) == PICTURES_PER_PAGE
     sliders = "all => all.every(one => +one.min <= +one.value && +one.value <= +one.max)"
     assert page.locator("input[type=range]").evaluate_all(sliders)

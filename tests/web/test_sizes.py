@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import numpy as np
 import pytest
@@ -106,15 +107,15 @@ def test_the_command_line_searches_and_describes_at_any_size(model_128, photo, t
 def test_drafts_are_small_and_small_pictures_have_none(side, whole, draft):
     noise = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
     pixels = np.stack([export.resize(one, side) for one in noise])
-    made = encoding.pictures(pixels, "JPEG", full_size=2)
+    made = encoding.pictures(pixels, "JPEG", 2, 128)
     assert made.get("drafts") == (3 if draft else None)
     assert [len(decode(uri)) for uri in made["pictures"]] == [whole] * 2 + [draft or whole] * 3
     assert all(
         np.abs(decode(u).astype(int) - export.resize(p, len(decode(u)))).mean() < 8
         for u, p in zip(made["pictures"], pixels)
     )
-    assert "drafts" not in encoding.pictures(pixels, "JPEG", full_size=5)
-    pngs = encoding.pictures(pixels, "PNG", full_size=0)
+    assert "drafts" not in encoding.pictures(pixels, "JPEG", 5, 128)
+    pngs = encoding.pictures(pixels, "PNG", 0, 128)
     assert pngs.keys() == {"pictures"} and all((decode(u) == p).all() for u, p in zip(pngs["pictures"], pixels))
 
 
@@ -171,6 +172,31 @@ def test_the_number_of_full_size_pictures_is_clamped(service, whole):
     drawn = service.draw({"caption": RED, "seeds": [3, 4], "full_size": whole})
     assert drawn.get("drafts", 0) in (0, 2)
     assert 0 <= schemas.read_full_size({"full_size": whole}) <= schemas.MAX_BLEND_POINTS
+
+
+@pytest.mark.parametrize("asked, side", [(64, 64), (96, 96), (4, 32), (999, 128), (None, 32), ([], 32)])
+def test_drafts_are_as_small_as_a_slow_line_asks(service, asked, side):
+    drawn = service.draw({"caption": RED, "seeds": [3, 4], "full_size": 1, "draft_size": asked})
+    assert [len(decode(uri)) for uri in drawn["pictures"]] == [128, side] and drawn["drafts"] == 1
+
+
+def test_a_page_on_a_slow_line_asks_for_smaller_drafts(new_page, address):
+    page, sizes = new_page(f"{address}/?tab=draw"), []
+    settle(page)
+
+    def answer_slowly(route):
+        request = json.loads(route.request.post_data)["data"]
+        reply = route.fetch()
+        if "draft_size" in request:
+            sizes.append(request["draft_size"])
+        time.sleep(len(reply.body()) / 300_000)  # bytes a second
+        route.fulfill(response=reply)
+
+    page.route("**/component_server/**", answer_slowly)
+    for word in ("red", "blue", "white", "pink"):
+        page.get_by_label("Caption", exact=True).fill(f"a {word} flower")
+        settle(page)
+    assert sizes[0] == 128 and sizes[-1] < 128, sizes
 
 
 def test_a_comparison_of_models_of_two_sizes(service):

@@ -1,8 +1,8 @@
-// The tab "Compare": a column for each objective, with the same seeds; one picture is large, the next ones are small.
+// The tab "Compare": a column for each model, with the same seeds; one picture is large, the next ones are small.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
 const { clamp, findModel, initialState, make, sendToTab, toSingleLine } = t2i;
-const tab = t2i.createTab("compare", element);
+const tab = t2i.createTab("compare", element, server);
 const { find, announce, modelMenu } = tab;
 
 const captionBox = find("#t2i-compare-caption");
@@ -11,8 +11,7 @@ const status = find(".status");
 
 // ---- the columns
 
-function createColumn({ name, objective, formula, description, isAvailable, figures }) {
-  const title = objective.toUpperCase();
+function createColumn({ name, title, formula, description, isAvailable, figures }) {
   const images = Array.from({ length: props.seedsPerModel }, () =>
     make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }),
   );
@@ -31,50 +30,47 @@ function createColumn({ name, objective, formula, description, isAvailable, figu
     sendToTab("draw", { query: { model: name, caption: captionBox.value, seed: seedBox.read() } });
   });
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
-  const difference = make("p", { title: formula }, description);
   const column = make("li");
   column.append(make("h2", {}, title), ...(isAvailable ? [largeImage, strip] : [missing]));
-  column.append(difference, createFigures(figures));
+  column.append(make("p", { class: "words", ...(formula && { title: formula }) }, description));
   if (isAvailable) column.append(drawButton);
   find(".objectives").append(column);
+  if (figures.length) addFigures(title, figures);
   return { name, isAvailable, title, images, seedButtons, drawButton };
 }
 
-function createFigures(figures) {
-  const list = make("dl");
-  for (const { label, text, best } of figures) {
-    const metric = props.metrics.find((metric) => metric.label === label);
-    const row = make("div", { title: metric.meaning });
-    const value = make("dd", {}, text);
-    if (best) value.replaceChildren(make("b", {}, text), make("span", { class: "visually-hidden" }, ", the best"));
-    row.append(createTerm(metric), value);
-    list.append(row);
+// A model's row of the table; a metric that it lacks stays empty.
+function addFigures(title, figures) {
+  const row = make("tr");
+  row.append(make("th", { scope: "row" }, title));
+  for (const { label } of props.metrics) {
+    const { text, best } = figures.find((figure) => figure.label === label) ?? { text: "" };
+    const cell = make("td", {}, text);
+    if (best) cell.replaceChildren(make("b", {}, text), make("span", { class: "visually-hidden" }, ", the best"));
+    row.append(cell);
   }
-  return list;
+  find(".figures tbody").append(row);
 }
 
 // The name of a metric, and which way is better: an arrow to see, words to hear.
-function createTerm({ label, better }) {
-  const term = make("dt", {}, label);
-  if (better) {
-    term.append(make("span", { class: "arrow", "aria-hidden": "true" }, better === "lower" ? " ↓" : " ↑"));
-    term.append(make("span", { class: "visually-hidden" }, `, ${better} is better`));
-  }
-  return term;
+function addMetric({ label, better, meaning }) {
+  const arrow = { lower: " ↓", higher: " ↑" }[better] ?? "";
+  const head = make("th", { scope: "col", title: meaning }, label);
+  head.append(make("span", { "aria-hidden": "true" }, arrow));
+  if (better) head.append(make("span", { class: "visually-hidden" }, `, ${better} is better`));
+  find(".figures thead tr").append(head);
+  find(".meanings").append(make("dt", {}, label), make("dd", {}, meaning));
 }
 
+props.metrics.forEach(addMetric);
 const columns = props.columns.map(createColumn).filter(({ isAvailable }) => isAvailable);
-
-for (const metric of props.metrics) {
-  const meaning = make("dd", {}, metric.meaning);
-  if (metric.better) meaning.append(make("span", { "aria-hidden": "true" }, `; ${metric.better} is better`)); // heard above
-  find(".meanings").append(createTerm(metric), meaning);
-}
-find("details").hidden = !find(".objectives dl div");
+find(".objectives").style.setProperty("--columns", props.columns.length);
+find("details").hidden = !find(".figures tbody tr");
 
 // ---- requests
 
-const requestPictures = tab.createUpdater(server.compare, getRequest, showPictures);
+const draw = ({ caption, seeds, ...options }) => tab.draw([caption], { seeds }, options);
+const requestPictures = tab.createUpdater(draw, getRequest, showPictures);
 
 function update() {
   columns.forEach(({ drawButton }) => (drawButton.disabled = !captionBox.value.trim()));
@@ -82,7 +78,7 @@ function update() {
 }
 
 // If nobody has asked for these models yet, the server loads them first.
-const LOADING_TEXT = `Loading ${["no", "one", "two", "three", "four"][columns.length]} models …`;
+const LOADING_TEXT = `Loading ${["no", "one", "two", "three", "four", "five"][columns.length] ?? columns.length} models …`;
 const loadingTimer = setTimeout(() => {
   if (columns.length) announce((status.textContent = LOADING_TEXT));
 }, REST_DELAY);

@@ -46,11 +46,14 @@ function initialState(model) {
 const receivers = {}; // by the name of a tab: a function that takes what another tab sends
 const messages = {}; // for tabs that have not been opened yet
 
-// Open a tab by its name in lower case, if there is one. Narrow screens have some in a menu.
+const TAB_BUTTONS = ".tab-wrapper :is([role=tab], .overflow-dropdown button)"; // narrow screens have some in a menu
+const tabName = (button) => button.textContent.trim().toLowerCase();
+
+// Open a tab by its name, if there is one.
 function openTab(name) {
   /** @type {NodeListOf<HTMLElement>} */
-  const buttons = document.querySelectorAll(".tab-wrapper :is([role=tab], .overflow-dropdown button)");
-  const button = [...buttons].find((button) => button.textContent.trim().toLowerCase() === name);
+  const buttons = document.querySelectorAll(TAB_BUTTONS);
+  const button = [...buttons].find((button) => tabName(button) === name);
   button?.click();
   return button;
 }

@@ -55,7 +55,7 @@ function shareable(tab, getState, restore, getOmission = () => "") {
 }
 
 // Once something has been changed, the page's address is the link of the open tab, so that a reload keeps the state. A
-// state that cannot be drawn is not kept. Of the rest of the query, what Gradio reads is kept, such as __theme.
+// state that cannot be drawn is not kept.
 function keepAddress(tab, getQuery) {
   const firstQuery = getQuery();
   let timer;
@@ -64,10 +64,8 @@ function keepAddress(tab, getQuery) {
     if (!tab.isOpen() || !tab.isSettled()) return;
     const query = getQuery();
     const old = new URLSearchParams(location.search);
-    if (query === firstQuery && !old.has("tab")) return;
-    const gradioPairs = new URLSearchParams([...old].filter(([key]) => key === "view" || key.startsWith("__")));
-    const search = [gradioPairs.toString(), query.slice(0, MAX_ADDRESS_LENGTH)].filter(Boolean).join("&");
-    history.replaceState(history.state, "", `${location.pathname}?${search}${location.hash}`);
+    if (query === firstQuery && !old.has("model")) return;
+    history.replaceState(history.state, "", addressOf(query));
   }
 
   function writeAddressSoon() {
@@ -77,6 +75,31 @@ function keepAddress(tab, getQuery) {
   tab.setOnAnswer(writeAddressSoon);
   document.addEventListener("click", writeAddressSoon); // a lock sends no request; another tab opens
 }
+
+// The page's address with another query. Of the present one, what Gradio reads is kept, such as __theme.
+function addressOf(query) {
+  const isGradios = (key) => key === "view" || key.startsWith("__");
+  const kept = new URLSearchParams([...new URLSearchParams(location.search)].filter(([key]) => isGradios(key)));
+  const search = [kept.toString(), query.slice(0, MAX_ADDRESS_LENGTH)].filter(Boolean).join("&");
+  return `${location.pathname}?${search}${location.hash}`;
+}
+
+// Back and forward of the browser go between tabs: to open another one is an entry in the history.
+let visitedTab = pageLink.get("tab"); // the open one
+
+const firstTab = () => tabName(document.querySelector(TAB_BUTTONS));
+
+document.addEventListener("click", ({ target }) => {
+  const button = /** @type {Element} */ (target).closest(TAB_BUTTONS);
+  if (!button || tabName(button) === (visitedTab ?? firstTab())) return;
+  visitedTab = tabName(button);
+  history.pushState({}, "", addressOf(`tab=${visitedTab}`));
+});
+
+addEventListener("popstate", () => {
+  visitedTab = new URLSearchParams(location.search).get("tab") ?? firstTab(); // before the click: it is no new entry
+  openTab(visitedTab);
+});
 
 // Let a button say for a moment what it has done.
 function flashLabel(button, text) {

@@ -1,4 +1,4 @@
-"""The tab "Compare": one caption and one seed under the paper's four objectives, side by side."""
+"""The tab "Compare": one caption and one seed under the paper's four objectives and by the page's own model."""
 
 import json
 from pathlib import Path
@@ -14,6 +14,7 @@ from ..service import Service, errors_as_json
 
 MAX_FIGURE = 1e9  # in absolute value: anything may stand in a stranger's file, NaN too
 SEEDS_PER_MODEL = 5  # the first is shown large, the others small
+FLAGSHIP = "The best model here. It hears the words at every step, and its critic had already seen a million photos."
 COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 
@@ -24,7 +25,7 @@ def compare_tab(service: Service) -> None:
     def compare(request):
         return errors_as_json(lambda: service.compare(request))
 
-    specs = [spec for spec in service.models.values() if spec.objective]
+    specs = _compared(service)
     rows = figure_rows([_figures_of(service, spec.name) for spec in specs])
     columns = [_column(spec, figures) for spec, figures in zip(specs, rows, strict=True)]
     metrics = [{"label": m.compare_label, "better": m.better, "meaning": m.meaning} for m in COMPARED_METRICS]
@@ -37,7 +38,7 @@ def compare_tab(service: Service) -> None:
         Args:
             caption: what to draw, in English; 201 characters are read.
             seeds: up to 16 whole numbers from 0 to 999999, by default 1 to 16.
-            models: up to 4 names of models, by default those of the paper's four objectives.
+            models: up to 5 names of models, by default those of the paper's four objectives.
 
         Returns:
             compared: for each model what draw returns: pictures, size, ms, model and parameters
@@ -52,11 +53,21 @@ def compare_tab(service: Service) -> None:
     add_api_event(compare_event, "compare")
 
 
+def _compared(service: Service) -> list[ModelSpec]:
+    """The models of the objectives, and the page's first model if it draws the same things by other networks."""
+    specs = [spec for spec in service.models.values() if spec.objective]
+    flagship = service.models[service.default]
+    is_alike = bool(specs) and flagship.subject == specs[0].subject
+    return specs + [flagship] if is_alike and not flagship.paper and flagship not in specs else specs
+
+
 def _column(spec: ModelSpec, figures: list[dict[str, Any]]) -> dict[str, Any]:
     """What the page shows of a model before it draws."""
-    objective = OBJECTIVES[spec.objective]
-    words = {"objective": objective.name, "formula": objective.formula, "description": objective.description}
-    return {"name": spec.name, **words, "isAvailable": is_available(spec.name), "figures": figures}
+    objective = OBJECTIVES.get(spec.objective)
+    title = objective.name.upper() if objective else spec.title
+    words = {"title": title, "description": objective.description if objective else FLAGSHIP}
+    formula = objective.formula if objective else ""
+    return {"name": spec.name, **words, "formula": formula, "isAvailable": is_available(spec.name), "figures": figures}
 
 
 def _figures_of(service: Service, model: str) -> dict[str, float]:

@@ -1,0 +1,39 @@
+"""Back and forward of the browser, which go between tabs."""
+
+from tests.screen import settle
+
+
+def wait_for_tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name, selected=True).wait_for()
+
+
+def test_back_and_forward_go_between_tabs_and_keep_what_was_typed(new_page, url):
+    page = new_page(f"{url}/?tab=draw&__theme=dark")
+    settle(page)
+    length = page.evaluate("history.length")
+    page.get_by_role("tab", name="Blend").click()
+    page.get_by_label("First sentence").fill("an oak")
+    page.wait_for_function("location.search.includes('an+oak')")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator(".draw-sixteen").first.click()  # leads to Draw
+    wait_for_tab(page, "Draw")
+    assert page.evaluate("history.length") == length + 3
+    for name in ("Compare", "Blend", "Draw"):
+        page.go_back()
+        wait_for_tab(page, name)
+    page.go_forward()
+    wait_for_tab(page, "Blend")
+    assert page.get_by_label("First sentence").input_value() == "an oak"
+    assert "tab=blend" in page.url and "__theme=dark" in page.url
+    assert page.evaluate("history.length") == length + 3
+
+
+def test_back_leads_to_the_first_tab_which_has_no_name_in_the_address(new_page, url):
+    page = new_page(url)
+    first = page.get_by_role("tab").first
+    first.click()  # it is open already
+    page.get_by_role("tab", name="About").click()
+    wait_for_tab(page, "About")
+    page.go_back()
+    wait_for_tab(page, first.inner_text())
+    assert page.url == f"{url}/"
