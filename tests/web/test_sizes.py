@@ -80,7 +80,7 @@ def run(*arguments: object) -> None:
 def test_the_command_line_draws_and_restyles_at_the_models_size(model_128, photo, tmp_path):
     run("draw", RED, "--model", model_128, "--count", 4, "--out", tmp_path / "grid.png")
     assert Image.open(tmp_path / "grid.png").size == (2 * 130 + 2, 2 * 130 + 2)
-    for ending, size in (("gif", (256, 256)), ("webp", (256, 256)), ("png", (3 * 130 + 2, 132))):
+    for ending, size in (("gif", (256, 256)), ("webp", (512, 512)), ("png", (3 * 130 + 2, 132))):
         run("blend", RED, BLUE, "--model", model_128, "--steps", 3, "--out", tmp_path / f"way.{ending}")
         assert Image.open(tmp_path / f"way.{ending}").size == size
     run("wander", RED, "--model", model_128, "--steps", 3, "--out", tmp_path / "walk.png")
@@ -267,7 +267,7 @@ def test_pictures_are_saved_enlarged_and_kept_in_the_models_size(page):
     kept = page.locator(".favourites .thumbnail img")
     assert kept.evaluate_all("all => all.map(image => image.naturalWidth)") == [64, 64]
     with page.expect_download() as download:
-        page.locator(".favourites .sheet").click()
+        page.locator(".favourites .save-sheet").click()
     assert Image.open(download.value.path()).size == (2 * 130 + 2, 132)
     page.locator(".t2i-draw .recent .thumbnail").first.wait_for()
     page.reload()
