@@ -63,11 +63,14 @@ def test_an_interrupted_run_resumes_bit_for_bit(config, tmp_path, monkeypatch):
     uninterrupted = text.train(config)
     interrupted = replace(config, out=str(tmp_path / "interrupted"))
 
-    def failing(*args, **kwargs):
+    save = fit.RunState.save
+
+    def save_and_stop(*args):
+        save(*args)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit.Log, "append", failing)  # before the first epoch is saved
+        patch.setattr(fit.RunState, "save", save_and_stop)  # after the first epoch
         with pytest.raises(KeyboardInterrupt):
             text.train(interrupted)
     folders = (uninterrupted, text.train(interrupted))
