@@ -4,8 +4,10 @@ import argparse
 import importlib
 import io
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -30,23 +32,54 @@ class _Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: files that are being written are removed as for Ctrl-C."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit code is 0, 2 for a mistake of the user (printed in one line), 130 for Ctrl-C."""
+    """Run one command.
+
+    The exit code is 0, 2 for a mistake of the user (printed in one line), 130 for Ctrl-C and 143 for SIGTERM.
+    """
     arguments = sys.argv[1:] if arguments is None else arguments
+    _print_any_character()
     try:
-        options = _parser(arguments).parse_args(arguments)
-        use_cores()
-        options.run(options)
+        with _termination():
+            options = _parser(arguments).parse_args(arguments)
+            use_cores()
+            options.run(options)
         return 0
     except InputError as error:
         message, code = str(error), 2
     except OSError as error:
         path = error.filename2 or error.filename  # of a rename, the second is the one that the user named
         message, code = f"{path}: {error.strerror}" if path else str(error), 2
-    except KeyboardInterrupt:
-        message, code = "stopped; a training resumes from its last saved epoch when it is started again", 130
+    except KeyboardInterrupt as error:
+        number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
+        message, code = "stopped; a training resumes when its command is repeated", 128 + number
     print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
     return code
+
+
+def _print_any_character() -> None:
+    """Print characters that the output's encoding lacks as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Raise `_Terminated` on SIGTERM."""
+
+    def terminate(number: int, frame: object) -> NoReturn:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _parser(arguments: list[str]) -> _Parser:
@@ -248,9 +281,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         return _write(options.sheet, sheet.comparison(options.models, options.data, options.seed))
     for model in options.models:
         measurements = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
-        print(report.lines(measurements))
         if options.json:
             _write(options.json, (json.dumps(measurements, indent=1) + "\n").encode())
+        print(report.lines(measurements))
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -261,9 +294,9 @@ def _bench(options: argparse.Namespace) -> None:
     if options.what == "training" and options.model:
         raise InputError("bench training measures the trainers: it takes no --model")
     measurements = bench.run() if options.what == "training" else bench.run(options.model or "flowers")
-    print(bench.table(measurements))
     if options.json:
         _write(options.json, (json.dumps(measurements, indent=1) + "\n").encode())
+    print(bench.table(measurements))
 
 
 def _publish(options: argparse.Namespace) -> None:

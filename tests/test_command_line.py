@@ -6,13 +6,16 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import t2i
@@ -342,6 +345,64 @@ def test_train_runs_the_training_and_reports_ctrl_c_in_one_line(capsys, monkeypa
 
     monkeypatch.setattr(paper, "train", stopped)
     assert_error(capsys, "stopped", *arguments, code=130)
+
+
+def test_sigterm_ends_a_training_with_its_state_saved(tmp_path):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    data, out = write_dataset(tmp_path / "squares"), tmp_path / "out"
+    command = [sys.executable, "-m", "t2i", "train", "text", "--data", data, "--out", out, "--batch", "4"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen([str(part) for part in command], stderr=subprocess.PIPE, text=True, env=environment) as train:
+        while not (out / "log.jsonl").exists():
+            assert train.poll() is None
+            time.sleep(0.05)
+        train.terminate()
+        err = train.communicate(timeout=60)[1]
+    assert train.returncode == 128 + signal.SIGTERM and "Traceback" not in err
+    assert err.splitlines()[-1] == "t2i: stopped; a training resumes when its command is repeated"
+    assert not list(tmp_path.rglob("*.part"))
+    assert torch.load(out / "state.pt", weights_only=True)["step"] >= 6
+
+
+def test_sigterm_removes_a_file_that_is_being_written(tmp_path):
+    program = (
+        "import signal, sys\nfrom pathlib import Path\nfrom t2i import __main__, store\n"
+        "def write(options):\n"
+        "    store.write(Path(sys.argv[1]), lambda partial: [partial.touch(), signal.raise_signal(signal.SIGTERM)])\n"
+        "__main__._publish = write\nsys.exit(__main__.main(['publish', 'there', 'owner/name']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, tmp_path / "file"], capture_output=True, text=True)
+    assert done.returncode == 143 and done.stderr.startswith("t2i: stopped") and not list(tmp_path.iterdir())
+
+
+def test_characters_that_the_output_lacks_are_escaped(tiny_model, tmp_path):
+    names = ["blüte.png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        Image.new("RGB", (70, 70), "red").save(tmp_path / name)
+    program = [sys.executable, "-m", "t2i", "search", "a rosé flower", *names, "--model", tiny_model]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(program, capture_output=True, cwd=tmp_path, env=environment | {"PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {line.split(b"  ")[1] for line in done.stdout.splitlines()} == {rb"bl\xfcte.png", rb"\udcff.png"}
+
+
+@pytest.mark.parametrize("command", ["evaluate", "bench"])
+def test_measurements_are_written_before_they_are_printed(capsys, monkeypatch, tmp_path, command):
+    pytest.importorskip("efficientnet_lite_pytorch")
+    from t2i.bench import engine
+    from t2i.evaluation import report
+    from t2i.evaluation import run as evaluation
+
+    def fill_disk(measurements):
+        raise OSError(errno.ENOSPC, "No space left on device", "the output")
+
+    monkeypatch.setattr(evaluation, "evaluate", lambda config: {"kid": 0.1})
+    monkeypatch.setattr(engine, "run", lambda model: {"kid": 0.1})
+    monkeypatch.setattr(report, "lines", fill_disk)
+    monkeypatch.setattr(engine, "table", fill_disk)
+    arguments = {"evaluate": ["tiny", "--data", "d"], "bench": ["engine"]}[command]
+    assert run(capsys, command, *arguments, "--json", tmp_path / "a.json")[0] == 2
+    assert json.loads((tmp_path / "a.json").read_text()) == {"kid": 0.1}
 
 
 def test_missing_training_packages_are_reported(capsys, monkeypatch):
