@@ -1,6 +1,7 @@
 """Checkpoints from the Hugging Face Hub. Nothing that is downloaded is run or unpickled."""
 
 import errno
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -19,14 +20,13 @@ def fetch(hub_id: str, revision: str | None = None) -> Path:
     """Download the checkpoint in a repository at a revision (a branch, tag or commit); returns its cached folder.
 
     Files in the client's cache are not downloaded again, and a cached commit needs no network at all. Every file must
-    have the SHA-256 that the repository's `config.json` records; one that differs is downloaded once more.
-    `InputError` says in one line why a checkpoint is not available.
+    have the SHA-256 that the repository's `config.json` records. One that differs or is missing is fetched once more:
+    a cache may have been copied without its links. `InputError` says in one line why a checkpoint is not available.
     """
     try:
         commit = _commit(hub_id, revision)
         folder = _snapshot(hub_id, commit)
-        for role in _mismatched_networks(folder):
-            hf_hub_download(hub_id, f"{role}.safetensors", revision=commit, force_download=True)
+        _mend(hub_id, commit, folder)
     except InputError:
         raise
     except Exception as error:  # the Hub's client has no common base class for its errors
@@ -72,10 +72,42 @@ def _download(hub_id: str, commit: ResolvedRevision) -> Path:
     return Path(snapshot_download(hub_id, revision=commit, allow_patterns=list(FILES)))
 
 
+def _mend(hub_id: str, commit: ResolvedRevision, folder: Path) -> None:
+    """Fetch the files of a cached commit that are missing or damaged."""
+    broken = _broken_files(folder)
+    if "config.json" in broken:  # it says which others there must be
+        _fetch_again(hub_id, commit, folder / "config.json")
+        broken = _broken_files(folder)
+    for name in broken:
+        with suppress(errors.EntryNotFoundError):  # a network may be described that is not in the repository
+            _fetch_again(hub_id, commit, folder / name)
+
+
+def _broken_files(folder: Path) -> list[str]:
+    """The files of a checkpoint that are missing, or do not have the SHA-256 that `config.json` records."""
+    try:
+        config = store.read_config(folder)
+    except InputError:
+        return ["config.json"]
+    missing = [role for role in NETWORKS if isinstance(config.get(role), dict) and not _path(folder, role).exists()]
+    return [f"{role}.safetensors" for role in (*missing, *_mismatched_networks(folder))]
+
+
+def _fetch_again(hub_id: str, commit: ResolvedRevision, path: Path) -> None:
+    is_damaged = path.exists()
+    if is_damaged and not path.is_symlink():  # the client would keep it
+        path.unlink()
+    hf_hub_download(hub_id, path.name, revision=commit, force_download=is_damaged)  # if missing, only linked again
+
+
+def _path(folder: Path, role: str) -> Path:
+    return folder / f"{role}.safetensors"
+
+
 def _mismatched_networks(folder: Path) -> list[str]:
     """The networks whose files do not have the recorded SHA-256; `InputError` if none is recorded for a file."""
     config = store.read_config(folder)
-    files = {role: path for role in NETWORKS if (path := folder / f"{role}.safetensors").exists()}
+    files = {role: path for role in NETWORKS if (path := _path(folder, role)).exists()}
     if unrecorded := [role for role in files if role not in config.get("sha256", {})]:
         raise InputError(f"{folder / 'config.json'}: records no SHA-256 of {unrecorded[0]}.safetensors")
     return [role for role, path in files.items() if not store.has_recorded_hash(config, role, path.read_bytes())]
@@ -101,7 +133,7 @@ def describe_error(error: Exception) -> str:
             return "the disk is full"
         if _is_incomplete(cause):
             return "a file was incomplete; try again"
-        if isinstance(cause, (PermissionError, NotADirectoryError)):
+        if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
             return f"{cause.filename}: {str(cause.strerror).lower()}"
     return f"the Hub cannot be reached, and the model is not in the cache ({type(causes[-1]).__name__})"
 

@@ -144,6 +144,69 @@ def test_a_file_damaged_in_the_cache_is_downloaded_again(hub, files):
     assert (fetch("owner/tiny", commit) / "generator.safetensors").read_bytes() == files["generator.safetensors"]
 
 
+def drop(link: Path) -> None:
+    link.unlink()
+
+
+def write_as_text(link: Path) -> None:
+    target = os.readlink(link)
+    link.unlink()
+    link.write_text(target)
+
+
+def follow(link: Path) -> None:
+    data = link.read_bytes()
+    link.unlink()
+    link.write_bytes(data)
+
+
+def lose_target(link: Path) -> None:
+    link.resolve().unlink()
+
+
+@pytest.mark.parametrize("client", ["new", "old"])
+@pytest.mark.parametrize("copy, downloads", [(drop, 0), (follow, 0), (write_as_text, 1), (lose_target, 1)])
+def test_a_cache_that_was_copied_without_links_mends_itself(hub, files, monkeypatch, client, copy, downloads):
+    commit = hub.put("owner/tiny", files)
+    folder = fetch("owner/tiny")
+    expected = contents(folder)
+    if client == "old":  # which did not record what a commit consists of
+        monkeypatch.setattr("huggingface_hub._snapshot_download.read_tree_cache", lambda *_: None)
+    for link in [path for path in folder.iterdir() if path.is_symlink()]:
+        copy(link)
+    hub.requests.clear()
+    for revision in (None, commit):
+        assert contents(fetch("owner/tiny", revision)) == expected
+    assert hub.download_counts() == (dict.fromkeys(expected, 1) if downloads else {})
+
+
+@pytest.mark.parametrize("client", ["new", "old"])
+def test_one_lost_link_is_restored(hub, files, monkeypatch, client):
+    hub.put("owner/tiny", files)
+    (fetch("owner/tiny") / "generator.safetensors").unlink()
+    if client == "old":
+        monkeypatch.setattr("huggingface_hub._snapshot_download.read_tree_cache", lambda *_: None)
+    assert len(t2i.load("owner/tiny").draw("a red flower")) == 1
+
+
+def test_a_network_that_is_described_and_not_in_the_repository_is_not_needed(hub, files, monkeypatch):
+    del files["discriminator.safetensors"]
+    hub.put("owner/tiny", files)
+    assert len(t2i.load("owner/tiny").draw("a red flower")) == 1
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert len(t2i.load("owner/tiny").draw("a red flower")) == 1
+
+
+def test_a_read_only_cache_is_an_input_error(hub, files, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    hub.put("owner/tiny", files)
+    monkeypatch.setattr("huggingface_hub.file_download.os.makedirs", refuse)
+    with pytest.raises(t2i.InputError, match="owner/tiny: .*: read-only file system$"):
+        fetch("owner/tiny")
+
+
 def test_a_new_revision_that_is_broken_leaves_the_old_one_whole(hub, files):
     old = hub.put("owner/tiny", files)
     cached = contents(fetch("owner/tiny"))
