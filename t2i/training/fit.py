@@ -187,7 +187,8 @@ def run_steps(
 def deferred_signals() -> Iterator[list[int]]:
     """Defer the first SIGINT or SIGTERM to the end of this context; yields the list of those received.
 
-    Python handles signals in its main thread alone: elsewhere, nothing is deferred.
+    Python handles signals in its main thread alone: elsewhere, nothing is deferred. A signal that is ignored, as SIGINT
+    is in a background job, stays so.
     """
     received: list[int] = []
     handlers: dict[int, Any] = {}
@@ -201,7 +202,9 @@ def deferred_signals() -> Iterator[list[int]]:
         restore()
 
     if threading.current_thread() is threading.main_thread():
-        handlers |= {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        for deferred in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(deferred) != signal.SIG_IGN:
+                handlers[deferred] = signal.signal(deferred, receive)
     try:
         yield received
     finally:

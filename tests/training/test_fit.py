@@ -86,20 +86,23 @@ def test_the_loop_saves_at_intervals_and_at_the_end_and_logs_every_epoch(tmp_pat
 
 
 @pytest.fixture
-def terminable():
-    """SIGTERM raises SystemExit instead of ending the tests."""
+def handlers():
+    """SIGINT and SIGTERM raise exceptions, wherever the tests run; a function that sets other handlers."""
 
     def terminate(number, frame):
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
-    yield
-    signal.signal(signal.SIGTERM, before)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)
+    yield signal.signal
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number, error", [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
 @pytest.mark.parametrize("stop_at", [3, 5, 9])
-def test_a_signal_stops_after_the_step_with_its_state_saved(tmp_path, terminable, number, error, stop_at):
+def test_a_signal_stops_after_the_step_with_its_state_saved(tmp_path, handlers, number, error, stop_at):
     """Step 5 is the last before a save, step 9 the last of all."""
     done_steps = []
 
@@ -123,7 +126,7 @@ def test_a_signal_stops_after_the_step_with_its_state_saved(tmp_path, terminable
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_the_second_signal_stops_at_once(tmp_path):
+def test_the_second_signal_stops_at_once(tmp_path, handlers):
     def step(i, g):
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
@@ -133,6 +136,16 @@ def test_the_second_signal_stops_at_once(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_steps(state, "test", 10, 6, step, lambda done, cost: {}, lambda: {})
     assert not (tmp_path / "state.pt").exists()
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path, handlers):
+    """As SIGINT is in a job in the background."""
+    handlers(signal.SIGINT, signal.SIG_IGN)
+    state = RunState(tmp_path / "state.pt", {"seed": 0}, {}, ())
+    step = lambda i, g: signal.raise_signal(signal.SIGINT) or {}  # noqa: E731
+    run_steps(state, "test", 10, 6, step, lambda done, cost: {}, lambda: {})
+    assert RunState(tmp_path / "state.pt", {"seed": 0}, {}, ()).step == 10
+    assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
 
 
 def test_a_log_keeps_the_lines_of_other_trainings_and_drops_a_cut_one(tmp_path):
