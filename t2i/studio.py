@@ -21,7 +21,7 @@ from .errors import InputError
 from .locate import Checkpoint
 from .media.photo import prepare
 from .models import NOISE_SIZE
-from .models.text_encoder import ALPHABET
+from .models.text_encoder import ALPHABET, normalize_caption
 from .registry import MODELS, ModelSpec, read_spec
 from .store import AttributeSlider
 
@@ -130,8 +130,8 @@ class Studio:
         `at`: an offset from each seed on the plane of seeds (see `interpolate_noise`); none for the seeds themselves.
         `like`: the style (100,) of a photo, from `style`: the pictures have this style, and the seeds vary the rest.
         `variety`: how far the seeds stray from the mean of all pictures, a factor of their noise (ψ); 1 is as trained.
-        Captions are lower-cased and cut at 201 characters. Pictures are S×S, S being `size`. `InputError` if a caption
-        or a number is not valid.
+        Captions are read as `normalize_caption` says and cut at 201 characters. Pictures are S×S, S being `size`.
+        `InputError` if a caption or a number is not valid.
         """
         return [Image.fromarray(pixels) for pixels in self.draw_array(captions, seeds, attributes, at, like, variety)]
 
@@ -312,7 +312,7 @@ class Studio:
         return self.engine.embed(captions)
 
     def _check(self, caption: str) -> None:
-        signs = set(caption.lower()[: self.engine.caption_length].strip())
+        signs = set(normalize_caption(caption)[: self.engine.caption_length].strip())
         if not signs:
             raise InputError("Type a few words.")
         letters = {sign for sign in signs if sign.isalpha()}

@@ -122,7 +122,13 @@ def test_captions_are_lower_cased_and_cut_at_201_characters(studio):
     assert far(studio.draw_array(RED.ljust(201, "q"), 1), base)
 
 
-@pytest.mark.parametrize("caption", ["", " \n\t ", "花", "é", " " * 201 + "a red flower", "\ud800"])
+def test_other_spellings_of_a_caption_draw_the_same_pictures(studio):
+    plain = studio.draw_array("a rose flower's petals", 1)
+    assert np.array_equal(studio.draw_array("A\u00a0rosé ｆｌｏｗｅｒ’s pe\u00adtals", 1), plain)
+    assert not np.array_equal(studio.draw_array("a ros flower's petals", 1), plain)
+
+
+@pytest.mark.parametrize("caption", ["", " \n\t ", "花", "\u00a0\u200b", " " * 201 + "a red flower", "\ud800"])
 def test_a_caption_without_a_known_character_is_an_input_error(studio, caption):
     with pytest.raises(t2i.InputError, match="^(This model reads English only|Type a few words)"):
         studio.draw([RED, caption])

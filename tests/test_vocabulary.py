@@ -36,6 +36,7 @@ def test_a_word_is_frequent_if_it_is_in_ten_captions():
         ("a flo ", ["flo"]),
         ("a flox", ["flox"]),
         ("a car flo", ["car"]),
+        ("a réd ｆｌｏｗｅｒ", []),
         ("", []),
         ("花 1234", []),
     ],

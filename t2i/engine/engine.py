@@ -10,6 +10,7 @@ from ..device import best_device, computes_bfloat16, to_channels_last
 from ..errors import InputError
 from ..models import NOISE_SIZE, ImageEncoder, Networks, StyleEncoder, encode, fast_form
 from ..models.fuse import fold, frozen
+from ..models.text_encoder import normalize_caption
 from .graphs import CAPTURE_BY_DEVICE, GraphedFunction
 from .onednn import PACKING_BATCH, fast_text_convolutions, pack
 
@@ -75,7 +76,7 @@ class Engine:
     @torch.inference_mode()
     def embed(self, captions: list[str]) -> Tensor:
         """Embeddings h (B, E) of captions, float32, on the CPU. New captions are computed together, then cached."""
-        keys = [caption.lower()[: self.caption_length] for caption in captions]
+        keys = [normalize_caption(caption)[: self.caption_length] for caption in captions]
         cached = {key: self._embedding_cache.pop(key, None) for key in dict.fromkeys(keys)}
         embeddings = {key: h for key, h in cached.items() if h is not None}
         if new := [key for key in cached if key not in embeddings]:

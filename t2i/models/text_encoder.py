@@ -1,12 +1,19 @@
 """Text encoder φ: a character-level convolutional-recurrent network (arXiv 1605.05395, section 3)."""
 
+import re
+import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
+UNDIVIDED_LETTERS = {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ı": "i"}  # they have no accent
+# Within words only: quotation marks, dashes between words and ellipses distort an embedding less as unknown characters.
+WORD_JOINERS = {"’": "'", "\u2010": "-", "\u2011": "-", "–": "-"}
+WORD_JOINER = re.compile(rf"(?<=\w)[{''.join(WORD_JOINERS)}](?=\w)")
 STEP_STRIDE, RECEPTIVE_FIELD = 18, 66  # characters: a recurrent step starts 18 after the one before and covers 66
 
 
@@ -20,11 +27,36 @@ class TextEncoderConfig:
     embedding: int = 1024
 
 
+def normalize_caption(caption: str) -> str:
+    """A caption as φ reads it: in lower case, with other spellings of the alphabet's characters replaced by these.
+
+    They are spaces of all kinds, letters and digits with accents or of full width, and typographic apostrophes and
+    hyphens within words. Invisible characters are left out. What is in `ALPHABET` stays as it is.
+    """
+    plain = "".join(map(_normalize_character, caption.lower()))
+    return WORD_JOINER.sub(lambda joiner: WORD_JOINERS[joiner[0]], plain)
+
+
+@lru_cache(4096)
+def _normalize_character(character: str) -> str:
+    if character in ALPHABET:
+        return character
+    if character.isspace():
+        return " "
+    if unicodedata.category(character) in ("Cf", "Mn"):  # invisible, or an accent behind its letter
+        return ""
+    if not character.isalnum() and not "！" <= character <= "～":  # signs of full width
+        return character
+    parts = UNDIVIDED_LETTERS.get(character) or unicodedata.normalize("NFKD", character).lower()
+    letters = "".join(part for part in parts if unicodedata.category(part) != "Mn")
+    return letters if letters and set(letters) <= set(ALPHABET) - {'"'} else character
+
+
 def encode(captions: list[str], length: int = TextEncoderConfig.length) -> Tensor:
     """Captions to codes (B, length), uint8: 1 to 70 are positions in `ALPHABET`, 0 any other character or padding."""
     codes = np.zeros((len(captions), length), np.uint8)
     for row, caption in zip(codes, captions):
-        text = caption.lower()[:length]
+        text = normalize_caption(caption)[:length]
         row[: len(text)] = [ALPHABET.find(c) + 1 for c in text]
     return torch.from_numpy(codes)
 

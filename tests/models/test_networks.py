@@ -1,4 +1,7 @@
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2i.models import (
     DCGANGenerator,
@@ -11,7 +14,7 @@ from t2i.models import (
     TextEncoderConfig,
     encode,
 )
-from t2i.models.text_encoder import ALPHABET, count_steps
+from t2i.models.text_encoder import ALPHABET, count_steps, normalize_caption
 
 SMALL = TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32)
 
@@ -21,10 +24,43 @@ def test_the_alphabet_has_the_seventy_characters_of_the_paper():
 
 
 def test_encode_lowercases_truncates_and_skips_unknown_characters():
-    codes = encode(["aB é!", "x" * 500, ""])
+    codes = encode(["aB 花!", "x" * 500, ""])
     assert codes.shape == (3, 201)
     assert codes[0, :6].tolist() == [1, 2, 70, 0, ALPHABET.index("!") + 1, 0]
     assert (codes[1] == 24).all() and (codes[2] == 0).all()
+
+
+@given(st.text(ALPHABET + ALPHABET.upper()))
+def test_a_caption_in_the_alphabet_stays_as_it_is(caption):
+    assert normalize_caption(caption) == caption.lower()
+
+
+@given(st.text())
+def test_a_normalized_caption_is_not_changed_again(caption):
+    assert normalize_caption(normalize_caption(caption)) == normalize_caption(caption)
+
+
+@pytest.mark.parametrize(
+    "caption, plain",
+    [
+        ("a\u00a0red\u2009flower\u3000\n\there", "a red flower   here"),
+        ("A rosé flower, Ånger, ﬁne, cœur, weiß, naïve", "a rose flower, anger, fine, coeur, weiss, naive"),
+        ("e\u0301clair, I\u0307stanbul, İstanbul, ıs", "eclair, istanbul, istanbul, is"),
+        ("Ａ ｒｅｄ ｆｌｏｗｅｒ！ ５", "a red flower! 5"),
+        ("the bird’s five–petaled star‑shaped", "the bird's five-petaled star-shaped"),
+        ("pe\u00adtals\u200b and\ufeff \u2764\ufe0f", "petals and \u2764"),
+    ],
+)
+def test_other_spellings_become_the_characters_of_the_alphabet(caption, plain):
+    assert normalize_caption(caption) == plain
+    assert torch.equal(encode([caption]), encode([plain]))
+
+
+@pytest.mark.parametrize(
+    "sign", ["“red”", "‘red’", "red — and", "red – and", "red…", "＂red＂", "«red»", "花", "½", "™"]
+)
+def test_signs_that_say_nothing_stay_unknown(sign):
+    assert normalize_caption(f"a {sign} flower") == f"a {sign} flower"
 
 
 def test_embeddings_have_unit_scale_and_do_not_depend_on_their_batch():
