@@ -9,7 +9,7 @@ import t2i
 from t2i import locate
 from t2i.registry import MODELS
 from t2i.web.tabs.about import read_card
-from tests.screen import decode, hold_requests, rest
+from tests.screen import decode, free_port, hold_requests, rest, served
 
 HOSTILE = """---
 license: mit
@@ -50,6 +50,23 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
         assert (np.abs(np.stack(pictures).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
 
 
+def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, model, model_128):
+    with served({"flowers": model_128, "flowers-gan": model}, free_port()) as address:
+        page = new_page(f"{address}/?tab=about")
+        page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64 → 128").wait_for()
+        assert page.locator("svg .size").inner_html() == "128×128"
+        assert page.locator("svg .everywhere").evaluate_all(
+            "all => all.every(part => part.getBoundingClientRect().width)"
+        )
+        page.locator("#t2i-about-model").select_option("flowers-gan")
+        page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64").wait_for()
+        assert page.locator("svg .size").inner_html() == "64×64"
+        assert not page.locator("svg .everywhere").evaluate_all(
+            "all => all.some(part => part.getBoundingClientRect().width)"
+        )
+        assert "Figure 2 of the paper, as it is built here." in page.locator("figcaption").inner_text()
+
+
 def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):
     requests = []
     about.on("request", lambda request: requests.append(request.url))
@@ -57,7 +74,7 @@ def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):
     about.locator(".t2i-card", has_text="This model has no card here.").wait_for()
     about.locator("#t2i-about-model").select_option("flowers-gan")
     about.locator(".t2i-card h1", has_text="A stranger's card").wait_for()
-    assert "has not been written down" in about.locator(".t2i-about .note").first.inner_text()
+    assert "has not been written down" in about.locator(".failure-note").inner_text()
     assert about.locator(".failures li").count() == 0
     text = about.locator(".t2i-card").inner_text()
     assert "<script>alert(1)</script>" in text and "license: mit" not in text and "${alert(4)}" in text
@@ -75,7 +92,7 @@ def test_a_late_answer_does_not_change_the_note_on_the_next_model(page):
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector(".t2i-about[data-waiting]")
     page.locator("#t2i-about-model").select_option("flowers-gan")
-    note = page.locator(".t2i-about .note").first
+    note = page.locator(".failure-note")
     assert "has not been written down" in note.inner_text()
     held[0].continue_()
     rest(page)

@@ -130,7 +130,7 @@ def test_compare_and_search_begin_with_the_caption_of_draw_and_then_keep_their_o
     page.get_by_role("tab", name="Compare").click()
     page.wait_for_function(SAID, arg="Seed 40 by 5 models: a blue bird")
     page.get_by_role("tab", name="Search").click()
-    words = page.get_by_label("Words to find pictures by")
+    words = page.get_by_label("Search by description")
     assert words.input_value() == "a blue bird"
     page.get_by_role("tab", name="Draw").click()
     caption.fill("a red bird")
@@ -266,10 +266,10 @@ def test_the_status_says_that_models_are_being_loaded(page):
     page.wait_for_function(SAID, arg="Loading five models …")
     held[0].continue_()
     page.unroute("**/component_server/**")
-    page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms a picture')")
+    page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms per picture')")
     page.locator("#t2i-compare-caption").fill("🌸")
     page.locator("#t2i-compare-note.error").wait_for()
-    assert status.inner_text().endswith("ms a picture")
+    assert status.inner_text().endswith("ms per picture")
 
 
 def test_without_any_of_the_four_models_the_pages_own_draws_alone(browser, model, use_models):

@@ -24,7 +24,7 @@ def search(page):
 
 def search_for(page, words: str) -> list[str]:
     """Search for words; returns the names of the results, the best first."""
-    page.get_by_label("Words to find pictures by").fill(words)
+    page.get_by_label("Search by description").fill(words)
     announced = "words => document.querySelector('.t2i-search .live').textContent.startsWith(`The best for ${words}:`)"
     page.wait_for_function(announced, arg=words)
     return result_names(page)
@@ -53,7 +53,7 @@ def test_a_caption_finds_the_drawn_pictures_that_match_it_best(search, model):
         orders.append(names)
     assert orders[0] != orders[1]
     assert "60 pictures drawn by the model" in search.locator(".t2i-search .status").inner_text()
-    search.get_by_label("Words to find pictures by").fill("🌸")
+    search.get_by_label("Search by description").fill("🌸")
     search.wait_for_function("document.querySelector('#t2i-search-note').classList.contains('error')")
     assert result_names(search) == orders[1]  # the last good results
 
@@ -87,10 +87,10 @@ def test_the_chosen_picture_is_described_and_a_caption_goes_to_draw(search, mode
     assert search.get_by_label("Caption", exact=True).input_value() == wanted
     assert search.evaluate("document.activeElement.textContent.trim()") == "Draw"
     search.get_by_role("tab", name="Search").click()
-    search.get_by_label("Words to find pictures by").fill(" ")
-    assert search.get_by_role("button", name="Draw this caption").is_disabled()
-    search.get_by_label("Words to find pictures by").fill("a caption to draw")
-    search.get_by_role("button", name="Draw this caption").click()
+    search.get_by_label("Search by description").fill(" ")
+    assert search.get_by_role("button", name="Draw this", exact=True).is_disabled()
+    search.get_by_label("Search by description").fill("a caption to draw")
+    search.get_by_role("button", name="Draw this", exact=True).click()
     search.wait_for_function("document.querySelector('.grid img').alt === 'a caption to draw'")
 
 

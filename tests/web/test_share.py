@@ -143,7 +143,7 @@ def test_a_link_keeps_the_order_by_match(page, new_page):
 
 def test_a_link_to_search_brings_its_caption(new_page, url):
     page = new_page(query(url, ("tab", "search"), ("caption", CAPTION)))
-    words = page.get_by_label("Words to find pictures by")
+    words = page.get_by_label("Search by description")
     words.wait_for()
     assert words.input_value() == CAPTION
     assert ("caption", CAPTION) in parse_qsl(link_of(page).partition("?")[2])

@@ -101,7 +101,7 @@ function showPictures(request, reply, isNewest) {
   if (!reply.error) {
     reply.compared.forEach(({ pictures }, i) => showColumn(columns[i], pictures, request));
     const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
-    status.textContent = `${ms.toFixed(1)} ms a picture`;
+    status.textContent = `${ms.toFixed(1)} ms per picture`;
   }
   if (!isNewest) return;
   if (!reply.error) addRecent(reply.compared[0].pictures[0]);

@@ -3,7 +3,7 @@
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
 const { findModel, initialState, isExample, make, percent, sendToTab, showNote, toSingleLine } = t2i;
-const tab = t2i.createTab("search", element);
+const tab = t2i.createTab("search", element, server);
 const { find, announce, modelMenu } = tab;
 
 const MAX_PHOTOS = 200;

@@ -1,12 +1,14 @@
-"""The tab "About": the paper in one screen, what the chosen model fails on, and its card."""
+"""The tab "About": how it works, with the chosen model's networks, what the chosen model fails on, and its card."""
 
 import re
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from ...errors import InputError
-from ..component import add_panel
+from ...models import DCGANGeneratorConfig
+from ..component import add_panel, is_offered
 from ..schemas import read_model
 from ..service import Service, errors_as_json
 
@@ -27,10 +29,23 @@ def about_tab(service: Service) -> None:
         except InputError:
             return NO_CARD
 
-    panel = add_panel("about", [draw])
+    networks = {name: _networks(service, name) for name, spec in service.models.items() if is_offered(spec)}
+    panel = add_panel("about", [draw], networks=networks)
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
         card = gr.Markdown(latex_delimiters=[])
     panel.select(show_card, None, card, show_progress="hidden", api_visibility="private")
+
+
+def _networks(service: Service, model: str) -> dict[str, Any]:
+    """What the figure shows of a model's networks; as in the paper if its configuration does not say."""
+    try:
+        checkpoint = service.checkpoint(model)
+        generator, training = checkpoint.config["generator"], checkpoint.training("gan")
+        size = generator.get("size", DCGANGeneratorConfig().size)
+        is_conditional, is_projected = generator["type"] == "cbn", training.get("trainer") == "projected"
+    except (InputError, LookupError, AttributeError):
+        size, is_conditional, is_projected = DCGANGeneratorConfig().size, False, False
+    return {"size": size, "isConditional": is_conditional, "isProjected": is_projected}
 
 
 def read_card(folder: Path) -> str:
