@@ -121,22 +121,24 @@ function createUpdater(call, getRequest, show) {
 // The same with drafts while something changes, as small as the line asks, then the pictures at full size; these are
 // then the newest reply. The pictures of a small model are never drafts.
 function createDraftUpdater(call, getRequest, show) {
+  const modelsWithDrafts = new Set(); // as far as is known
   let timer;
   let isResting = false;
-  let hasDrafts = false; // the model has
   let lastChange = 0;
+  let lastModel;
 
-  const send = createUpdater(
-    call,
-    () => ({ ...getRequest(), ...(!isResting && { full_size: 0, draft_size: line.draftSize() }) }),
-    (request, reply, isNewest) => {
-      show(request, reply, isNewest && !reply.drafts);
-      if (isNewest && reply.error) clearTimeout(timer);
-      if (reply.error) return;
-      if ("full_size" in request) hasDrafts = Boolean(reply.drafts);
-      if (isNewest && reply.drafts) sendWhenResting();
-    },
-  );
+  function getDraftRequest() {
+    const request = getRequest();
+    lastModel = request.model;
+    return isResting ? request : { ...request, full_size: 0, draft_size: line.draftSize() };
+  }
+
+  const send = createUpdater(call, getDraftRequest, (request, reply, isNewest) => {
+    show(request, reply, isNewest && !reply.drafts);
+    if (reply.drafts) modelsWithDrafts.add(request.model);
+    if (isNewest && reply.error) clearTimeout(timer);
+    if (isNewest && reply.drafts) sendWhenResting();
+  });
 
   // Counted from the change, not from the drafts, which may be long on their way.
   function sendWhenResting() {
@@ -145,6 +147,7 @@ function createDraftUpdater(call, getRequest, show) {
   }
 
   function sendResting() {
+    if (!modelsWithDrafts.has(lastModel)) return;
     isResting = true;
     send();
   }
@@ -152,8 +155,7 @@ function createDraftUpdater(call, getRequest, show) {
   return () => {
     isResting = false;
     lastChange = performance.now();
-    clearTimeout(timer);
-    if (hasDrafts) sendWhenResting();
+    sendWhenResting();
     send();
   };
 }
