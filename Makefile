@@ -1,4 +1,4 @@
-# `make demo` and `make test` do all their own set-up, in .venv; PYTHON=... names another Python 3.11.
+# `make demo` and `make test` do all their own set-up, in .venv; PYTHON=... names another Python, 3.11 to 3.13.
 PYTHON ?= python3.11
 VENV := .venv/bin
 
