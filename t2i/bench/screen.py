@@ -3,8 +3,13 @@
 The plain page is what Gradio's guides teach: `gr.Image` and `gr.Gallery`, with every event in the queue. Both pages are
 served in the same run with the same model. Measured are: the first load; how many new pictures a second are painted
 while a slider is dragged; the time from the input event of each letter to sixteen new pictures; and the time of a
-change of tabs while pictures are loading. The pages take turns, so that a busy machine slows both. The result is the
-median of three rounds and takes about three minutes.
+change of tabs while pictures are loading. The pages take turns, so that a busy machine slows both.
+
+Then the same over a line of 10 Mbit/s whose answers come 0, 100 and 400 ms later: pictures a second while Blend is
+dragged and played and while a slider is dragged, and the time from the last letter of a caption typed without a pause
+to its pictures. Of this page that is measured twice: to the drafts of the last caption, and to its final pictures.
+
+The result is the median of three rounds and takes about ten minutes.
 """
 
 import math
@@ -31,17 +36,24 @@ MAX_LETTERS, MAX_TYPING_SECONDS = 16, 15
 DRAG_SECONDS = 3
 NUM_TAB_CHANGES = 10
 PAUSE_MS = 1500  # between measurements
+LATENCIES_MS = 0, 100, 400  # of a line
+LINE_BYTES_PER_SECOND = 1_250_000
+LETTER_DELAY_MS = 150  # of somebody who types fast
+SETTLE_MS = 2500  # after the last letter
 
-# CSS selectors of each page.
+# CSS selectors of each page; the plain one has no Play.
 OUR_SELECTORS = {
+    "address": "/?tab=draw",
     "ready": ".grid[aria-busy=false]",
     "caption": "#t2i-draw-caption",
     "pictures": ".grid img",
     "attribute": "#t2i-draw-attribute-1",
-    "picture": ".blended",
+    "picture": ".t2i-blend .motion",
     "blend": "#t2i-blend-across",
+    "play": ".t2i-blend .play",
 }
 PLAIN_SELECTORS = {
+    "address": "/",
     "ready": "#pictures img",
     "caption": "#caption textarea",
     "pictures": "#pictures img",
@@ -50,20 +62,68 @@ PLAIN_SELECTORS = {
     "blend": "#blend input[type=range]",
 }
 
-# Drags a slider from end to end and back once a second. A frame counts when all of its pictures are new.
+# Drags a slider from end to end and back once a second, or only looks if there is none. A frame counts when all of its
+# pictures are new; a canvas is told apart by its pixels.
 DRAG_SCRIPT = """async ([slider, images, seconds]) => {
   const range = document.querySelector(slider);
-  const sources = () => [...document.querySelectorAll(images)].map((image) => image.complete && image.src);
-  const [low, high] = [Number(range.min), Number(range.max)];
+  const small = new OffscreenCanvas(8, 8).getContext("2d", { willReadFrequently: true });
+  const look = (node) => {
+    if (node.src) return node.complete && node.src;
+    small.drawImage(node, 0, 0, 8, 8);
+    return small.getImageData(0, 0, 8, 8).data.join();
+  };
+  const sources = () => [...document.querySelectorAll(images)].map(look);
   let before = sources(), frames = 0;
   const start = performance.now();
   for (let now = start; now < start + 1000 * seconds; now = await new Promise(requestAnimationFrame)) {
     const after = sources();
     if (after.every((source, i) => source && source !== before[i])) (before = after), frames++;
+    if (!range) continue;
+    const [low, high] = [Number(range.min), Number(range.max)];
     range.value = low + (high - low) * Math.abs(1 - (((now - start) / 500) % 2));
     range.dispatchEvent(new Event("input", { bubbles: true }));
   }
   return frames / seconds;
+}"""
+
+# Notes which pictures of the server are of which caption.
+ANSWERS_SCRIPT = """() => {
+  window.answers = {};
+  const send = window.fetch;
+  window.fetch = async (...all) => {
+    const reply = await send(...all);
+    const { fn_name: name, data } = typeof all[1]?.body === "string" ? JSON.parse(all[1].body) : {};
+    if (name !== "draw") return reply;
+    const { pictures } = await reply.clone().json();
+    if (pictures) window.answers[pictures[0]] = data.caption;
+    return reply;
+  };
+}"""
+
+# Notes each frame after the last input event in which all pictures are new: its time after that event, and whether it
+# shows an older caption, where that is known.
+CHANGES_SCRIPT = """([textbox, selector]) => {
+  if (window.changes) return;
+  let last = 0;
+  window.changes = [];
+  const images = () => [...document.querySelectorAll(selector)];
+  let before = images().map((image) => image.src);
+  document.querySelector(textbox).addEventListener("input", ({ target }) => {
+    last = performance.now();
+    window.changes = [];
+    window.lastCaption = target.value;
+  }, true);
+  const look = () => {
+    const sources = images().map((image) => image.complete && image.src);
+    if (last && sources.every((source, i) => source && source !== before[i])) {
+      before = sources;
+      const time = performance.now() - last;
+      const caption = window.answers[sources[0]];
+      window.changes.push({ time, isOld: Boolean(caption) && caption !== window.lastCaption });
+    }
+    requestAnimationFrame(look);
+  };
+  look();
 }"""
 
 # Times from a letter's input event to the frame in which all pictures are new. A timeout set in an animation frame's
@@ -124,11 +184,11 @@ def run(model: str = "flowers") -> dict:
 
 def table(figures: dict) -> str:
     """What `run` returns, as text."""
-    lines = [f"{'':42}{'this page':>10}{'plain':>10}{'times':>8}"]
+    lines = [f"{'':52}{'this page':>10}{'plain':>10}{'times':>8}"]
     for name, ours in figures["page"].items():
-        plain = figures["plain"][name]
-        ratio = math.nan if 0 in (ours, plain) else ours / plain if name.startswith("frames") else plain / ours
-        lines.append(f"{name:42}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
+        plain = figures["plain"].get(name, math.nan)
+        ratio = math.nan if 0 in (ours, plain) else ours / plain if "frames" in name else plain / ours
+        lines.append(f"{name:52}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
     machine = figures["machine"]
     hardware = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
     return "\n".join([*lines, f"{hardware} · Chromium {figures['chromium']}"])
@@ -136,8 +196,9 @@ def table(figures: dict) -> str:
 
 def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.add_init_script(f"({ANSWERS_SCRIPT})()")
     start = time.monotonic()
-    page.goto(f"{address}/?tab=draw")
+    page.goto(address + selectors["address"])
     page.wait_for_selector(selectors["ready"])
     loaded = time.monotonic() - start
     page.wait_for_timeout(PAUSE_MS)
@@ -151,8 +212,7 @@ def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[
     page.wait_for_timeout(PAUSE_MS)
     tabs = [("Draw", selectors["pictures"]), ("Blend", selectors["picture"])]
     switches = page.evaluate(TAB_SCRIPT, [selectors["attribute"], tabs, NUM_TAB_CHANGES])
-    page.close()
-    return {
+    figures = {
         "first load to usable, s": loaded,
         "frames a second, one picture (Blend)": blend,
         "frames a second, sixteen (a slider)": sixteen,
@@ -161,6 +221,42 @@ def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[
         "change of tabs, median ms": statistics.median(switches),
         "change of tabs, longest ms": max(switches),
     }
+    for latency in LATENCIES_MS:
+        figures |= _measure_line(page, selectors, latency)
+    page.close()
+    return figures
+
+
+def _measure_line(page: Page, selectors: dict[str, str], latency: int) -> dict[str, float]:
+    """The page over a slow line."""
+    conditions = {"downloadThroughput": LINE_BYTES_PER_SECOND, "uploadThroughput": LINE_BYTES_PER_SECOND}
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.emulateNetworkConditions", {"offline": False, "latency": latency, **conditions})
+    drag = [selectors["blend"], selectors["picture"], DRAG_SECONDS]
+    page.get_by_role("tab", name="Blend").click()
+    page.wait_for_timeout(PAUSE_MS)
+    figures = {"frames a second, Blend dragged": page.evaluate(DRAG_SCRIPT, drag)}
+    if "play" in selectors:
+        page.wait_for_timeout(PAUSE_MS)
+        page.locator(selectors["play"]).click()
+        figures["frames a second, Blend played"] = page.evaluate(DRAG_SCRIPT, ["#nothing", *drag[1:]])
+        page.locator(selectors["play"]).click()
+    page.get_by_role("tab", name="Draw").click()
+    page.wait_for_timeout(PAUSE_MS)
+    slider = [selectors["attribute"], selectors["pictures"], DRAG_SECONDS]
+    figures["frames a second, sixteen"] = page.evaluate(DRAG_SCRIPT, slider)
+    page.wait_for_timeout(PAUSE_MS)
+    page.locator(selectors["caption"]).fill("")
+    page.evaluate(CHANGES_SCRIPT, [selectors["caption"], selectors["pictures"]])
+    page.keyboard.type(CAPTION[:MAX_LETTERS], delay=LETTER_DELAY_MS)
+    page.wait_for_timeout(SETTLE_MS + latency)
+    times = [change["time"] for change in page.evaluate("window.changes") if not change["isOld"]] or [math.nan]
+    figures["last letter to its pictures, ms"] = times[0] if "play" in selectors else times[-1]
+    figures["last letter to the final pictures, ms"] = times[-1]
+    session.send("Network.disable")
+    session.detach()
+    return {f"{latency} ms: {name}": value for name, value in figures.items()}
 
 
 def _type(page: Page, selectors: dict[str, str]) -> list[float]:

@@ -35,6 +35,7 @@ const DRAFT_BYTES = 16 * 0.25; // for a pixel of each of them, in base64
 function createLine() {
   const answers = []; // the last ones, {bytes, time}
   let work = 0; // ms that the server took for the last one
+  let underWay = 1; // how many requests may be
 
   function note(reply, time) {
     if (!reply?.ms) return;
@@ -43,6 +44,9 @@ function createLine() {
     work = drawn.reduce((sum, { ms, pictures }) => sum + ms * pictures.length, 0);
     answers.push({ bytes: pictures.reduce((sum, picture) => sum + picture.length, 0), time });
     if (answers.length > LINE_MEMORY) answers.shift();
+    const shortest = Math.min(...answers.map(({ time }) => time));
+    const hasWaited = time - shortest > work; // behind another one, so there were too many
+    underWay = shortest - work > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
   }
 
   // Bytes a millisecond: by how much later large answers come than small ones.
@@ -54,13 +58,11 @@ function createLine() {
     return variance < (MIN_BYTES_APART / 2) ** 2 || covariance <= 0 ? Infinity : variance / covariance;
   }
 
-  const isFar = () => answers.length > 0 && Math.min(...answers.map(({ time }) => time)) - work > FAR;
-
   return {
     note,
-    // How many requests may be under way at once, and how many ms apart: no faster than they are answered.
-    maxUnderWay: () => (isFar() ? MAX_UNDER_WAY : 1),
-    spacing: () => (isFar() ? work + answers.at(-1).bytes / rate() : 0),
+    maxUnderWay: () => underWay,
+    // Between two requests, ms: no faster than they are answered.
+    spacing: () => work + (answers.length ? answers.at(-1).bytes / rate() : 0),
     // Pixels a side of drafts: as many as the line brings in time.
     draftSize: () => DRAFT_SIZES.find((size) => DRAFT_BYTES * size ** 2 <= DRAFT_TIME * rate()) ?? DRAFT_SIZES.at(-1),
   };

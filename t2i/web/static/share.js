@@ -4,6 +4,7 @@
 const MAX_LINK_LENGTH = 20_000; // characters of a query
 const MAX_ADDRESS_LENGTH = 6000; // characters of a query that every server on the way accepts
 const ADDRESS_DELAY = 700; // ms without a change: browsers refuse too many changes of the address
+const ENTRY_DELAY = 300; // ms in a tab; less than that of the address, which is then the entry's
 const LABEL_DURATION = 2500; // ms that a button says what it has done
 
 const pageLink = new URLSearchParams(location.search.slice(0, MAX_LINK_LENGTH));
@@ -84,21 +85,30 @@ function addressOf(query) {
   return `${location.pathname}?${search}${location.hash}`;
 }
 
-// Back and forward of the browser go between tabs: to open another one is an entry in the history.
-let visitedTab = pageLink.get("tab"); // the open one
+// Back and forward of the browser go between tabs: to stay in another one is an entry in the history. An entry takes the
+// browser a while, so it waits until the tab is shown.
+let entryTab = pageLink.get("tab"); // of the present entry
+let entryTimer;
 
 const firstTab = () => tabName(document.querySelector(TAB_BUTTONS));
 
 document.addEventListener("click", ({ target }) => {
   const button = /** @type {Element} */ (target).closest(TAB_BUTTONS);
-  if (!button || tabName(button) === (visitedTab ?? firstTab())) return;
-  visitedTab = tabName(button);
-  history.pushState({}, "", addressOf(`tab=${visitedTab}`));
+  if (!button) return;
+  const name = tabName(button);
+  clearTimeout(entryTimer);
+  if (name !== (entryTab ?? firstTab())) entryTimer = setTimeout(addEntry, ENTRY_DELAY, name);
 });
 
+function addEntry(name) {
+  entryTab = name;
+  history.pushState({}, "", addressOf(`tab=${name}`));
+}
+
 addEventListener("popstate", () => {
-  visitedTab = new URLSearchParams(location.search).get("tab") ?? firstTab(); // before the click: it is no new entry
-  openTab(visitedTab);
+  clearTimeout(entryTimer);
+  entryTab = new URLSearchParams(location.search).get("tab") ?? firstTab(); // before the click: it is no new entry
+  openTab(entryTab);
 });
 
 // Let a button say for a moment what it has done.
