@@ -29,7 +29,7 @@ def test_bench_prints_a_table_and_writes_json(capsys, monkeypatch, tiny_model, t
     path = tmp_path / "figures.json"
     assert main(["bench", "--model", str(tiny_model), "--json", str(path)]) == 0
     output, figures = capsys.readouterr().out, json.loads(path.read_text())
-    assert engine.table(figures) in output and output.endswith(f"{path}\n")
+    assert output.startswith(f"{path}\n") and engine.table(figures) in output
     rows = [(row["what"], row["batch"]) for row in figures["comparisons"]]
     assert rows == [(what, n) for n in (1, 16) for what in ("render", "embed", "both")] + [
         ("a caption to 16 pictures", 16),
