@@ -129,6 +129,7 @@ def _parser(arguments: list[str]) -> _Parser:
     publish.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="the folder of the model")
     publish.add_argument("hub_id", metavar="OWNER/NAME")
     publish.add_argument("--space", action="store_true", help="upload the files of the page instead of a model")
+    publish.add_argument("--pip-index", metavar="URL", help="where the Space gets PyTorch without CUDA (needs --space)")
     publish.add_argument("--dry-run", action="store_true", help="list the files and their sizes, and stop")
     publish.set_defaults(run=_publish)
     train = commands.add_parser("train", help="train a network: text, then gan, image and style")
@@ -306,7 +307,18 @@ def _publish(options: argparse.Namespace) -> None:
         raise InputError("publish needs either FOLDER or --space")
     if not locate.HUB_ID.fullmatch(options.hub_id) or "@" in options.hub_id:
         raise InputError(f"{options.hub_id!r} is not a Hub id: it must be owner/name")
-    files = publish.space_files(options.hub_id) if options.space else publish.model_files(options.folder)
+    if options.pip_index is not None and not options.space:
+        raise InputError("--pip-index is for a Space: it needs --space")
+    if options.space:
+        files = publish.space_files(options.hub_id, pip_index=options.pip_index)
+        if not options.pip_index and publish.is_without_gpu(files):
+            print(
+                f"t2i: {options.hub_id} has no GPU but will install torch with CUDA, which takes gigabytes: avoid that "
+                "by --pip-index with the address that pytorch.org's installation page shows for Linux, pip and CPU",
+                file=sys.stderr,
+            )
+    else:
+        files = publish.model_files(options.folder)
     print(publish.list_files(files))
     if not options.dry_run:
         print(publish.upload(files, options.hub_id, options.space))

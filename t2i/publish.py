@@ -41,6 +41,7 @@ MODEL_PATTERNS = (
 )
 REQUIRED_CARD_FIELDS = ("license", "tags", "datasets", "pipeline_tag")  # in the front matter
 SPACE_FILE_URL = "https://huggingface.co/spaces/{hub_id}/resolve/main/{path}"
+INDEX_ADDRESS = re.compile(r"https://[\w.-]+(:\d+)?(/[\w.~%+-]+)*/?")  # no credentials: a Space's files are public
 FRONT_MATTER = "a block between two lines of --- with " + ", ".join(REQUIRED_CARD_FIELDS)
 
 
@@ -59,10 +60,12 @@ def model_files(folder: str | Path) -> dict[str, Path | bytes]:
     return {"README.md": model_card(folder)} | {path.relative_to(folder).as_posix(): path for path in paths}
 
 
-def space_files(hub_id: str, root: Path = ROOT) -> dict[str, Path | bytes]:
+def space_files(hub_id: str, root: Path = ROOT, pip_index: str | None = None) -> dict[str, Path | bytes]:
     """The files of the Space `hub_id`, by path: the app, the models that are not on the Hub, and the README's pictures.
 
-    The README's front matter names its `thumbnail` by path; the Space's by address, as the Hub wants it.
+    The README's front matter names its `thumbnail` by path; the Space's by address, as the Hub wants it. `pip_index`:
+    the https address of a package index that has PyTorch without CUDA, which the Space then installs. `InputError` if
+    it is no such address.
     """
     paths = {path for pattern in SPACE_PATTERNS for path in root.glob(pattern)}
     for spec in registry.MODELS.values():
@@ -78,8 +81,26 @@ def space_files(hub_id: str, root: Path = ROOT) -> dict[str, Path | bytes]:
         pictures.append(thumbnail[1])
         readme = readme.replace(thumbnail[0], f"thumbnail: {SPACE_FILE_URL.format(hub_id=hub_id, path=thumbnail[1])}")
     paths |= {root / name for name in pictures}
-    files = {path.relative_to(root).as_posix(): path for path in sorted(paths) if path.is_file()}
-    return files | {"README.md": readme.encode()}
+    files: dict[str, Path | bytes] = {
+        path.relative_to(root).as_posix(): path for path in sorted(paths) if path.is_file()
+    }
+    files["README.md"] = readme.encode()
+    if pip_index is not None:
+        files["requirements.txt"] = _requirements_without_cuda(root / "requirements.txt", pip_index)
+    return files
+
+
+def is_without_gpu(files: dict[str, Path | bytes]) -> bool:
+    """Whether the README of a Space suggests hardware that has no GPU, where CUDA is of no use."""
+    readme = files["README.md"]
+    return isinstance(readme, bytes) and re.search(rb"^suggested_hardware: cpu-", readme, re.M) is not None
+
+
+def _requirements_without_cuda(path: Path, pip_index: str) -> bytes:
+    if not INDEX_ADDRESS.fullmatch(pip_index):
+        raise InputError(f"--pip-index must be an address such as https://example.org/cpu, not {pip_index!r}")
+    requirements = re.sub(r"^(torch==[\w.]+)$", r"\1+cpu", path.read_text("utf-8"), flags=re.M)
+    return f"--extra-index-url {pip_index}\n{requirements}".encode()
 
 
 def upload(files: dict[str, Path | bytes], hub_id: str, space: bool = False) -> str:

@@ -109,7 +109,16 @@ def test_a_model_that_cannot_be_published_is_refused(hub, folder, capsys, damage
     assert re.search(words, capsys.readouterr().err.strip()) and not hub.requests
 
 
-@pytest.mark.parametrize("arguments", ["owner/tiny", "{folder} tiny", "{folder} o/n@main", "{folder} --space o/n"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "owner/tiny",
+        "{folder} tiny",
+        "{folder} o/n@main",
+        "{folder} --space o/n",
+        "{folder} o/n --pip-index https://example.org",
+    ],
+)
 def test_a_wrong_command_is_refused_in_one_line(folder, capsys, arguments):
     assert main(["publish", *arguments.format(folder=folder).split(), "--dry-run"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -133,6 +142,37 @@ def test_the_spaces_thumbnail_has_an_address(hub):
     name = thumbnail.removeprefix("https://huggingface.co/spaces/owner/page/resolve/main/")
     assert Image.open(io.BytesIO(files[name])).size == poster.CARD_SIZE
     assert SpaceCard.load(ROOT / "README.md").data.thumbnail == name
+
+
+PIP_INDEX = "https://example.org/packages/cpu"
+
+
+def test_a_space_with_an_index_of_its_own_installs_torch_without_cuda(hub, capsys):
+    assert main(["publish", "--space", "owner/page", "--pip-index", PIP_INDEX]) == 0
+    assert "CUDA" not in capsys.readouterr().err
+    first, torch, *rest = hub.files("owner/page", "spaces")["requirements.txt"].decode().splitlines()
+    expected_torch, *expected_rest = (ROOT / "requirements.txt").read_text().splitlines()
+    assert first == f"--extra-index-url {PIP_INDEX}"
+    assert torch == f"{expected_torch}+cpu" and expected_torch.startswith("torch==") and rest == expected_rest
+
+
+def test_a_space_without_a_gpu_is_told_that_it_installs_cuda(capsys):
+    assert main(["publish", "--space", "owner/page", "--dry-run"]) == 0
+    note = capsys.readouterr().err
+    assert note.count("\n") == 1 and all(word in note for word in ("owner/page", "CUDA", "--pip-index", "pytorch.org"))
+    files = dict(space_files())
+    assert files["requirements.txt"].read_bytes() == (ROOT / "requirements.txt").read_bytes()
+    assert not publish.is_without_gpu({"README.md": files["README.md"].replace(b"cpu-basic", b"t4-small")})
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "http://example.org/cpu", "example.org", "https://", "https://me:secret@example.org", f"{PIP_INDEX}\n--pre"],
+)
+def test_only_an_https_address_is_a_package_index(address, capsys):
+    assert main(["publish", "--space", "owner/page", "--dry-run", "--pip-index", address]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "--pip-index must be" in captured.err and not captured.out
 
 
 def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
