@@ -55,11 +55,11 @@ def mount(app: Starlette, path: str, model: str = "flowers", frame_ancestors: st
     demo = create_demo(model)
     demo.max_threads = demo._queue.max_thread_count = MAX_THREADS
     demo.state_session_capacity = MAX_SESSIONS
-    look: dict[str, Any] = {
-        name: value for name, value in LAUNCH_LOOK.items() if name != "favicon_path"
-    }  # for "/" only
+    look: dict[str, Any] = dict(LAUNCH_LOOK)
+    icon = look.pop("favicon_path")
     limits = {"middleware": middleware(_read_sites(frame_ancestors))}
     gr.mount_gradio_app(app, demo, path, app_kwargs=limits, enable_monitoring=False, **look)
+    demo.favicon_path = icon  # Gradio's function takes one for "/" only, and its route serves it at every path
 
 
 def _read_sites(frame_ancestors: str) -> list[str]:

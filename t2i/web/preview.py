@@ -6,7 +6,7 @@ import logging
 import re
 import threading
 from collections import OrderedDict
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio
 from gradio.route_utils import get_root_url
@@ -23,6 +23,7 @@ from .links import Link, read_link
 from .service import SERVER_ERROR, Service
 
 PREVIEW_PATH = "/preview.jpg"
+ICON_PATH = "/favicon.ico"  # of Gradio
 MAX_CACHED_CARDS = 64  # of about 100 kB
 MAX_WAITING_CARDS = 8  # that are drawn or wait for it, one at a time
 CARD_QUALITY = 88
@@ -77,7 +78,7 @@ class LinkCards:
 
 
 class LinkPreview:
-    """ASGI middleware that answers with a link's card at `PREVIEW_PATH`, and names card and words in the page's head.
+    """ASGI middleware that answers with a link's card at `PREVIEW_PATH`, and names card, words and icon in the head.
 
     The app's Blocks have `cards`, a `LinkCards`.
     """
@@ -163,7 +164,8 @@ def _tags(cards: LinkCards, query: str, root: str) -> str:
         f'<meta {"property" if name.startswith("og:") else "name"}="{name}" content="{html.escape(str(value))}" />'
         for name, value in values.items()
     ]
-    return "\n\t\t".join(["", f"<title>{html.escape(title)}</title>", *lines])
+    icon = f'<link rel="icon" href="{html.escape(urlsplit(root).path)}{ICON_PATH}" />'  # browsers look at "/" only
+    return "\n\t\t".join(["", f"<title>{html.escape(title)}</title>", icon, *lines])
 
 
 def _root_url(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from starlette.routing import Mount, Route
 
 from t2i.errors import InputError
 from t2i.web import create_demo, mount
+from t2i.web.component import STATIC
 from t2i.web.hosting import launch_options, serve
 from tests.screen import free_port, pixels, served, settle
 
@@ -97,6 +99,8 @@ def test_page_and_api_work_and_closed_routes_stay_closed_under_a_sub_path(model,
     with host() as address:
         status, page = send(address, f"{prefix}/")
         assert status == 200 and 'property="og:image"' in page
+        icon = send(address, re.search(r'<link rel="icon" href="([^"]+)" />', page)[1])
+        assert icon == (200, (STATIC / "icon.png").read_bytes().decode("utf-8", "replace"))
         components = json.loads(send(address, f"{prefix}/config")[1])["components"]
         component = next(c["id"] for c in components if "draw" in c["props"].get("server_fns", []))
         call = {"data": DRAW, "component_id": component, "fn_name": "draw", "session_hash": "x"}
