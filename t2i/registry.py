@@ -75,6 +75,7 @@ class ModelSpec:
     revision: str | None = None  # the commit on the Hub
     placeholder: str = "Describe a picture\u00a0…"
     examples: tuple[str, ...] = ()
+    short_examples: tuple[str, ...] = ()  # what their buttons say, in the same order; else the start of each
     subject: str = ""  # what it draws, in a word or two
     gallery_captions: tuple[str, ...] = ()  # with the examples, the captions of the Search tab's own pictures
     failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 show instead

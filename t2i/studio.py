@@ -59,7 +59,7 @@ def find_spec(name: str | Path, checkpoint: Checkpoint) -> ModelSpec:
     path = Path(name)
     short_name = path.resolve().name if path.is_dir() else str(name).partition("@")[0].rpartition("/")[2]
     base = MODELS.get(str(checkpoint.config.get("text_encoder")), ModelSpec("", ""))
-    fields = ("placeholder", "examples", "subject", "gallery_captions")
+    fields = ("placeholder", "examples", "short_examples", "subject", "gallery_captions")
     defaults = {field: getattr(base, field) for field in fields}
     return read_spec(checkpoint.folder, **defaults | {"name": short_name, "title": short_name})
 

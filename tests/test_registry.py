@@ -70,7 +70,10 @@ def test_what_a_description_leaves_out_has_defaults(tmp_path):
     assert spec == ModelSpec("other", "Tiny", subject="dots", examples=("a", "b"), failures=(("c", "d"),))
 
 
-FIELDS = "title, hub_id, revision, placeholder, examples, subject, gallery_captions, failures, paper, objective, order"
+FIELDS = (
+    "title, hub_id, revision, placeholder, examples, short_examples, subject, gallery_captions, failures, paper, "
+    "objective, order"
+)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import gradio as gr
 from ..errors import InputError
 from ..locate import is_available
 from ..registry import ModelSpec
-from ..studio import UNNAMED_ATTRIBUTES
+from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
 SHARED_SCRIPTS = "page.js", "drawing.js", "tab.js", "share.js", "hand.js", "album.js"
-MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "gallery_captions", "failures", "paper"
+MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "short_examples", "failures", "paper"
 
 
 def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTML:
@@ -101,9 +101,9 @@ def _describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
     """What the scripts need to know of a model, without loading it."""
     try:
         checkpoint = service.checkpoint(spec.name)
-        attributes, has_image_encoder = checkpoint.attributes, checkpoint.has("image_encoder")
+        attributes, encoders = checkpoint.attributes, {f"has_{role}": checkpoint.has(role) for role in PHOTO_ROLES}
     except InputError:  # not available: the page says so when somebody chooses it
-        attributes, has_image_encoder = (), False
+        attributes, encoders = (), {f"has_{role}": False for role in PHOTO_ROLES}
     fields = {field: getattr(spec, field) for field in MODEL_FIELDS}
     sliders = [asdict(slider) for slider in attributes or UNNAMED_ATTRIBUTES]
-    return fields | {"attributes": sliders, "has_image_encoder": has_image_encoder}
+    return fields | {"attributes": sliders} | encoders

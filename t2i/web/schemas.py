@@ -176,12 +176,15 @@ def read_captions(request: Any) -> list[str]:
 
 
 def read_ranked_captions(request: Any, spec: ModelSpec) -> list[str]:
-    """The captions that a photo is compared with; the model's own if there are none."""
+    """The captions that a photo is compared with; the model's own if there are none, or after them if it is asked."""
     captions = request.get("captions")
     captions = model_captions(spec) if captions is None else _list(captions, "captions")
     if len(captions) > MAX_RANKED_CAPTIONS:
         raise InputError(f"Give at most {MAX_RANKED_CAPTIONS} captions at once, not {len(captions)}.")
-    return [_caption(caption) for caption in captions]
+    captions = [_caption(caption) for caption in captions]
+    if request.get("with_own"):
+        captions = list(dict.fromkeys([*captions, *model_captions(spec)]))[:MAX_RANKED_CAPTIONS]
+    return captions
 
 
 def read_photo(request: Any) -> Image.Image:

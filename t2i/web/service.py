@@ -94,9 +94,7 @@ class Service:
         """
         parsed = read_draw_request(request, self.models)
         pictures = self._pictures(parsed.model, *self._draw(parsed), kind, request)
-        notes = self._caption_notes([parsed.model], parsed.caption)
-        elsewhere = self._model_that_knows(parsed.caption) if notes["hint"] else ""
-        return pictures | {"seeds": parsed.seeds, "elsewhere": elsewhere} | notes
+        return pictures | {"seeds": parsed.seeds} | self._notes_and_model(parsed.model, parsed.caption)
 
     def field(self, request: object) -> dict[str, Any]:
         """Draw many small pictures of a caption, or of a point between two, side by side in one JPEG.
@@ -106,7 +104,7 @@ class Service:
         """
         captions, at, seeds, model = read_field(request, self.models)
         strip = self._draw_strip(model, tuple(cut(captions)), at, tuple(seeds))
-        return strip | self._caption_notes([model], *captions)
+        return strip | self._notes_and_model(model, *captions)
 
     def thumbnails(self, request: object) -> dict[str, Any]:
         """A small picture of each of a model's examples, side by side in one JPEG; `request`: {"model": str}."""
@@ -129,6 +127,8 @@ class Service:
     def match(self, request: object) -> dict[str, Any]:
         """How well each picture of `draw` matches its caption, from 0 to 1; empty without an image encoder.
 
+        A child is compared with the caption of the parent that it has most of.
+
         This is a request of its own because it takes a quarter of the drawing's time: the page sends it when typing
         rests.
         """
@@ -137,7 +137,8 @@ class Service:
         if not studio.has_image_encoder:
             return {"matches": []}
         pictures = [Image.fromarray(pixels) for pixels in self._draw(parsed)[0]]
-        matches = studio.match(pictures, parsed.caption[:MAX_CAPTION_LENGTH])
+        captions = [child.captions[0] for child in _children(studio, parsed)] if parsed.parents else [parsed.caption]
+        matches = studio.match(pictures, cut(captions))
         return {"matches": [round(match, 4) for match in matches]}
 
     def compare(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
@@ -216,7 +217,10 @@ class Service:
         return encoding.embeddings(studio.index(photos)) | {"calibration": studio.calibration}
 
     def embed_captions(self, request: object) -> dict[str, Any]:
-        """Embeddings of captions; `request`: {"captions": as for `describe`, "model": str}."""
+        """Embeddings of captions.
+
+        `request`: {"captions": as for `describe`, "with_own": whether the model's own captions follow, "model": str}.
+        """
         model = read_model(request, self.models)
         captions = read_ranked_captions(request, self.models[model])
         embeddings = encoding.embeddings(self._studio(model).embed_captions(cut(captions)))
@@ -357,6 +361,11 @@ class Service:
         hint = encoding.unknown_words_hint(unknown_to_all, [studio.spec.subject for studio in studios])
         return {"note": encoding.length_note(*captions), "hint": hint}
 
+    def _notes_and_model(self, model: str, *captions: str) -> dict[str, str]:
+        """The notes on captions, and with a hint the model to draw the last one with, as `elsewhere`."""
+        notes = self._caption_notes([model], *captions)
+        return notes | {"elsewhere": self._model_that_knows(captions[-1]) if notes["hint"] else ""}
+
     def _model_that_knows(self, caption: str) -> str:
         """The name of the first model, besides the paper's, that knows the words of a caption; empty if none does."""
         for name, spec in self.models.items():
@@ -430,16 +439,20 @@ def errors_as_json(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 def _draw_array(studio: Studio, parsed: DrawRequest) -> np.ndarray:
     attributes = parsed.attributes[: len(studio.attributes)]  # the number of sliders depends on the model
     if parsed.parents:
-        return studio.draw_genomes(studio.breed(parsed.parents, parsed.seeds, parsed.at, parsed.mutation), attributes)
+        return studio.draw_genomes(_children(studio, parsed), attributes)
     caption = parsed.caption[:MAX_CAPTION_LENGTH]
     return studio.draw_array(caption, parsed.seeds, attributes, parsed.at, parsed.like, parsed.variety)
+
+
+def _children(studio: Studio, parsed: DrawRequest) -> list[Genome]:
+    return studio.breed(parsed.parents, parsed.seeds, parsed.at, parsed.mutation)
 
 
 def _genome(studio: Studio, parsed: DrawRequest) -> Genome:
     """The genome of the first picture."""
     attributes = parsed.attributes[: len(studio.attributes)]
     if parsed.parents:
-        [genome] = studio.breed(parsed.parents, parsed.seeds, parsed.at, parsed.mutation)
+        [genome] = _children(studio, parsed)
         z = torch.tensor(genome.z) + studio.latent(parsed.seeds, attributes, variety=0)[0]
     else:
         genome = Genome((parsed.caption[:MAX_CAPTION_LENGTH],), (1.0,), ())

@@ -172,7 +172,7 @@ def test_samples_and_failures_of_style_are_not_kept(page):
     page.locator("#t2i-style-model").select_option("flowers-gan")
     photo = {"name": "a.png", "mimeType": "image/png", "buffer": png(noise(1, 64, 64))}
     tab.locator("input[type=file]").set_input_files([photo])
-    tab.locator("#t2i-style-note.error", has_text="no style encoder").wait_for()
+    tab.locator("#t2i-style-model-note.error", has_text="no style encoder").wait_for()
     page.wait_for_timeout(2500)
     assert tab.locator(".recent").is_hidden() and page.evaluate("localStorage.getItem('t2i-recent-style')") is None
 

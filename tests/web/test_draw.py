@@ -8,6 +8,7 @@ from PIL import Image
 
 import t2i
 from t2i.breeding import Genome
+from t2i.registry import WEIGHTS
 from t2i.web.schemas import PICTURES_PER_PAGE
 from tests.screen import decode, free_port, hold_requests, matches, note, pixels, same, save, seeds, served, settle
 
@@ -361,6 +362,8 @@ def named_url(tiny_networks, tmp_path_factory):
     """The page with a model whose attributes have the names that hands move."""
     words = "a flower with pink petals this is"
     named = save(tiny_networks, tmp_path_factory.mktemp("named") / "flowers", attributes=NAMED, words=words)
+    description = json.loads((WEIGHTS / "flowers" / "model.json").read_text()) | {"short_examples": ["pink, yellow"]}
+    (named / "model.json").write_text(json.dumps(description))
     birds = save(tiny_networks, tmp_path_factory.mktemp("birds") / "birds", words="a blue bird flower with wings")
     with served({"flowers": named, "birds": birds}, free_port()) as address:
         yield address
@@ -432,6 +435,18 @@ def test_a_caption_of_another_models_subject_is_offered_to_that_model(named):
     settle(named)
     assert named.locator("#t2i-draw-model").input_value() == "birds" and box.input_value() == "a blue bird with wings"
     assert not offer.is_visible()
+    named.get_by_role("tab", name="Field").click()
+    field = named.locator("#t2i-field-caption")
+    field.fill("a blue bird with wings")
+    offer.click()
+    offer.wait_for(state="hidden")
+    assert named.locator("#t2i-field-model").input_value() == "birds"
+    assert field.input_value() == "a blue bird with wings" and field.evaluate("box => box === document.activeElement")
+
+
+def test_a_model_may_name_its_examples_shortly(named):
+    chips = named.locator(".examples button").all_text_contents()
+    assert chips[:2] == ["pink, yellow", "long white petals"]  # the second by the page's own rule
 
 
 def test_a_word_that_is_pointed_at_or_focused_is_left_out(page):

@@ -12,7 +12,7 @@ import t2i
 from t2i import registry
 from t2i.registry import MODELS
 from t2i.studio import load_engine
-from t2i.web.schemas import PICTURES_PER_PAGE
+from t2i.web.schemas import PICTURES_PER_PAGE, read_draw_request
 from t2i.web.service import Service
 from tests.screen import as_uri, ask, save
 
@@ -107,6 +107,19 @@ def test_a_model_without_an_image_encoder_draws_and_refuses_the_rest(tiny_networ
     ):
         with pytest.raises(t2i.InputError, match="no image encoder"):
             verb(request)
+
+
+def test_a_child_is_compared_with_the_caption_of_its_nearer_parent(model, use_models):
+    use_models({"flowers": model})
+    service, studio = Service("flowers"), t2i.load(model)
+    captions = CAPTION, "a blue bird"
+    parents = service.parents({"pictures": [{"caption": caption, "seeds": [3]} for caption in captions]})["parents"]
+    request = {"caption": " × ".join(captions), "parents": parents, "seeds": [*range(1, 17)], "mutation": 0}
+    children = studio.breed(read_draw_request(request, MODELS).parents, request["seeds"], mutation=0)
+    nearer = [child.captions[0] for child in children]
+    assert set(nearer) == set(captions)
+    pictures = [Image.fromarray(pixels) for pixels in studio.draw_genomes(children)]
+    assert service.match(request)["matches"] == pytest.approx(studio.match(pictures, nearer), abs=0.01)
 
 
 def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models):

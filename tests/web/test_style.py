@@ -331,7 +331,7 @@ def test_samples_are_drawn_when_the_tab_is_opened(page, model):
     page.locator("#t2i-style-model").select_option("flowers-gan")
     page.wait_for_selector(".samples button:enabled")
     assert page.locator(".samples img").first.get_attribute("src") != offered[0]
-    page.locator("#t2i-style-note.error", has_text="no style encoder").wait_for()
+    page.locator("#t2i-style-model-note.error", has_text="no style encoder").wait_for()
 
 
 def test_another_model_draws_without_the_style_of_a_photo(styles):

@@ -67,7 +67,7 @@ function showPictures(request, reply, isNewest) {
   }
   if (!isNewest) return;
   grid.setAttribute("aria-busy", "false");
-  showElsewhere(reply.elsewhere);
+  tab.showElsewhere(reply.elsewhere);
   if (!reply.error && !omitted) addRecent(reply.pictures[0]);
   matchTimer = setTimeout(requestMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
   announce(note.textContent || `Sixteen pictures${request.like ? " in the style of a photo" : ""}: ${request.caption}`);
@@ -499,20 +499,23 @@ captionBox.addEventListener("input", () => {
 });
 
 function showModel() {
-  const { attributes, examples, has_image_encoder: hasImageEncoder, placeholder } = findModel(modelMenu.value);
+  const model = findModel(modelMenu.value);
+  const { attributes, examples, has_image_encoder: hasImageEncoder, placeholder } = model;
   setPhotoStyle(""); // it is of no use to another model, nor are parents
   setParents(null);
   createSliders(attributes);
   panel.classList.toggle("has-matches", hasImageEncoder);
   captionBox.placeholder = placeholder;
   find(".examples").classList.remove("has-thumbnails");
-  find(".examples").replaceChildren(...examples.map(createExample));
+  find(".examples").replaceChildren(
+    ...examples.map((example, i) => createExample(example, model.short_examples[i] ?? shortened(example), i)),
+  );
   showThumbnails(modelMenu.value);
 }
 
-function createExample(example, place) {
+function createExample(example, label, place) {
   const labels = { title: example, "aria-label": example };
-  const button = make("button", { type: "button", class: "button", ...labels }, shortened(example));
+  const button = make("button", { type: "button", class: "button", ...labels }, label);
   button.prepend(make("span", { class: "thumb", style: `--place: ${place}` }));
   button.addEventListener("click", () => {
     setParents(null);
@@ -547,21 +550,6 @@ function changeModel() {
 }
 
 modelMenu.addEventListener("change", changeModel);
-
-// The model that knows a caption's words, if this one does not.
-function showElsewhere(name) {
-  const button = find(".elsewhere");
-  button.hidden = !name;
-  if (!name) return;
-  button.textContent = `Draw this with ${findModel(name).title} →`;
-  button.value = name;
-}
-
-find(".elsewhere").addEventListener("click", ({ target }) => {
-  modelMenu.value = target.value;
-  changeModel();
-  captionBox.focus(); // for the keyboard: the button is now hidden
-});
 
 // From another tab: a model with a caption, or with a photo's style, or a whole query.
 t2i.receive("draw", ({ query, model, caption, style, photo }) => {

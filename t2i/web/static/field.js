@@ -123,6 +123,7 @@ function show(part, asked, reply, image) {
     panel.classList.toggle("is-unreadable", Boolean(reply.error));
     captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
     tab.showCaptionNote(note, reply);
+    tab.showElsewhere(reply.elsewhere);
   }
   if (!image) return;
   const start = performance.now();

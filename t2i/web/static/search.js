@@ -141,9 +141,8 @@ const getOwnCaptions = () =>
   ownCaptionsBox.value.split("\n").filter((line) => line.trim()).map((line) => line.slice(0, MAX_SENT_LENGTH));
 
 function getRankedRequest() {
-  const { examples, gallery_captions: galleryCaptions } = findModel(modelMenu.value);
-  const captions = [...new Set([...getOwnCaptions(), ...examples, ...galleryCaptions])].slice(0, props.maxCaptions);
-  return { captions, model: modelMenu.value };
+  const own = getOwnCaptions().slice(0, props.maxCaptions);
+  return { ...(own.length && { captions: own, with_own: true }), model: modelMenu.value };
 }
 
 const updateCaptions = tab.createUpdater(server.embed_captions, getRankedRequest, (_, reply) => {

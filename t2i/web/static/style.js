@@ -15,6 +15,10 @@ const captionNote = find("#t2i-style-note");
 const photoNote = find(".photo-note");
 const table = find("table");
 
+// Without a style encoder, a model is asked for nothing: the note at its menu says why.
+const hasStyle = () => findModel(modelMenu.value).has_style_encoder;
+const ifStyled = (update) => () => hasStyle() && update();
+
 // ---- captions, one for each column
 
 const captionBoxes = Array.from({ length: props.numCaptions }, (_, i) => {
@@ -60,7 +64,7 @@ function addPhoto(image) {
 
   const row = { image, tableRow, cropButton, useButton, canvas, images, x: 0.5, y: 0.5, zoom: 1 };
   const getRequest = () => ({ photo: squareSource(row), ...getCaptions() });
-  row.update = tab.createDraftUpdater(restyle, getRequest, (request, reply, isNewest) => {
+  row.update = ifStyled(tab.createDraftUpdater(restyle, getRequest, (request, reply, isNewest) => {
     if (!rows.includes(row)) return; // removed meanwhile
     tab.showCaptionNote(captionNote, reply);
     if (reply.error) return;
@@ -73,7 +77,7 @@ function addPhoto(image) {
     if (!isNewest) return;
     if (!isUntouched()) addRecent(reply.pictures[0]);
     announce(`Photo ${rows.indexOf(row) + 1} under ${request.captions.length} captions`);
-  });
+  }));
   cropButton.addEventListener("click", () => openCrop(row));
   useButton.addEventListener("click", () => useInDraw(squareSource(row)));
   rows.push(row);
@@ -94,6 +98,7 @@ function removeRow(row) {
 
 async function useInDraw(photo) {
   const model = modelMenu.value;
+  if (!hasStyle()) return modelMenu.focus(); // its note says why
   const { like: style } = await tab.callWithNote(server.style, { photo, model }, photoNote);
   if (style) sendToTab("draw", { model, style, photo });
 }
@@ -310,7 +315,7 @@ const getLiveRequest = () => ({
   model: modelMenu.value,
 });
 
-const updateLive = tab.createUpdater(restyle, getLiveRequest, (request, reply, isNewest) => {
+const updateLive = ifStyled(tab.createUpdater(restyle, getLiveRequest, (request, reply, isNewest) => {
   tab.showCaptionNote(wordsNote, reply);
   wordsBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (reply.error) return;
@@ -320,7 +325,7 @@ const updateLive = tab.createUpdater(restyle, getLiveRequest, (request, reply, i
   if (!isNewest || getSource() === "camera") return;
   if (encodePainting(strokes) !== FIRST_PAINTING) addRecent(reply.pictures[0]);
   announce(`Drawn in the style of the painting: ${request.captions[0]}`);
-});
+}));
 
 function showLive() {
   drawSquare(square, paper, 0, 0, PAPER_SIZE);
@@ -508,6 +513,10 @@ find(".sheet").addEventListener("click", () => {
 // ---- the model
 
 function refresh() {
+  const { title } = findModel(modelMenu.value);
+  const reason = `${title} cannot follow a picture's style: it has no style encoder. Choose another model.`;
+  showNote(find("#t2i-style-model-note"), hasStyle() ? "" : reason);
+  find(".t2i-style").classList.toggle("has-no-style", !hasStyle());
   showSamples();
   updateLive();
   [wordsBox, ...captionBoxes].forEach((box) => (box.placeholder = findModel(modelMenu.value).placeholder));

@@ -129,6 +129,21 @@ function createTab(name, element, server) {
   if (paperGroup.firstChild) modelMenu.append(paperGroup);
   modelMenu.value = drawState.model;
 
+  // Offer the model that knows a caption's words, if this one does not.
+  const elsewhereButton = find(".elsewhere");
+  function showElsewhere(name) {
+    elsewhereButton.hidden = !name;
+    if (!name) return;
+    elsewhereButton.textContent = `Draw this with ${findModel(name).title} →`;
+    elsewhereButton.value = name;
+  }
+
+  elsewhereButton?.addEventListener("click", () => {
+    modelMenu.value = elsewhereButton.value;
+    modelMenu.dispatchEvent(new Event("change"));
+    find("textarea").focus(); // for the keyboard: the button is now hidden
+  });
+
   // The seed box and its Shuffle button; both call `onChange`.
   function createSeedBox(maxSeed, onChange) {
     const box = find("input[type=number]");
@@ -202,6 +217,7 @@ function createTab(name, element, server) {
     showCaptionNote,
     announce,
     modelMenu,
+    showElsewhere,
     createSeedBox,
     acceptPhotos,
   };
