@@ -76,7 +76,9 @@ def _compact_css(text: str) -> str:
 
 
 def _compact_html(text: str) -> str:
-    return " ".join(text.split())
+    """Attributes lose their quotation marks where HTML needs none, or get those that JSON need not escape."""
+    text = re.sub(r'="([\w.:/*#-]*[\w*-])"', r"=\1", " ".join(text.split()))
+    return re.sub(r"""="([^"']*)\"""", r"='\1'", text)
 
 
 def _compact_js(text: str) -> str:
@@ -86,6 +88,7 @@ def _compact_js(text: str) -> str:
     text = re.sub(r"(?<=[{(\[,;])\n|\n(?=[})\],.?:])", "", text)  # where no line's end means a statement's end
     parts = JS_LITERAL.split(text)
     parts[::2] = [re.sub(r" ?(=>|[=!]==|&&|\|\||[{}(),;:?=]) ?", r"\1", part) for part in parts[::2]]
+    parts[1::2] = [re.sub(r"""^"([^"'\\]*)"$""", r"'\1'", part) for part in parts[1::2]]  # which JSON need not escape
     return "".join(parts)
 
 
