@@ -15,7 +15,7 @@ from typing import Any, NoReturn, get_type_hints
 import numpy as np
 from PIL import Image
 
-from . import InputError, Studio, load, locate, store
+from . import InputError, Studio, export_onnx, load, locate, store
 from .device import use_cores
 from .media import export
 from .media.photo import ENCODER_INPUT_SIZE, open_photo, prepare
@@ -125,6 +125,12 @@ def _parser(arguments: list[str]) -> _Parser:
     bench.add_argument("--model", help="a name, a folder or a Hub id (default: flowers); not for training")
     bench.add_argument("--json", type=Path, help="write the measurements to this file")
     bench.set_defaults(run=_bench)
+    export_ = commands.add_parser("export", help="write a model for runtimes outside Python")
+    export_.add_argument("model", metavar="MODEL", help="a name, a folder or a Hub id")
+    export_.add_argument(
+        "--onnx", type=Path, required=True, metavar="FOLDER", help="for the networks and their manifest"
+    )
+    export_.set_defaults(run=_export)
     publish = commands.add_parser("publish", help="upload a model, or this repository as a Space, to the Hub")
     publish.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="the folder of the model")
     publish.add_argument("hub_id", metavar="OWNER/NAME")
@@ -298,6 +304,10 @@ def _bench(options: argparse.Namespace) -> None:
     if options.json:
         _write(options.json, (json.dumps(measurements, indent=1) + "\n").encode())
     print(bench.table(measurements))
+
+
+def _export(options: argparse.Namespace) -> None:
+    print(*export_onnx(options.model, options.onnx), sep="\n")
 
 
 def _publish(options: argparse.Namespace) -> None:

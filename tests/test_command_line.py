@@ -448,3 +448,10 @@ def test_the_app_reports_wrong_settings_in_one_line(monkeypatch, variable, value
     with pytest.raises(SystemExit, match=f"^t2i: {words}") as exit_:
         runpy.run_path(str(ROOT / "app.py"))
     assert "\n" not in str(exit_.value)
+
+
+def test_export_writes_onnx_files_and_prints_their_paths(capsys, tiny_model, tmp_path):
+    code, out, _ = run(capsys, "export", tiny_model, "--onnx", tmp_path / "onnx")
+    paths = [Path(line) for line in out.splitlines()]
+    assert code == 0 and len(paths) == 4 and paths[-1] == tmp_path / "onnx" / "manifest.json"
+    assert all(path.stat().st_size for path in paths)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..device import best_device, computes_bfloat16, to_channels_last
 from ..errors import InputError
-from ..models import NOISE_SIZE, ImageEncoder, Networks, StyleEncoder, encode, fast_form
+from ..models import NOISE_SIZE, ImageEncoder, Networks, StyleEncoder, attribute_directions, encode, fast_form
 from ..models.fuse import fold, frozen
 from ..models.text_encoder import normalize_caption
 from .graphs import CAPTURE_BY_DEVICE, GraphedFunction
@@ -57,7 +57,7 @@ class Engine:
         self.caption_length = text.config.length
         self.parameters = sum(p.numel() for network in (text, generator) for p in network.parameters())
         self.has_image_encoder = image is not None
-        self.directions = torch.eye(num_attributes, noise) if num_attributes else generator.directions()
+        self.directions = attribute_directions(generator, num_attributes)
         self._generator = fast_form(generator, self._place)
         if self.device.type == "cpu":
             text.one_hot = nn.Identity()

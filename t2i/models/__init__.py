@@ -12,7 +12,7 @@ from .dcgan_fast import FastDCGANGenerator
 from .dcgan_generator import DCGANGenerator, DCGANGeneratorConfig
 from .discriminator import Discriminator, DiscriminatorConfig
 from .fuse import frozen
-from .generator import Generator
+from .generator import Generator, attribute_directions
 from .image_encoder import ImageEncoder, ImageEncoderConfig
 from .image_projection import ImageProjection, ImageProjectionConfig
 from .plain_generator import PlainGenerator
@@ -87,6 +87,7 @@ __all__ = [
     "StyleEncoderConfig",
     "TextEncoder",
     "TextEncoderConfig",
+    "attribute_directions",
     "describe",
     "encode",
     "fast_form",

@@ -24,7 +24,7 @@ class FastCBNGenerator(nn.Module):
         first = [folded_first_layer(generator), nn.Unflatten(1, (4, 4, channels)), fuse.ToNCHW()]
         conditional, rest = [place(nn.Sequential(*first), joint)], []
         for layer, norm in zip(draw[1::2], draw[2::2]):
-            convolution = _transposed(layer) if isinstance(layer, Upsample) else layer
+            convolution = transposed_layer(layer) if isinstance(layer, Upsample) else layer
             [folded] = fuse.fold(nn.Sequential(convolution, norm.get_submodule("norm")))
             if isinstance(norm, ConditionalNorm):
                 conditional.append(place(nn.Sequential(folded), channels, side, side))
@@ -39,7 +39,7 @@ class FastCBNGenerator(nn.Module):
         norms = [norm for norm in draw if isinstance(norm, ConditionalNorm)]
         self.sizes = [norm.norm.num_features for norm in norms for _ in ("scale", "shift")]
         self.project = place(generator.project, config.embedding)
-        self.affine = place(nn.Sequential(*generator.map, _joint_affine(norms)), joint)
+        self.affine = place(nn.Sequential(*generator.map, joint_affine(norms)), joint)
         self.conditional = nn.ModuleList(conditional)
         self.rest = place(nn.Sequential(*rest, to_rgb, tanh), channels, side, side)
 
@@ -51,14 +51,14 @@ class FastCBNGenerator(nn.Module):
         return fuse.pixel_shuffle(fuse.to_bytes(self.rest(x)))
 
 
-def _transposed(layer: Upsample) -> nn.ConvTranspose2d:
+def transposed_layer(layer: Upsample) -> nn.ConvTranspose2d:
     in_channels, out_channels = layer.weight.shape[:2]
     transposed = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False, device="meta")
     transposed.weight = nn.Parameter(layer.transposed_kernel(), False)
     return transposed.eval()
 
 
-def _joint_affine(norms: list[ConditionalNorm]) -> nn.Linear:
+def joint_affine(norms: list[ConditionalNorm]) -> nn.Linear:
     """One layer for the factors (1 + scale) and shifts of all conditional norms."""
     weight, bias = (torch.cat([getattr(norm.affine, name) for norm in norms]) for name in ("weight", "bias"))
     ones = [torch.tensor([1.0, 0.0]).repeat_interleave(norm.norm.num_features) for norm in norms]  # 1 + scale

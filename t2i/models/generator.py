@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 
@@ -26,3 +27,12 @@ class Generator(nn.Module):
     def directions(self) -> Tensor:
         """The main directions of z (D, Z), for the sliders of a model without attributes."""
         raise NotImplementedError
+
+
+def attribute_directions(generator: Generator, num_attributes: int) -> Tensor:
+    """The directions of z (D, Z) that the attribute sliders move along.
+
+    They are z's first coordinates, which control the attributes that the generator was trained with, or without such
+    attributes its main directions.
+    """
+    return torch.eye(num_attributes, generator.config.noise) if num_attributes else generator.directions()
