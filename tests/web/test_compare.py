@@ -201,7 +201,7 @@ def test_figures_are_shown_and_explained_below_their_model(browser, local_models
         assert not figures.is_visible()
         page.locator("summary").click()
         heads = figures.locator("thead th").all_text_contents()
-        assert heads[:2] == ["Distance from photos ↓, lower is better", "Caption found ↑, higher is better"]
+        assert heads[:2] == ["Distance from photos\u00a0↓, lower is better", "Caption found\u00a0↑, higher is better"]
         # And with one model nothing is the best.
         assert figures.locator("tbody tr").all_text_contents() == ["GAN-CLS6214%"]
         assert page.locator(".meanings dt").count() == 4

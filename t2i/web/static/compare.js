@@ -54,7 +54,7 @@ function addFigures(title, figures) {
 
 // The name of a metric, and which way is better: an arrow to see, words to hear.
 function addMetric({ label, better, meaning }) {
-  const arrow = { lower: " ↓", higher: " ↑" }[better] ?? "";
+  const arrow = { lower: "\u00a0↓", higher: "\u00a0↑" }[better] ?? "";
   const head = make("th", { scope: "col", title: meaning }, label);
   head.append(make("span", { "aria-hidden": "true" }, arrow));
   if (better) head.append(make("span", { class: "visually-hidden" }, `, ${better} is better`));
