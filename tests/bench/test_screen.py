@@ -7,7 +7,8 @@ from t2i.bench import screen
 
 
 def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
-    for name, value in {"NUM_ROUNDS": 1, "MAX_LETTERS": 3, "DRAG_SECONDS": 0.5, "PAUSE_MS": 100}.items():
+    quick = {"NUM_ROUNDS": 1, "MAX_LETTERS": 3, "DRAG_SECONDS": 0.5, "PAUSE_MS": 100, "SETTLE_MS": 500}
+    for name, value in (quick | {"LATENCIES_MS": [100], "NUM_TAB_CHANGES": 2}).items():
         monkeypatch.setattr(screen, name, value)
     code, (output, error) = main(["bench", "screen"]), capsys.readouterr()
     if "needs Chromium" in error:

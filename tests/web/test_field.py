@@ -87,7 +87,7 @@ def test_it_plays_by_itself_until_the_first_key(new_page, url):
 def test_a_click_stops_it_at_the_caption_that_is_shown(new_page, url):
     page = new_page(url, reduced_motion="no-preference")
     page.locator(".t2i-field.is-playing").wait_for()
-    page.locator(".t2i-field .intro").click(position={"x": 40, "y": 3})
+    page.get_by_label("Your words").click()
     assert page.get_by_label("Your words").input_value() == "this flower has pink petals and a yellow center"
 
 

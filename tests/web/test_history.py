@@ -33,8 +33,11 @@ def test_back_leads_to_the_first_tab_which_has_no_name_in_the_address(new_page, 
     page = new_page(url)
     first = page.get_by_role("tab").first
     first.click()  # it is open already
-    page.get_by_role("tab", name="Compare").click()  # not for long: no entry
-    page.get_by_role("tab", name="About").click()
+    page.evaluate("""() => {  // Compare not for long: no entry
+      const open = (name) => [...document.querySelectorAll("[role=tab]")].find((tab) => tab.innerText === name).click();
+      open("Compare");
+      requestAnimationFrame(() => open("About"));
+    }""")
     page.wait_for_function("location.search.includes('tab=about')")
     page.go_back()
     wait_for_tab(page, first.inner_text())

@@ -2,8 +2,9 @@
 
 import io
 import json
-import time
+import subprocess
 
+import deno
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,6 +16,7 @@ from t2i.engine import Engine
 from t2i.media import export
 from t2i.media.photo import prepare
 from t2i.web import encoding, schemas
+from t2i.web.component import STATIC
 from t2i.web.service import Service
 from tests.generators import tiny_cbn
 from tests.screen import decode, free_port, rest, served, settle, wait_for_photo
@@ -180,24 +182,22 @@ def test_drafts_are_as_small_as_a_slow_line_asks(service, asked, side):
     assert [len(decode(uri)) for uri in drawn["pictures"]] == [128, side] and drawn["drafts"] == 1
 
 
-def test_a_page_on_a_slow_line_asks_for_smaller_drafts(new_page, address):
-    page, sizes = new_page(f"{address}/?tab=draw"), []
-    settle(page)
-
-    def answer_slowly(route):
-        request = json.loads(route.request.post_data)["data"]
-        reply = route.fetch()
-        if "draft_size" in request:
-            sizes.append(request["draft_size"])
-        time.sleep(len(reply.body()) / 200_000)  # bytes a second
-        route.fulfill(response=reply)
-
-    page.route("**/component_server/**", answer_slowly)
-    for word in ("red", "blue", "white", "pink", "black", "green"):
-        page.get_by_label("Caption", exact=True).fill(f"a {word} flower")
-        settle(page)
-    page.unroute_all(behavior="wait")  # a match may be under way
-    assert sizes[0] == 128 and sizes[-1] < 128, sizes
+@pytest.mark.parametrize("bytes_a_ms, size", [(10_000, 128), (250, 96), (20, 64)])
+def test_a_page_on_a_slow_line_asks_for_smaller_drafts(tmp_path, bytes_a_ms, size):
+    script = (
+        (STATIC / "drawing.js").read_text("utf-8")
+        + f"""
+      const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+      const measured = createLine();
+      for (const bytes of [20_000, 90_000, 40_000, 120_000, 20_000])
+        measured.note({{ ms: 1, pictures: ["x".repeat(bytes)] }}, 30 + bytes / {bytes_a_ms});
+      console.log(measured.draftSize());
+    """
+    )
+    (tmp_path / "line.js").write_text(script, "utf-8")
+    command = [deno.find_deno_bin(), "run", "--no-config", "line.js"]
+    result = subprocess.run(command, cwd=tmp_path, env={"DENO_DIR": str(tmp_path)}, capture_output=True, text=True)
+    assert result.stdout.strip() == str(size), result.stderr
 
 
 def test_a_comparison_of_models_of_two_sizes(service):

@@ -121,7 +121,7 @@ async function showBitmaps(key, point, { pictures, size }) {
 
 function addStops(key, pictures) {
   const isFilling = pictures.length === BETWEEN_POINTS.length;
-  if (isFilling && (stops.key !== key || stops.columns !== STRIP_LENGTH)) return; // of other words
+  if (isFilling && (stops?.key !== key || stops.columns !== STRIP_LENGTH)) return; // of other words
   const [columns, rows] = pictures.length === MOSAIC_POINTS.length ? [MOSAIC_SIDE, MOSAIC_SIDE] : [STRIP_LENGTH, 1];
   if (!isFilling) return (stops = { key, columns, rows, pictures });
   const [old, added] = [stops.pictures.values(), pictures.values()];
