@@ -206,6 +206,10 @@ def test_figures_are_shown_and_explained_below_their_model(browser, local_models
         assert figures.locator("tbody tr").all_text_contents() == ["GAN-CLS6214%"]
         assert page.locator(".meanings dt").count() == 4
         assert "0 at best" in page.locator(".meanings dd").first.inner_text()
+        page.set_viewport_size({"width": 390, "height": 844})  # the names in one line, and all figures in sight
+        assert figures.locator("tbody th").bounding_box()["height"] < 40
+        assert figures.evaluate("figures => figures.scrollWidth <= figures.clientWidth")
+        page.set_viewport_size({"width": 1280, "height": 720})
         # One of the four is missing: its column says so, the others are drawn, and it is not in the menu.
         assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
         assert page.locator(".objectives li").first.locator("img, button").count() == 0
