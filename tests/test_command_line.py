@@ -314,16 +314,16 @@ def test_train_reports_mistakes_in_one_line(capsys, tmp_path, words, arguments):
 
 
 @pytest.mark.parametrize("network", ["text", "projected", "gan", "style"])
-def test_captions_in_another_alphabet_are_reported_before_training(tiny_model, tmp_path, network):
+def test_captions_in_another_alphabet_are_reported_before_training(capsys, monkeypatch, tiny_model, tmp_path, network):
     pytest.importorskip("efficientnet_lite_pytorch")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     data = write_dataset(tmp_path / "squares")
     metadata = (data / "metadata.jsonl").read_text()
     (data / "metadata.jsonl").write_text(re.sub(r'"captions": \[.*?\]', '"captions": ["빨간 꽃"]', metadata))
     options = {"text": [], "style": ["--model", tiny_model]}.get(network, ["--text", tiny_model])
-    command = [sys.executable, "-m", "t2i", "train", network, "--data", data, "--out", tmp_path / "out", *options]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"XDG_CACHE_HOME": str(tmp_path)})
-    assert done.returncode == 2 and not (tmp_path / "out").exists()
-    assert done.stderr.splitlines()[-1].startswith(f"t2i: {data}: only 0% of the training captions are in the letters")
+    code, out, err = run(capsys, "train", network, "--data", data, "--out", tmp_path / "out", *options)
+    assert (code, out) == (2, "") and not (tmp_path / "out").exists()
+    assert err.splitlines()[-1].startswith(f"t2i: {data}: only 0% of the training captions are in the letters")
 
 
 def test_a_network_too_narrow_to_be_built_is_refused_at_once(capsys):

@@ -290,7 +290,7 @@ pairs = st.lists(st.tuples(st.one_of(names, names, st.text(max_size=9)), values)
 queries = st.one_of(pairs.map(urlencode), st.text(st.characters(exclude_categories=["Cs", "Cc"])))
 
 
-@settings(max_examples=settings.default.max_examples // 5)
+@settings(max_examples=settings.default.max_examples // 10)
 @given(tab=st.sampled_from(list(TABS)), query=queries)
 def test_any_link_opens_its_tab(page, url, tab, query):
     """Any link opens its tab, with sixteen pictures, numbers in range and none of its markup."""
