@@ -115,6 +115,14 @@ def test_every_tab_fits_a_phone(new_page, url):
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name
 
 
+def test_a_tablet_leaves_room_for_sliders(page):
+    page.get_by_text("Adjust", exact=True).click()
+    for width in (1024, 900):
+        page.set_viewport_size({"width": width, "height": 780})
+        assert all(slider.bounding_box()["width"] > 80 for slider in page.locator(".attributes input").all()), width
+        assert page.locator(".tune:visible").evaluate("tune => tune.scrollWidth <= tune.clientWidth"), width
+
+
 def test_what_the_tabs_share_is_sent_once(url):
     config = urllib.request.urlopen(f"{url}/config").read().decode()
     for part in ("function createTab(", "function shareable(", "function createAlbum(", "@keyframes t2i-wait"):
