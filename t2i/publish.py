@@ -28,6 +28,7 @@ SPACE_PATTERNS = (
     "t2i/models/*.py",
     "t2i/web/*.py",
     "t2i/web/tabs/*.py",
+    "t2i/web/runtime/*",
     "t2i/web/static/*.*",
 )
 CHECKPOINT_PATTERNS = ("config.json", "*.safetensors")

@@ -29,7 +29,7 @@ from t2i.models import (
 from t2i.registry import OBJECTIVES
 from tests.generators import tiny_cbn
 from tests.hub import serve
-from tests.screen import chromium, free_port, save, served, settle
+from tests.screen import SAVE_DATA, chromium, free_port, save, served, settle
 from tests.weights import weights_folder
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -135,6 +135,7 @@ def new_page(browser):
     def open_page(address: str, **properties):
         page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | properties)
         pages.append(page)
+        page.add_init_script(SAVE_DATA)
         page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(address)

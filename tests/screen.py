@@ -38,6 +38,9 @@ PIXELS = """() => {
   return btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
 }"""
 
+# A browser that saves data: the page does not fetch its networks by itself.
+SAVE_DATA = "Object.defineProperty(navigator, 'connection', { value: { saveData: true }, configurable: true });"
+
 
 def save(networks, folder, **described) -> Path:
     store.save(folder, networks, {name: asdict(n.config) for name, n in networks.items()} | described)

@@ -41,6 +41,7 @@ def test_the_installed_package_is_imported_and_typed(environment, tmp_path):
     folder, names = run(environment / "bin" / "python", "-c", program, cwd=tmp_path).splitlines()
     assert Path(folder).is_relative_to(environment) and "load" in names
     assert (Path(folder) / "py.typed").exists() and (Path(folder) / "web/static/common.css").exists()
+    assert (Path(folder) / "web/runtime/ort.wasm.gz").exists()
 
 
 def test_the_installed_command_draws_a_model_of_a_folder(environment, tmp_path, tiny_model):

@@ -12,13 +12,16 @@ import tempfile
 from importlib.metadata import distributions, metadata
 from pathlib import Path
 
+from .runtime import RUNTIME
+
 ROOT = Path(__file__).parents[1]
 LOCK = """# Written by `python -m tools.lock` for {platform}, Python {version}. After torch, of any build:
 # pip install --no-deps --require-hashes -r requirements.lock
 """
 LICENSES = """# Licences of what the app is built on
 
-Written by `python -m tools.lock`, as the packages themselves declare.
+Written by `python -m tools.lock`, as the packages themselves declare. The last row comes with this project, for the
+visitor's browser; `python -m tools.runtime` fetches it.
 
 | package | version | licence |
 |---|---|---|
@@ -55,6 +58,8 @@ def main() -> None:
         licences += f"| {name} | {re.sub('[+].*', '', version)} | {licence(name)} |\n"
         if name != "torch":
             lock += f"{name}=={version} --hash=sha256:{package['download_info']['archive_info']['hashes']['sha256']}\n"
+    runtime = json.loads((RUNTIME / "source.json").read_text())
+    licences += f"| {runtime['package']} (npm) | {runtime['version']} | {runtime['licence']} |\n"
     (ROOT / "requirements.lock").write_text(lock)
     (ROOT / "LICENSES.md").write_text(licences)
 

@@ -4,6 +4,7 @@ import html
 
 import gradio as gr
 
+from .browser import BrowserModels, runtime_version
 from .component import STATIC, shared_head
 from .preview import LinkCards
 from .service import Service
@@ -46,6 +47,7 @@ class Page(gr.Blocks):
     """
 
     cards: LinkCards
+    browser_models: BrowserModels
 
     async def preprocess_data(self, block_fn, inputs, state, explicit_call=False):
         return inputs
@@ -61,14 +63,16 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
     invitation = html.escape(placeholder.rstrip("\u00a0…"))  # page.js changes it with the model
     with Page(title="t2i · text to image", analytics_enabled=False) as demo:
         gr.HTML(
-            f'<h1>t2i</h1><p class="what"><span>{invitation}</span>. Pictures redraw with every keystroke.</p>',
+            f'<h1>t2i</h1><p class="what"><span>{invitation}</span>. Pictures redraw with every keystroke.</p>'
+            '<p class="where"><span class="why" role="status"></span><button class="draws-on" hidden></button></p>',
             elem_classes="t2i-head",
             apply_default_css=False,
-            head=shared_head(service),
+            head=shared_head(service, runtime_version()),
         )
         with gr.Tabs():
             for name, build in TABS.items():
                 with gr.Tab(name):
                     build(service)
     demo.cards = LinkCards(service)
+    demo.browser_models = BrowserModels(service)
     return demo.queue(max_size=MAX_QUEUE_SIZE)

@@ -16,7 +16,7 @@ from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "page.js", "drawing.js", "tab.js", "share.js", "hand.js", "album.js"
+SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "album.js"
 MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "short_examples", "failures", "paper"
 
 
@@ -27,9 +27,9 @@ def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTM
     `functions` on the server, and gets `properties`.
     """
     return gr.HTML(
-        html_template=_read(f"{name}.html"),
-        css_template=_read(f"{name}.css"),
-        js_on_load=_read(f"{name}.js"),
+        html_template=read_static(f"{name}.html"),
+        css_template=read_static(f"{name}.css"),
+        js_on_load=read_static(f"{name}.js"),
         elem_classes="t2i-panel",
         apply_default_css=False,
         server_functions=functions,
@@ -37,18 +37,20 @@ def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTM
     )
 
 
-def shared_head(service: Service) -> str:
+def shared_head(service: Service, runtime: str) -> str:
     """The style and the scripts that all panels share, and what they know of the models, for the page's head.
+
+    `runtime`: the version of what draws in the browser.
 
     It must be the `head` of a component that is built before the panels: Gradio then inserts it before it runs their
     scripts, also if a server has rendered the page. The `head` of `launch` would come too late there.
     """
     models = [_describe(service, spec) for spec in service.models.values() if is_offered(spec)]
-    data = json.dumps({"models": models, "defaultModel": service.default}, ensure_ascii=False)
+    data = json.dumps({"models": models, "defaultModel": service.default, "runtime": runtime}, ensure_ascii=False)
     escaped = data.replace("<", "\\u003c")  # a title must not end the script
-    scripts = "\n".join(map(_read, SHARED_SCRIPTS))
+    scripts = "\n".join(map(read_static, SHARED_SCRIPTS))
     return (
-        f"<style>{_read('common.css')}</style>\n<script>window.t2i = {escaped};</script>\n"
+        f"<style>{read_static('common.css')}</style>\n<script>window.t2i = {escaped};</script>\n"
         f"<script>(() => {{\n{scripts}}})();</script>"
     )
 
@@ -64,7 +66,7 @@ def is_offered(spec: ModelSpec) -> bool:
     return not spec.paper or is_available(spec.name)
 
 
-def _read(file: str) -> str:
+def read_static(file: str) -> str:
     """A file of the page without comments and most white space, which visitors need not load."""
     text = (STATIC / file).read_text("utf-8")
     return COMPACT[file.rpartition(".")[2]](text)

@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .browser import BrowserFiles
 from .preview import LinkPreview
 from .schemas import MAX_PHOTOS_BYTES
 
@@ -190,7 +191,7 @@ async def _forget_unread(queue: Queue, session: object) -> None:
 
 def middleware(frame_ancestors: Sequence[str] = ()) -> list[Middleware]:
     """What stands in front of Gradio's server, the outermost first."""
-    return [Middleware(RequestLimits, frame_ancestors), Middleware(LinkPreview)]
+    return [Middleware(RequestLimits, frame_ancestors), Middleware(BrowserFiles), Middleware(LinkPreview)]
 
 
 LAUNCH_LIMITS = {

@@ -114,6 +114,7 @@ Object.assign(t2i, {
   findModel,
   initialState,
   isExample,
+  local,
   make,
   onDrag,
   openTab,

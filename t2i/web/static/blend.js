@@ -1,5 +1,6 @@
 // The tab "Blend". A point is [across, down], both from 0 to 1; between two sentences only across counts. While it moves,
-// its picture is mixed here from the nearest stops, which came with the words; the exact one comes when it rests.
+// its picture is drawn on this machine, or mixed from the nearest stops, which came with the words; the exact one then
+// comes when it rests.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
 const { clamp, findModel, initialState, isExample, make, splitFields, statusText, toSingleLine } = t2i;
@@ -47,6 +48,7 @@ const getWords = () => ({
   seed: seedBox.read(),
   model: modelMenu.value,
 });
+const isLive = () => t2i.local.isPreferred(modelMenu.value, 1); // this machine draws each point exactly
 const hasStops = () => stops?.key === JSON.stringify(getWords());
 
 function getRequest() {
@@ -89,7 +91,7 @@ function showPictures({ points, full_size: _, ...words }, reply, isNewest) {
 
 function askForAll() {
   haveWordsRested = true;
-  if (getMissingPoints().length) update();
+  if (getMissingPoints().length && !isLive()) update();
 }
 
 // ---- the large picture, on a canvas: smoother than a browser would enlarge an image
@@ -139,7 +141,7 @@ function paint() {
   isPainting = false;
   const point = getPoint();
   if (!exact || !stops) return;
-  const isExact = String(point) === String(exact.point);
+  const isExact = isLive() || String(point) === String(exact.point);
   mixed.canvas.width = mixed.canvas.height = canvas.width / SCALE;
   if (isExact) mixed.drawImage(exact.picture, 0, 0, mixed.canvas.width, mixed.canvas.height);
   else mixStops(point);
@@ -220,8 +222,8 @@ let stillTimer;
 
 function updateWhenStill() {
   clearTimeout(stillTimer);
-  if (hasStops()) stillTimer = setTimeout(update, STILL_DELAY);
-  else update(); // there is nothing to mix
+  if (hasStops() && !isLive()) stillTimer = setTimeout(update, STILL_DELAY);
+  else update(); // there is nothing to mix, or no need to
 }
 
 function updateAtRest() {
@@ -269,6 +271,7 @@ function playFrame(now) {
   const across = 0.5 - 0.5 * Math.cos(angle);
   if (hasFour()) goToPoint(across, 0.5 - 0.5 * Math.sin(angle));
   else goToPoint(across);
+  if (isLive()) update();
   requestAnimationFrame(playFrame);
 }
 

@@ -1,12 +1,11 @@
-// Who draws, and when it is asked. Every tab draws through `tab.draw`. Today the server draws; whoever draws in its place
-// is a function like the one that `createServerBack` returns, and nothing else of the page changes.
+// Who draws, and when it is asked. Every tab draws through `tab.draw`, whether the server draws or this machine (local.js).
 
 const REQUEST_TIMEOUT = 4000; // ms without an answer before a newer request may be sent
 const RETRY_DELAY = 1000; // ms
 const REST_DELAY = 300; // ms without a change before the page asks for more, or shows a hint
 const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
-// ---- the back
+// ---- the backs
 
 // Returns `draw(captions, noise, options)`, a promise of an answer.
 //   captions  one for all pictures, or one for each in the style of a photo, or the two or four that `points` lie among
@@ -21,6 +20,29 @@ const createServerBack = (server) => (captions, noise, { points, strip, ...optio
   const request = { ...options, ...noise, caption: captions[0] };
   return options.models ? server.compare(request) : server.draw(request);
 };
+
+// The same for whoever draws: this machine, else the server. While this machine draws, a photo never leaves it.
+function createDraw(server) {
+  const drawOnServer = createServerBack(server);
+  return async (captions, noise, options) => {
+    const isPrivate = noise.photo && local.isOn(options.model);
+    const answer = await local.draw(captions, noise, options);
+    if (answer?.unread) return explain(server, answer.unread, options);
+    if (answer) return answer;
+    if (isPrivate) return { error: "This device has stopped drawing. With the next change, the server draws." };
+    const start = performance.now();
+    const reply = await drawOnServer(captions, noise, options);
+    line.note(reply, performance.now() - start);
+    local.consider(options.model);
+    return reply;
+  };
+}
+
+// Why a caption cannot be read, in the server's words.
+async function explain(server, caption, { model }) {
+  const { error } = (await server.draw({ caption, model, seeds: [1] })) || NO_ANSWER;
+  return { error };
+}
 
 // ---- the line to the server, as measured by the answers: how soon they come, and how many bytes a second
 
@@ -40,8 +62,8 @@ function createLine() {
   function note(reply, time) {
     if (!reply?.ms) return;
     const drawn = reply.compared ?? [reply];
-    const pictures = drawn.flatMap(({ pictures }) => pictures);
-    work = drawn.reduce((sum, { ms, pictures }) => sum + ms * pictures.length, 0);
+    const pictures = drawn.flatMap(({ pictures, strip }) => pictures ?? [strip]);
+    work = drawn.reduce((sum, { ms, pictures }) => sum + ms * (pictures?.length ?? 0), 0);
     answers.push({ bytes: pictures.reduce((sum, picture) => sum + picture.length, 0), time });
     if (answers.length > LINE_MEMORY) answers.shift();
     const shortest = Math.min(...answers.map(({ time }) => time));
@@ -49,9 +71,10 @@ function createLine() {
     underWay = shortest - work > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
   }
 
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
   // Bytes a millisecond: by how much later large answers come than small ones.
   function rate() {
-    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
     const [bytes, time] = [mean(answers.map(({ bytes }) => bytes)), mean(answers.map(({ time }) => time))];
     const variance = mean(answers.map((answer) => (answer.bytes - bytes) ** 2));
     const covariance = mean(answers.map((answer) => (answer.bytes - bytes) * (answer.time - time)));
@@ -60,6 +83,8 @@ function createLine() {
 
   return {
     note,
+    // Of a request to its answer, ms; 0 if there were none.
+    answerTime: () => (answers.length ? mean(answers.map(({ time }) => time)) : 0),
     maxUnderWay: () => underWay,
     // Between two requests, ms: no faster than they are answered.
     spacing: () => work + (answers.length ? answers.at(-1).bytes / rate() : 0),
@@ -85,7 +110,7 @@ function createUpdater(call, getRequest, show) {
 
   async function send() {
     clearTimeout(timer);
-    if (sent === newest || underWay.size >= line.maxUnderWay()) return;
+    if (sent === newest || underWay.size >= (local.isBusy() ? 1 : line.maxUnderWay())) return;
     const start = performance.now();
     const wait = underWay.size ? lastTime + line.spacing() - start : 0;
     if (wait > 0) {
@@ -104,7 +129,6 @@ function createUpdater(call, getRequest, show) {
     const silence = { ...NO_ANSWER, error: `${NO_ANSWER.error} These are the last pictures.` };
     const reply = (await call(request)) || silence;
     clearTimeout(patience);
-    line.note(reply, performance.now() - start);
     if (number > shown) {
       shown = number;
       show(request, reply, number === newest);

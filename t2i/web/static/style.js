@@ -99,7 +99,7 @@ function removeRow(row) {
 async function useInDraw(photo) {
   const model = modelMenu.value;
   if (!hasStyle()) return modelMenu.focus(); // its note says why
-  const { like: style } = await tab.callWithNote(server.style, { photo, model }, photoNote);
+  const { like: style } = await tab.callWithNote(tab.style, { photo, model }, photoNote);
   if (style) sendToTab("draw", { model, style, photo });
 }
 
@@ -512,6 +512,10 @@ find(".sheet").addEventListener("click", () => {
 
 // ---- the model
 
+function showPrivacy() {
+  element.firstElementChild.classList.toggle("on-device", t2i.local.isOn(modelMenu.value));
+}
+
 function refresh() {
   const { title } = findModel(modelMenu.value);
   const reason = `${title} cannot follow a picture's style: it has no style encoder. Choose another model.`;
@@ -565,4 +569,5 @@ const addRecent = t2i.createRecentAlbum(tab, {
   },
 });
 
+t2i.local.onChange(showPrivacy);
 labelRows();

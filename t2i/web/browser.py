@@ -1,0 +1,114 @@
+"""What the page needs to draw in the visitor's own browser: the runtime, the networks, and the noise of seeds.
+
+The runtime is onnxruntime-web, whose files are in `runtime/`; `tools/runtime.py` fetches them.
+"""
+
+import json
+import threading
+from collections import OrderedDict
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import anyio
+from starlette._utils import get_route_path
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import InputError
+from ..onnx import OnnxModel, onnx_model
+from ..studio import noise
+from .component import read_static
+from .schemas import MAX_SEED
+from .service import Service
+
+PREFIX = "/browser/"
+RUNTIME = Path(__file__).parent / "runtime"
+WORKER = "worker.js"
+SCRIPT, WASM, ONNX = "text/javascript", "application/wasm", "application/octet-stream"
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # the path has a digest of what is there
+ANEW = {"Cache-Control": "no-cache"}
+SEEDS_PER_BLOCK = 128  # of noise, 51 kB
+MAX_MODELS = 3  # in memory, of 16 MB; another takes half a second
+
+
+class BrowserModels:
+    """The page's models as ONNX; they are written when a browser first asks, and the last ones are kept."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._models: OrderedDict[str, OnnxModel] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> OnnxModel:
+        """The model of this name; `InputError` if the page has none, or it has no form for ONNX."""
+        if name not in self._service.models:
+            raise InputError("There is no such model.")
+        with self._lock:
+            if name not in self._models:
+                self._models[name] = onnx_model(self._service.checkpoint(name))
+            self._models.move_to_end(name)
+            if len(self._models) > MAX_MODELS:
+                self._models.popitem(last=False)
+            return self._models[name]
+
+
+class BrowserFiles:
+    """ASGI middleware that answers below `/browser/`:
+
+    - `<version of the runtime>/`: `worker.js`, and `ort.mjs` and `ort.wasm`, which are stored compressed
+    - `models/<name>/`: `manifest.json` and the files that it names
+    - `noise/<i>`: the noise of the i-th 128 seeds, (128, 100), float32, little-endian
+
+    The app's Blocks have `browser_models`, a `BrowserModels`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = get_route_path(scope) if scope["type"] == "http" else ""
+        if not path.startswith(PREFIX) or scope["method"] not in ("GET", "HEAD"):
+            return await self.app(scope, receive, send)
+        models: BrowserModels = scope["app"].get_blocks().browser_models
+        answer = await anyio.to_thread.run_sync(_answer, models, path.removeprefix(PREFIX).split("/"))
+        await answer(scope, receive, send)
+
+
+def _answer(models: BrowserModels, path: list[str]) -> Response:
+    missing = PlainTextResponse("There is nothing here.", 404)
+    match path:
+        case ["noise", block] if block.isdecimal() and int(block[:9]) <= MAX_SEED // SEEDS_PER_BLOCK + 1:
+            first = int(block) * SEEDS_PER_BLOCK
+            rows = noise(range(first, first + SEEDS_PER_BLOCK)).numpy().astype("<f4")
+            return Response(rows.tobytes(), media_type=ONNX, headers=FOREVER)
+        case ["models", name, file]:
+            try:
+                model = models[name]
+            except InputError:
+                return missing
+            if file == "manifest.json":
+                return JSONResponse(model.manifest | {"runtime": runtime_files()["ort.wasm"]}, headers=ANEW)
+            return Response(model.files[file], media_type=ONNX, headers=FOREVER) if file in model.files else missing
+        case [version, file] if version == runtime_version():
+            if file == WORKER:
+                return Response(read_static(WORKER), media_type=SCRIPT, headers=FOREVER)
+            if file in runtime_files():
+                kind = WASM if file.endswith(".wasm") else SCRIPT
+                data = (RUNTIME / f"{file}.gz").read_bytes()  # every browser takes gzip
+                return Response(data, media_type=kind, headers=FOREVER | {"Content-Encoding": "gzip"})
+    return missing
+
+
+@cache
+def runtime_files() -> dict[str, dict[str, Any]]:
+    """The files of the runtime by name: their size and hash, and how many bytes are sent."""
+    files = json.loads((RUNTIME / "source.json").read_text("utf-8"))["files"]
+    return {name: entry | {"sent": (RUNTIME / f"{name}.gz").stat().st_size} for name, entry in files.items()}
+
+
+@cache
+def runtime_version() -> str:
+    """A digest of the runtime and of the script that draws with it."""
+    return sha256(json.dumps(runtime_files()).encode() + read_static(WORKER).encode()).hexdigest()[:16]

@@ -1,0 +1,179 @@
+// The local back: draws on the visitor's own machine, in a worker (worker.js), once the networks are there. Until then,
+// after any failure, and for what it cannot answer, the server draws; `createDraw` in drawing.js asks both.
+
+const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page decides
+const MIN_MEMORY = 4; // GB, below which nothing is fetched by itself
+const SLOW_LINE = 60; // ms of an answer; on a faster line nothing is fetched by itself
+const LOCAL_TIMEOUT = 4000; // ms without a sign of the worker, on top of the expected time
+const LOADING_TIMEOUT = 120_000; // ms without progress
+const REASON_DURATION = 12_000; // ms that the page says why the server draws again
+
+const local = createLocalBack();
+
+function createLocalBack() {
+  let worker = null;
+  let models = new Map(); // by name: ms per picture once it is loaded, until then Infinity
+  const pending = new Map(); // by number: {resolve, timer} of a message to the worker
+  let numMessages = 0;
+  let progress = null; // {loaded, total} in bytes, while something is fetched
+  let hasFailed = false;
+  let choice = readChoice();
+  const listeners = [];
+
+  const canDraw = () => isSecureContext && "OffscreenCanvas" in window && "WebAssembly" in window;
+  const msPerPicture = (model) => models.get(model) ?? Infinity;
+  const isOn = (model) => choice !== "server" && Number.isFinite(msPerPicture(model));
+
+  // Whether this machine should draw so many pictures: always if the visitor chose it, else if the line is no faster.
+  const isPreferred = (model, count) =>
+    isOn(model) && (choice === "device" || count * msPerPicture(model) <= line.answerTime());
+
+  // ---- the worker
+
+  function send(message, timeout) {
+    return new Promise((resolve) => {
+      const number = (numMessages += 1);
+      const wait = () => setTimeout(() => fail("it does not answer"), timeout);
+      pending.set(number, { resolve, wait, timer: wait() });
+      worker.postMessage({ number, ...message });
+    });
+  }
+
+  function receiveMessage({ data: { number, answer, error, fetched } }) {
+    if (error) return fail(error);
+    const waiting = pending.get(number);
+    if (!waiting) return;
+    clearTimeout(waiting.timer);
+    if (fetched) {
+      progress = fetched;
+      waiting.timer = waiting.wait();
+    } else {
+      pending.delete(number);
+      waiting.resolve(answer);
+    }
+    showState();
+  }
+
+  // What was asked gets no answer here, and the server is asked.
+  function stop() {
+    worker?.terminate();
+    worker = progress = null;
+    models = new Map();
+    for (const { resolve, timer } of pending.values()) {
+      clearTimeout(timer);
+      resolve(null);
+    }
+    pending.clear();
+    showState();
+  }
+
+  function fail(reason) {
+    hasFailed = true;
+    stop();
+    const note = document.querySelector(".t2i-head .why");
+    note.textContent = `This device cannot draw: ${reason}. The server draws.`;
+    setTimeout(() => (note.textContent = ""), REASON_DURATION);
+  }
+
+  async function load(model) {
+    const root = `${/** @type {any} */ (window).gradio_config.root}/browser/`;
+    if (!worker) {
+      try {
+        worker = new Worker(`${root}${t2i.runtime}/worker.js`, { type: "module" });
+      } catch {
+        return fail("it allows no workers");
+      }
+      worker.addEventListener("message", receiveMessage);
+      worker.addEventListener("error", () => fail("its worker stopped"));
+    }
+    models.set(model, Infinity);
+    showState();
+    const ready = await send({ verb: "load", model, root: new URL(root, location.href).href }, LOADING_TIMEOUT);
+    progress = null;
+    if (ready) models.set(model, ready.ms);
+    showState();
+  }
+
+  // ---- when it begins
+
+  const isFrugal = () => {
+    const { connection, deviceMemory } = /** @type {any} */ (navigator);
+    return Boolean(connection?.saveData) || deviceMemory < MIN_MEMORY;
+  };
+  const mayBegin = () => choice === "device" || (!choice && !isFrugal() && line.answerTime() > SLOW_LINE);
+
+  // After each answer of the server: fetch the networks of a model that is in use.
+  function consider(model) {
+    showState();
+    if (model && canDraw() && !hasFailed && !models.has(model) && !progress && mayBegin()) load(model);
+  }
+
+  function readChoice() {
+    try {
+      return localStorage.getItem(CHOICE_KEY) ?? "";
+    } catch {
+      return ""; // no storage
+    }
+  }
+
+  function choose(newChoice) {
+    choice = newChoice;
+    hasFailed = false;
+    try {
+      localStorage.setItem(CHOICE_KEY, choice);
+    } catch {
+      // it lasts as long as the page
+    }
+    if (choice === "server") stop();
+    else consider(drawState.model);
+  }
+
+  // ---- the word in the bar
+
+  const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+  const isDrawing = () => isPreferred(drawState.model, 1);
+
+  function showState() {
+    /** @type {HTMLButtonElement} */
+    const button = document.querySelector(".t2i-head .draws-on");
+    if (!button) return; // not yet
+    const { loaded, total } = progress ?? {};
+    const text = isDrawing() ? "On this device" : "On the server";
+    button.textContent = progress ? `Fetching ${megabytes(loaded)} of ${megabytes(total)} MB` : text;
+    button.title = isDrawing()
+      ? "Pictures are drawn on this device, photos stay on it. Click to draw on the server."
+      : progress
+        ? "The networks are on their way. Click to go on drawing on the server."
+        : "Pictures are drawn on the server. Click to draw on this device (fetches about 20 MB once).";
+    button.hidden = !canDraw();
+    for (const listener of listeners) listener();
+  }
+
+  document.addEventListener("click", ({ target }) => {
+    if (!(/** @type {Element} */ (target).matches(".t2i-head .draws-on"))) return;
+    choose(isDrawing() || progress ? "server" : "device");
+    showState();
+  });
+
+  // An answer like the server's, or null: then the server is to be asked.
+  async function draw(captions, noise, options) {
+    const { model, points, strip } = options;
+    const count = (noise.photo ? captions : strip ? noise.seeds : (points ?? noise.seeds)).length;
+    if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
+    const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
+    const answer = await send({ verb: "draw", captions, noise, options }, timeout);
+    if (answer?.ms) models.set(model, Math.min(msPerPicture(model), answer.ms)); // it becomes faster at first
+    return answer && { ...answer, model: findModel(model).title };
+  }
+
+  return {
+    draw,
+    consider,
+    isOn,
+    onChange: (listener) => listeners.push(listener),
+    isPreferred,
+    isBusy: () => pending.size > 0 && !progress,
+    // As the server's `style`, or null.
+    style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
+  };
+}

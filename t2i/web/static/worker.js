@@ -1,0 +1,320 @@
+// Draws in a worker on the visitor's machine, with onnxruntime-web. Each message is {number, verb, …}; each reply has its
+// number and `answer`, {fetched} while a download goes on, or `error`, after which nothing more is drawn.
+// It computes what `Studio` computes (t2i/studio.py), and answers null where only the server can: then the page asks it.
+
+const ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} ";
+const UNDIVIDED_LETTERS = { ß: "ss", æ: "ae", œ: "oe", ø: "o", ł: "l", đ: "d", ı: "i" };
+const WORD_JOINERS = { "’": "'", "\u2010": "-", "\u2011": "-", "–": "-" };
+const MIN_UNKNOWN_SHARE = 0.25;
+const STEP_STRIDE = 18; // characters
+const RECEPTIVE_FIELD = 66;
+const MAX_BATCH = 16; // pictures in one pass, which bounds the memory
+const SEEDS_PER_ROW = 4;
+const SEEDS_PER_BLOCK = 128;
+const MAX_BLOCKS = 64; // of noise in memory, 51 kB each
+const MAX_EMBEDDINGS = 256;
+const STYLE_STEP = 1 / 32;
+const SMALL_SIZE = 64; // pixels a side of a strip's pictures
+const WARM_UP = 400; // ms
+const BMP_HEADER = 54; // bytes
+
+const models = new Map(); // by name: {manifest, sessions by role, embeddings by caption}
+const blocks = new Map(); // by number: a promise of the noise of 128 seeds
+let ort; // onnxruntime-web
+let root; // where everything is fetched
+
+// ---- what is fetched
+
+class ServerAway extends Error {}
+
+async function get(path) {
+  const response = await fetch(root + path).catch(() => null);
+  if (!response?.ok) throw new ServerAway();
+  return response;
+}
+
+const hex = (buffer) => [...new Uint8Array(buffer)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+// The bytes at a path, which must have the hash; `count(bytes)` is told of each part.
+async function fetchBytes(path, { bytes, sha256 }, count) {
+  const data = new Uint8Array(bytes);
+  const reader = (await get(path)).body.getReader();
+  let size = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    if (size + part.value.length > bytes) throw new Error("a file is damaged");
+    data.set(part.value, size);
+    size += part.value.length;
+    count(part.value.length);
+  }
+  if (hex(await crypto.subtle.digest("SHA-256", data)) !== sha256) throw new Error("a file is damaged");
+  return data;
+}
+
+async function load({ model, root: address }, tell) {
+  root = address;
+  const manifest = await (await get(`models/${model}/manifest.json`)).json();
+  const { runtime, networks } = manifest;
+  const total = Object.values(networks).reduce((sum, { bytes }) => sum + bytes, ort ? 0 : runtime.sent);
+  let loaded = 0;
+  const count = (bytes) => tell({ fetched: { loaded: (loaded += bytes), total } });
+  count(0);
+  if (!ort) {
+    const share = runtime.sent / runtime.bytes; // it comes compressed
+    const wasmBinary = await fetchBytes(`${location.pathname.split("/").at(-2)}/ort.wasm`, runtime, (n) => count(n * share));
+    ort = await import(new URL("ort.mjs", location.href).href);
+    ort.env.wasm.wasmBinary = wasmBinary;
+  }
+  const sessions = {};
+  for (const [role, entry] of Object.entries(networks)) {
+    const data = await fetchBytes(`models/${model}/${entry.file}`, entry, count);
+    sessions[role] = await ort.InferenceSession.create(data);
+  }
+  models.set(model, { manifest, sessions, words: new Set(manifest.words.split(" ").filter(Boolean)), embeddings: new Map() });
+  return { ms: await measure(models.get(model)) };
+}
+
+// Milliseconds per picture, once the runtime is warm.
+async function measure(model) {
+  const { noise, embedding } = model.manifest;
+  const first = performance.now();
+  let best = Infinity;
+  while (performance.now() - first < WARM_UP) {
+    const start = performance.now();
+    await render(model, [new Float32Array(noise)], [new Float32Array(embedding)]);
+    best = Math.min(best, performance.now() - start);
+  }
+  return best;
+}
+
+// ---- captions
+
+const isKnown = (character) => ALPHABET.includes(character);
+
+function normalizeCharacter(character) {
+  if (isKnown(character)) return character;
+  if (/\s/.test(character)) return " ";
+  if (/[\p{Cf}\p{Mn}]/u.test(character)) return "";
+  if (!/[\p{L}\p{N}！-～]/u.test(character)) return character;
+  const parts = UNDIVIDED_LETTERS[character] ?? character.normalize("NFKD").toLowerCase();
+  const letters = parts.replace(/\p{Mn}/gu, "");
+  return letters && [...letters].every((letter) => isKnown(letter) && letter !== '"') ? letters : character;
+}
+
+function normalizeCaption(caption) {
+  const plain = Array.from(caption.toLowerCase(), normalizeCharacter).join("");
+  return plain.replace(/(?<=[\p{L}\p{N}_])[’\u2010\u2011–](?=[\p{L}\p{N}_])/gu, (joiner) => WORD_JOINERS[joiner]);
+}
+
+// A caption as the text encoder reads it; null if only the server can say what is wrong with it.
+function readCaption(caption, { length }) {
+  const line = normalizeCaption(caption.split(/\s+/).filter(Boolean).join(" "));
+  return /[a-z]/.test(line) && [...line].length <= length ? line : null;
+}
+
+// Whether so many words are unknown that the server says so.
+function hasUnknownWords(line, words) {
+  if (!words.size) return false;
+  const all = line.match(/[a-z]+/g);
+  const unknown = all.filter((word) => !words.has(word));
+  const last = unknown.at(-1);
+  if (last && line.endsWith(last) && [...words].some((word) => word.startsWith(last))) unknown.pop(); // still typed
+  return unknown.length > 0 && unknown.length >= MIN_UNKNOWN_SHARE * all.length;
+}
+
+async function embed({ manifest, sessions, embeddings }, line) {
+  const known = embeddings.get(line);
+  if (known) return known;
+  const characters = Array.from(line);
+  const steps = Math.ceil(characters.length / STEP_STRIDE); // the rest would be padding
+  const codes = new Int32Array(Math.min(manifest.length, STEP_STRIDE * (steps - 1) + RECEPTIVE_FIELD));
+  characters.forEach((character, i) => (codes[i] = ALPHABET.indexOf(character) + 1));
+  const { h } = await sessions.text_encoder.run({ codes: new ort.Tensor("int32", codes, [1, codes.length]) });
+  if (embeddings.size >= MAX_EMBEDDINGS) embeddings.delete(embeddings.keys().next().value);
+  embeddings.set(line, h.data);
+  return h.data;
+}
+
+const mix = (rows, weights) => rows[0].map((_, i) => rows.reduce((sum, row, j) => sum + weights[j] * row[i], 0));
+
+// ---- noise
+
+async function noiseOf(seed) {
+  const number = Math.floor(seed / SEEDS_PER_BLOCK);
+  if (!blocks.has(number)) {
+    if (blocks.size >= MAX_BLOCKS) blocks.delete(blocks.keys().next().value);
+    blocks.set(number, get(`noise/${number}`).then((response) => response.arrayBuffer()));
+    blocks.get(number).catch(() => blocks.delete(number));
+  }
+  const block = new Float32Array(await blocks.get(number));
+  const size = block.length / SEEDS_PER_BLOCK;
+  const start = (seed % SEEDS_PER_BLOCK) * size;
+  return block.subarray(start, start + size);
+}
+
+// Of a point on the plane of seeds.
+async function noiseAt(seed, [across, down] = [0, 0]) {
+  if (!across && !down) return noiseOf(seed);
+  const weights = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down];
+  const corners = await Promise.all([0, 1, SEEDS_PER_ROW, SEEDS_PER_ROW + 1].map((step) => noiseOf(seed + step)));
+  return mix(corners, weights.map((weight) => weight / Math.hypot(...weights)));
+}
+
+function readStyle(text) {
+  const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+  return Float32Array.from(new Int8Array(bytes.buffer), (level) => level * STYLE_STEP);
+}
+
+function writeStyle(z) {
+  const levels = Int8Array.from(z, (value) => Math.min(127, Math.max(-128, Math.round(value / STYLE_STEP))));
+  const text = btoa(String.fromCharCode(...new Uint8Array(levels.buffer)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+}
+
+// The noise z of each picture of Draw.
+async function latents({ directions }, { seeds, at, like }, { attributes = [], variety = 1 }) {
+  const offset = mix(directions, directions.map((_, i) => attributes[i] ?? 0));
+  const mean = like && readStyle(like);
+  const rest = mean && Math.sqrt(Math.max(0, 1 - mean.reduce((sum, value) => sum + value ** 2, 0) / mean.length));
+  const rows = await Promise.all(seeds.map((seed, i) => noiseAt(seed, at?.[i])));
+  return rows.map((row) => row.map((value, i) => variety * value * (rest ?? 1) + (mean?.[i] ?? 0) + offset[i]));
+}
+
+// ---- photos
+
+async function readPhoto(source) {
+  const image = await createImageBitmap(await (await fetch(source)).blob());
+  const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+  context.drawImage(image, 0, 0);
+  const { data } = context.getImageData(0, 0, image.width, image.height);
+  return data.filter((_, i) => i % 4 < 3);
+}
+
+// The z of a photo's style; null if the model has no style encoder.
+async function invert({ sessions }, photo) {
+  if (!sessions.style_encoder) return null;
+  const pixels = new Uint8Array(await readPhoto(photo));
+  const side = Math.sqrt(pixels.length / 3);
+  const { z } = await sessions.style_encoder.run({ pixels: new ort.Tensor("uint8", pixels, [1, side, side, 3]) });
+  return z.data;
+}
+
+// ---- pictures
+
+// Pixels, S×S×3 for each row of noise and embedding.
+async function render({ manifest: { size, noise, embedding }, sessions }, zs, hs) {
+  const pictures = [];
+  for (let start = 0; start < zs.length; start += MAX_BATCH) {
+    const join = (rows, width) => {
+      const part = rows.slice(start, start + MAX_BATCH);
+      const data = new Float32Array(part.length * width);
+      part.forEach((row, i) => data.set(row, i * width));
+      return new ort.Tensor("float32", data, [part.length, width]);
+    };
+    const { pixels } = await sessions.generator.run({ z: join(zs, noise), h: join(hs, embedding) });
+    const length = size * size * 3;
+    for (let i = 0; i < pixels.data.length; i += length) pictures.push(pixels.data.subarray(i, i + length));
+  }
+  return pictures;
+}
+
+// Pixels as the source of an image: a BMP, which costs nothing to write and loses nothing.
+function imageSource(pixels, width, height) {
+  const bytes = new Uint8Array(BMP_HEADER + pixels.length);
+  const header = new DataView(bytes.buffer);
+  const fields = [bytes.length, 0, BMP_HEADER, 40, width, -height]; // rows from the top
+  bytes.set([0x42, 0x4d]);
+  fields.forEach((value, i) => header.setInt32(2 + 4 * i, value, true));
+  header.setInt16(26, 1, true);
+  header.setInt16(28, 24, true); // bits of a pixel, blue first
+  for (let i = 0; i < pixels.length; i += 3) {
+    bytes[BMP_HEADER + i] = pixels[i + 2];
+    bytes[BMP_HEADER + i + 1] = pixels[i + 1];
+    bytes[BMP_HEADER + i + 2] = pixels[i];
+  }
+  return new Promise((resolve) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.readAsDataURL(new Blob([bytes], { type: "image/bmp" }));
+  });
+}
+
+// Small pictures side by side, each reduced by means of squares.
+function joinSmall(pictures, size) {
+  const factor = Math.max(1, size / SMALL_SIZE);
+  const side = size / factor;
+  const joined = new Uint8Array(3 * side * side * pictures.length);
+  const sums = new Float32Array(joined.length);
+  pictures.forEach((pixels, picture) => {
+    for (let i = 0; i < pixels.length; i++) {
+      const [row, column, colour] = [Math.floor(i / 3 / size), Math.floor(i / 3) % size, i % 3];
+      const [y, x] = [Math.floor(row / factor), Math.floor(column / factor) + picture * side];
+      sums[3 * (y * side * pictures.length + x) + colour] += pixels[i];
+    }
+  });
+  sums.forEach((sum, i) => (joined[i] = Math.round(sum / factor ** 2)));
+  return { pixels: joined, width: side * pictures.length, height: side };
+}
+
+function cornerWeights(count, [across, down]) {
+  const top = [1 - across, across];
+  return count < 3 ? top.slice(-count) : [...top.map((w) => (1 - down) * w), ...top.map((w) => down * w)];
+}
+
+async function draw({ captions, noise, options }) {
+  const model = models.get(options.model);
+  if (options.parents) return null;
+  const { manifest } = model;
+  const lines = captions.map((caption) => readCaption(caption, manifest));
+  if (noise.photo && lines.includes(null)) return { unread: captions[lines.indexOf(null)] };
+  if (!noise.photo && lines.some((line) => line === null || hasUnknownWords(line, model.words))) return null;
+  const start = performance.now();
+  const embeddings = [];
+  for (const line of lines) embeddings.push(await embed(model, line));
+  const { zs, hs } = await plan(model, embeddings, noise, options);
+  if (!zs) return null;
+  const pictures = await render(model, zs, hs);
+  const { size, parameters } = manifest;
+  const status = { size, parameters, ms: (performance.now() - start) / pictures.length, note: "", hint: "", elsewhere: "" };
+  if (options.strip) {
+    const { pixels, width, height } = joinSmall(pictures, size);
+    return { ...status, size: height, strip: await imageSource(pixels, width, height) };
+  }
+  return { ...status, seeds: noise.seeds, pictures: await Promise.all(pictures.map((p) => imageSource(p, size, size))) };
+}
+
+// Noise and embedding of each picture.
+async function plan(model, embeddings, noise, options) {
+  const { points, strip } = options;
+  if (noise.photo) {
+    const z = await invert(model, noise.photo);
+    return { zs: z && embeddings.map(() => z), hs: embeddings };
+  }
+  if (points) {
+    const hs = points.map((point) => mix(embeddings, cornerWeights(embeddings.length, point)));
+    const zs = await Promise.all(noise.seeds.map(noiseOf));
+    return strip ? { zs, hs: zs.map(() => hs[0]) } : { zs: hs.map(() => zs[0]), hs };
+  }
+  const zs = await latents(model.manifest, noise, options);
+  return { zs, hs: zs.map(() => embeddings[0]) };
+}
+
+async function style({ model, photo }) {
+  const z = await invert(models.get(model), photo);
+  return z && { like: writeStyle(z) };
+}
+
+// ---- messages, one at a time
+
+const verbs = { load, draw, style };
+let last = Promise.resolve();
+
+addEventListener("message", ({ data: { number, verb, ...message } }) => {
+  const tell = (reply) => postMessage({ number, ...reply });
+  last = last.then(async () => {
+    try {
+      tell({ answer: await verbs[verb](message, tell) });
+    } catch (error) {
+      tell(error instanceof ServerAway ? { answer: null } : { error: error.message });
+    }
+  });
+});

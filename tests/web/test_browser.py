@@ -1,0 +1,233 @@
+"""The page draws in the visitor's own browser, on small networks of random weights, and falls back to the server."""
+
+import gzip
+import json
+import urllib.error
+import urllib.request
+from hashlib import sha256
+
+import numpy as np
+import pytest
+
+import t2i
+from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
+from tests.screen import SAVE_DATA, decode, rest, settle
+
+CAPTION = "a red flower with long petals"
+SOURCES = "[...document.querySelectorAll('.t2i-draw .grid img')].map(image => image.src)"
+DRAWN_HERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/bmp')"
+DRAWN_THERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/jpeg')"
+MAX_DIFFERENCE = 40  # levels of 255: the server's engine may compute in bfloat16
+
+
+def get(address: str) -> tuple[bytes, dict[str, str]]:
+    with urllib.request.urlopen(address) as answer:
+        return answer.read(), dict(answer.headers)
+
+
+def is_missing(address: str) -> bool:
+    try:
+        get(address)
+    except urllib.error.HTTPError as error:
+        return error.code == 404
+    return False
+
+
+def use_device(page) -> None:
+    page.locator(".draws-on").click()
+    page.locator(".draws-on", has_text="On this device").wait_for(timeout=20_000)
+
+
+def type_caption(page, caption: str) -> None:
+    page.locator("#t2i-draw-caption").fill(caption)
+
+
+@pytest.fixture(scope="module")
+def device(browser, url):
+    """The page of a visitor who has chosen to draw on their device; the tests share it."""
+    page = browser.new_page(reduced_motion="reduce", viewport={"width": 1280, "height": 800})
+    page.add_init_script(SAVE_DATA)
+    page.goto(f"{url}/?tab=draw")
+    settle(page)
+    use_device(page)
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def asked(device):
+    """What the page sends to the server during a test."""
+    sent = []
+
+    def note(request):
+        sent.append(request.post_data or "")
+
+    device.on("request", note)
+    yield sent
+    device.remove_listener("request", note)
+
+
+def open_tab(page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def drawn(page) -> np.ndarray:
+    """The sixteen pictures, once all of them were drawn here."""
+    page.wait_for_function(DRAWN_HERE)
+    rest(page)
+    return np.stack([decode(source) for source in page.evaluate(SOURCES)]).astype(int)
+
+
+# ---- what is served
+
+
+def test_the_runtime_is_served_compressed_and_kept_for_ever(url):
+    for name, kind in {"ort.wasm": "application/wasm", "ort.mjs": "text/javascript"}.items():
+        data, headers = get(f"{url}/browser/{runtime_version()}/{name}")
+        recorded = json.loads((RUNTIME / "source.json").read_text())["files"][name]
+        assert headers["content-type"].startswith(kind) and headers["content-encoding"] == "gzip"
+        assert "immutable" in headers["cache-control"]
+        assert sha256(gzip.decompress(data)).hexdigest() == recorded["sha256"]
+    assert is_missing(f"{url}/browser/another/ort.wasm") and is_missing(
+        f"{url}/browser/{runtime_version()}/source.json"
+    )
+
+
+def test_a_models_networks_are_served_as_its_manifest_says(url):
+    data, headers = get(f"{url}/browser/models/flowers/manifest.json")
+    assert headers["cache-control"] == "no-cache"
+    for entry in json.loads(data)["networks"].values():
+        network, headers = get(f"{url}/browser/models/flowers/{entry['file']}")
+        assert sha256(network).hexdigest() == entry["sha256"] and "immutable" in headers["cache-control"]
+    for path in ("models/flowers/none.onnx", "models/none/manifest.json", "models/../../app.py", ""):
+        assert is_missing(f"{url}/browser/{path}")
+
+
+def test_noise_is_that_of_the_seeds(url):
+    rows = np.frombuffer(get(f"{url}/browser/noise/2")[0], "<f4").reshape(SEEDS_PER_BLOCK, 100)
+    assert np.array_equal(rows, t2i.noise(range(2 * SEEDS_PER_BLOCK, 3 * SEEDS_PER_BLOCK)).numpy())
+    for block in ("9999", "-1", "x", "1" * 5000):
+        assert is_missing(f"{url}/browser/noise/{block}")
+
+
+# ---- pictures
+
+
+def test_pictures_drawn_here_are_those_of_the_server(device, asked, model):
+    type_caption(device, "A ＲＥＤ  flöwer’s long‑petals")
+    here = drawn(device)
+    there = t2i.load(model).draw_array("a red flower's long-petals", range(1, 17)).astype(int)
+    assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
+    assert not any('"draw"' in data for data in asked)
+
+
+def test_variety_attributes_and_offsets_count_here_too(device, model):
+    type_caption(device, CAPTION)
+    device.locator(".fine summary").click()
+    device.locator("#t2i-draw-variety").fill("0.5")
+    device.locator("#t2i-draw-attribute-2").fill("-0.75")
+    device.locator(".picture").first.press("Shift+ArrowRight")
+    device.locator(".picture").first.press("Shift+ArrowDown")
+    here = drawn(device)
+    at = [[0.1, 0.1]] * 16
+    there = t2i.load(model).draw_array(CAPTION, range(1, 17), [0, -0.75], at, variety=0.5).astype(int)
+    assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
+
+
+def test_a_blend_is_drawn_here_at_each_point(device, asked):
+    open_tab(device, "Blend")
+    source = "document.querySelector('.t2i-blend img.blended').src"
+    device.wait_for_function(f"{source}.startsWith('data:image/bmp')")
+    rest(device)
+    before = device.evaluate(source)
+    device.locator("#t2i-blend-across").press("ArrowRight")
+    device.wait_for_function(f"before => {source} !== before", arg=before)
+    assert not any("blend" in data for data in asked)
+
+
+def test_a_field_is_drawn_here(device, asked):
+    open_tab(device, "Field")
+    rest(device)
+    device.locator("#t2i-field-caption").fill(CAPTION)
+    rest(device)
+    assert device.locator(".t2i-field canvas").get_attribute("aria-label").endswith(CAPTION)
+    assert not any('"field"' in data for data in asked)
+
+
+def test_a_photo_stays_here_and_the_page_says_so(device, asked):
+    open_tab(device, "Style")
+    device.wait_for_function("document.querySelector('.live-picture')?.src.startsWith('data:image/bmp')")
+    assert device.locator(".privacy:visible").inner_text() == "Photos stay on this device, which draws by itself."
+    device.locator("#t2i-style-words").fill("花")
+    device.locator("#t2i-style-words-note", has_text="This model reads English only.").wait_for()
+    device.locator(".use-live").click()
+    device.locator(".photo-style").wait_for()  # in the tab "Draw"
+    assert not any("data:image" in data for data in asked)
+    device.locator(".remove-style").click()
+
+
+def test_the_server_says_what_is_wrong_with_a_caption(device):
+    open_tab(device, "Draw")
+    type_caption(device, "花")
+    device.locator(".is-unreadable").wait_for()
+    assert device.locator("#t2i-draw-note").inner_text() == "This model reads English only. Try an example."
+    type_caption(device, CAPTION)
+    device.wait_for_function("!document.querySelector('.is-unreadable')")
+
+
+# ---- the visitor decides, and faults
+
+
+def test_the_switch_goes_back_to_the_server_and_is_remembered(device):
+    open_tab(device, "Draw")
+    device.locator(".draws-on").click()
+    assert device.locator(".draws-on").inner_text() == "On the server"
+    type_caption(device, "a blue flower")
+    device.wait_for_function(DRAWN_THERE)
+    assert device.evaluate("localStorage['t2i-draws-on']") == "server"
+    device.evaluate("localStorage['t2i-draws-on'] = 'device'")
+    device.reload()
+    device.locator(".draws-on", has_text="On this device").wait_for()
+
+
+@pytest.mark.parametrize("file", ["ort.wasm", "generator-*.onnx"])
+def test_a_damaged_file_is_not_used(page, file):
+    page.route(f"**/browser/**/{file}", lambda route: route.fulfill(body=b"\0" * 1000))
+    page.locator(".draws-on").click()
+    page.locator(".why", has_text="a file is damaged. The server draws.").wait_for()
+    assert page.locator(".draws-on").inner_text() == "On the server"
+    type_caption(page, CAPTION)
+    page.wait_for_function(DRAWN_THERE)
+
+
+def test_if_the_worker_stops_the_server_draws_what_was_asked(page):
+    page.evaluate(
+        "() => { window.Worker = class extends Worker { postMessage(m) { window.own = this; super.postMessage(m); } } }"
+    )
+    use_device(page)
+    page.evaluate("own.postMessage = () => own.dispatchEvent(new ErrorEvent('error'))")
+    type_caption(page, CAPTION)
+    page.locator(".why", has_text="its worker stopped").wait_for()
+    settle(page)
+    assert page.evaluate(DRAWN_THERE) and page.locator("#t2i-draw-note").inner_text() == ""
+
+
+def test_without_webassembly_there_is_no_switch(new_page, url):
+    page = new_page("about:blank")
+    page.add_init_script("delete window.WebAssembly")
+    page.goto(f"{url}/?tab=draw")
+    settle(page)
+    assert page.locator(".draws-on").is_hidden()
+
+
+def test_on_a_slow_line_it_begins_by_itself_unless_data_are_saved(new_page, url):
+    page = new_page("about:blank")
+    fetched = []
+    page.on("request", lambda request: "/browser/" in request.url and fetched.append(request.url))
+    page.route("**/component_server/**", lambda route: (page.wait_for_timeout(80), route.continue_()))
+    for saves_data in (True, False):
+        page.add_init_script(SAVE_DATA.replace("true", str(saves_data).lower(), 1))
+        page.goto(f"{url}/?tab=draw")
+        settle(page)
+        rest(page)
+        assert bool(fetched) != saves_data
