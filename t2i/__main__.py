@@ -4,6 +4,7 @@ import argparse
 import importlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from . import InputError, Studio, export_onnx, load, locate, store
-from .device import use_cores
+from .device import is_first_process, use_cores
 from .media import export
 from .media.photo import ENCODER_INPUT_SIZE, open_photo, prepare
 
@@ -57,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
         message, code = "stopped; a training resumes when its command is repeated", 128 + number
-    print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
+    if is_first_process():
+        print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
     return code
 
 
@@ -365,7 +367,7 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
                 help=None if required else "(default: %(default)s)",
             )
         parser.add_argument("--dry-run", action="store_true", help="print the configuration as JSON and stop")
-        parser.set_defaults(run=_train, train=run, config=config)
+        parser.set_defaults(run=_train, train=run, config=config, distributed=name == "projected")
 
 
 def _number(type_: type, min_integer: int) -> Callable[[str], int | float]:
@@ -386,8 +388,12 @@ def _train(options: argparse.Namespace) -> None:
     config = options.config(**{field.name: getattr(options, field.name) for field in fields(options.config)})
     if options.dry_run:
         print(json.dumps(asdict(config), indent=2))
-    else:
-        print(options.train(config))
+        return
+    if os.environ.get("WORLD_SIZE", "1") != "1" and not options.distributed:
+        raise InputError("only `train projected` takes several processes: start this training without torchrun")
+    folder = options.train(config)
+    if is_first_process():
+        print(folder)
 
 
 if __name__ == "__main__":

@@ -68,6 +68,11 @@ def hardware() -> str:
     return f"{name}, {threads} thread{'s' * (threads > 1)}, torch {torch.__version__}"
 
 
+def is_first_process() -> bool:
+    """Whether this process is the only one of its program, or the first of those that torchrun has started."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ.get("RANK") == "0"
+
+
 def use_cores() -> None:
     """Let torch use one thread for each usable core, unless OMP_NUM_THREADS is a positive number (or a list of them).
 

@@ -26,6 +26,7 @@ from ..locate import Checkpoint, shared_text_encoder
 from ..models import Generator, TextEncoder
 from ..registry import MODELS
 from .attributes import ATTRIBUTES
+from .distributed import Processes
 
 PATHS = ("data", "text", "model", "out", "start")  # the fields of configurations that may name a path
 
@@ -154,6 +155,7 @@ def run_steps(
     export: Callable[[int, dict], dict[str, float]],
     parts: Callable[[], dict],
     epoch: int = 0,
+    processes: Processes = Processes(),
 ) -> None:
     """The training loop, from the step that `state` has reached to step `total`, with a progress bar.
 
@@ -163,24 +165,26 @@ def run_steps(
     then, and if the trainer counts epochs also after each epoch, of `epoch` steps.
 
     Ctrl-C and SIGTERM take effect at the end of a step, after the state is saved; the second of them does at once.
+    Of several `processes`, all do the steps, and the first one alone shows, logs, exports and saves.
     """
-    start = time.perf_counter()
+    start, is_first = time.perf_counter(), processes.is_first
     log = Log(state.file.with_name("log.jsonl"), title, {"epoch": epoch} if epoch else {"step": 1}, state.step)
-    bar = tqdm(range(state.step, total), desc=title, unit="step", initial=state.step, total=total)
+    steps = range(state.step, total)
+    bar = tqdm(steps, desc=title, unit="step", initial=state.step, total=total, disable=not is_first)
     with deferred_signals() as received:
         for i in bar:
             losses, metrics, done = step(i, step_generator(state.config["seed"], i)), {}, i + 1
             bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
-            saves, stops = done % save_every == 0 or done == total, bool(received)
+            saves, stops = done % save_every == 0 or done == total, any(processes.gather(bool(received)))
             cost = run_cost(state.parts, start) if saves or stops else {}
-            if saves:
+            if saves and is_first:
                 metrics = export(done, cost)
-            if saves or (epoch and done % epoch == 0):
+            if (saves or (epoch and done % epoch == 0)) and is_first:
                 bar.write(log.append(done, losses | metrics))
-            if saves or stops:
+            if (saves or stops) and is_first:
                 state.save(done, parts() | cost)
-                if received:
-                    break
+            if stops:
+                break
 
 
 @contextmanager

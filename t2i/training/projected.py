@@ -28,13 +28,15 @@ from ..data.corpus import Corpus, held_out_embeddings, load_corpus
 from ..device import best_device, computes_bfloat16, half_precision, to_channels_last
 from ..errors import InputError
 from ..locate import Checkpoint
-from ..models import StyleEncoder, StyleEncoderConfig
+from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder
 from ..models.cbn_generator import CBNGenerator, CBNGeneratorConfig
 from ..models.projected_discriminator import PixelDiscriminator, ProjectedDiscriminator
 from ..registry import OBJECTIVES
 from .attributes import attribute_loss, attribute_scale
+from .distributed import Processes, process_group
 from .feature_network import CHANNELS, FeatureNetwork
 from .fit import (
+    PATHS,
     RunState,
     keep_freed_memory,
     public_config,
@@ -58,6 +60,7 @@ LR_DECAY_TO = 0.1  # share of the learning rates that is left at the end
 STATISTICS_BATCHES = 24  # on which batch norm's statistics are measured
 EPSILON = 1e-8  # under a root, whose slope at 0 is infinite
 FROZEN_STEPS = 200  # in which a G that starts from a checkpoint does not learn, because D's heads are new
+MIN_SHARE = 4  # pictures of a batch for each process
 CHANGEABLE = ("data", "text", "out", "steps")  # when a run is resumed
 
 
@@ -133,11 +136,39 @@ class Batch:
         return torch.cat([first, first + self.pairs])
 
 
+class DiscriminatorLoss(nn.Module):
+    """D's hinge losses: real or fake, with and without captions, and (CLS) photos with mismatching captions."""
+
+    def __init__(self, discriminator: ProjectedDiscriminator, pixels: PixelDiscriminator, mismatching: bool):
+        super().__init__()
+        self.discriminator, self.pixels, self.mismatching = discriminator, pixels, mismatching
+
+    def forward(
+        self,
+        batch: Batch,
+        photo_maps: list[Tensor],
+        photo_views: list[Tensor],
+        fake_maps: list[Tensor],
+        fake_views: list[Tensor],
+    ) -> Tensor:
+        d, rows = self.discriminator, batch.not_interpolated()
+        photos, fakes = d.trunks(photo_maps), d.trunks(fake_maps)
+        loss = hinge_real(d.scores(photos)) + hinge_fake(d.scores(fakes)) + hinge_real(d.scores(photos, batch.matching))
+        mismatching = hinge_fake(d.scores([x[rows] for x in fakes], batch.h[rows]))
+        if self.mismatching:
+            mismatching = (mismatching + hinge_fake(d.scores(photos, batch.mismatching))) / 2  # Algorithm 1, line 10
+        for score in self.pixels(*photo_views):
+            loss = loss + hinge_real(score)
+        for score in self.pixels(*fake_views):
+            loss = loss + hinge_fake(score)
+        return loss + mismatching
+
+
 class Trainer:
     """The networks, their optimizers and the EMA of the generator; one `step` is D's turn, then G's."""
 
-    def __init__(self, config: ProjectedTraining, corpus: Corpus, device: str):
-        self.config, self.device, self.objective = config, device, OBJECTIVES[config.objective]
+    def __init__(self, config: ProjectedTraining, corpus: Corpus, device: str, processes: Processes = Processes()):
+        self.config, self.device, self.processes = config, device, processes
         embedding = corpus.embeddings.shape[2]
         torch.manual_seed(config.seed)
         sizes = CBNGeneratorConfig(size=config.size, embedding=embedding)
@@ -147,6 +178,10 @@ class Trainer:
         self.discriminator = to_channels_last(ProjectedDiscriminator(CHANNELS, embedding), device)
         self.pixels = to_channels_last(PixelDiscriminator(), device)
         self.q_network = to_channels_last(StyleEncoder(StyleEncoderConfig(sizes.noise, 16)), device)
+        d_loss = DiscriminatorLoss(self.discriminator, self.pixels, OBJECTIVES[config.objective].mismatching)
+        self.d_loss = processes.average_gradients(d_loss)
+        self.generate = processes.average_gradients(self.generator)
+        self.estimate_noise = processes.average_gradients(self.q_network)
         d_parameters = [*self.discriminator.heads.parameters(), *self.pixels.parameters()]
         self.optimizers = {
             "d": torch.optim.Adam(d_parameters, config.lr_d, (0.0, 0.99), fused=True),
@@ -188,46 +223,26 @@ class Trainer:
             with torch.no_grad():
                 photo_views = diff_augment(batch.photos)
                 photo_maps = self.discriminator.mix([self.features(view) for view in photo_views])
-            fakes = self.generator(batch.z, batch.h).float()
+            fakes = self.generate(batch.z, batch.h).float()
             fake_views = diff_augment(fakes, batch.pairs)
             features = [self.features(view) for view in fake_views]  # once, for both turns
             fake_maps = self.discriminator.mix(features)
-            d_loss = self._d_loss(batch, photo_maps, photo_views, fake_maps, fake_views)
+            self._set_d_trainable(True)
+            detached = ([x.detach() for x in part] for part in (fake_maps, fake_views))
+            d_loss = self.d_loss(batch, photo_maps, photo_views, *detached)
         self._update(d_loss, "d")
         with half_precision(self.device):
             g_losses = self._g_losses(batch, fakes, features[0], fake_maps, fake_views, step)
         first, *others = g_losses.values()
         self._update(sum(others, first), "g", "q")
         self._update_ema(step)
-        values = {name: loss.item() for name, loss in ({"D": d_loss} | g_losses).items()}
+        values = self.processes.mean({name: loss.item() for name, loss in ({"D": d_loss} | g_losses).items()})
         if not all(map(math.isfinite, values.values())):
             raise InputError(
                 f"step {step + 1}: a loss is no longer finite; what was saved last is kept: "
                 "start again with a lower --lr and --lr-d, and the run goes on from there"
             )
         return values
-
-    def _d_loss(
-        self,
-        batch: Batch,
-        photo_maps: list[Tensor],
-        photo_views: list[Tensor],
-        fake_maps: list[Tensor],
-        fake_views: list[Tensor],
-    ) -> Tensor:
-        """Hinge losses: real or fake, with and without captions, and (CLS) photos with mismatching captions."""
-        d, rows = self.discriminator, batch.not_interpolated()
-        self._set_d_trainable(True)
-        photos, fakes = d.trunks(photo_maps), d.trunks([m.detach() for m in fake_maps])
-        loss = hinge_real(d.scores(photos)) + hinge_fake(d.scores(fakes)) + hinge_real(d.scores(photos, batch.matching))
-        mismatching = hinge_fake(d.scores([x[rows] for x in fakes], batch.h[rows]))
-        if self.objective.mismatching:
-            mismatching = (mismatching + hinge_fake(d.scores(photos, batch.mismatching))) / 2  # Algorithm 1, line 10
-        for score in self.pixels(*photo_views):
-            loss = loss + hinge_real(score)
-        for score in self.pixels(*(view.detach() for view in fake_views)):
-            loss = loss + hinge_fake(score)
-        return loss + mismatching
 
     def _g_losses(
         self,
@@ -260,7 +275,7 @@ class Trainer:
     def _estimate_noise(self, pictures: Tensor) -> Tensor:
         """Q's estimate of the noise (B, Z) from 16×16 versions of pictures (B, 3, 64, 64)."""
         coarse = interpolate(avg_pool2d(pictures, 4), scale_factor=4.0, mode="bilinear", align_corners=False)
-        return self.q_network(coarse + Q_INPUT_NOISE * torch.randn(coarse.shape).to(coarse))
+        return self.estimate_noise(coarse + Q_INPUT_NOISE * torch.randn(coarse.shape).to(coarse))
 
     def _set_d_trainable(self, trainable: bool) -> None:
         """Whether gradients of D's weights are computed: G's turn needs none."""
@@ -338,21 +353,39 @@ def lr_factor(progress: float) -> float:
 
 
 def train(config: ProjectedTraining) -> Path:
-    """Train, or resume the run in `config.out`; returns that folder, a checkpoint that `t2i.load` takes."""
+    """Train, or resume the run in `config.out`; returns that folder, a checkpoint that `t2i.load` takes.
+
+    The processes that torchrun has started each take their share of every batch.
+    """
+    with process_group() as processes:
+        return _train(config, processes)
+
+
+def _train(config: ProjectedTraining, processes: Processes) -> Path:
     out, device = Path(config.out), best_device()
     keep_freed_memory()
-    text = Checkpoint(config.text).read("text_encoder")["text_encoder"].to(device)
-    dataset = imagefolder.read(config.data, config.size * 9 // 8)  # photos are an eighth larger than the crops
-    sources = {"data": dataset.digest(), "text": digest(text)}
-    # A resumed run need not name its start again: its state has all that it began with.
-    changeable = CHANGEABLE if config.start else (*CHANGEABLE, "start")
-    state = RunState(out / "state.pt", asdict(config), sources, changeable)
+
+    def prepare() -> tuple[TextEncoder, RunState, Corpus, Tensor]:
+        text = Checkpoint(config.text).read("text_encoder")["text_encoder"].to(device)
+        dataset = imagefolder.read(config.data, config.size * 9 // 8)  # photos are an eighth larger than the crops
+        sources = {"data": dataset.digest(), "text": digest(text)}
+        # A resumed run need not name its start again: its state has all that it began with.
+        changeable = CHANGEABLE if config.start else (*CHANGEABLE, "start")
+        state = RunState(out / "state.pt", asdict(config), sources, changeable)
+        corpus = load_corpus(dataset, text, config.size, 1, device)  # fewer photos than a batch will do
+        if len(corpus.images) < processes.count:
+            photos = f"{len(corpus.images)} training pictures"
+            raise InputError(f"{dataset.name}: has {photos}, fewer than the {processes.count} processes: start fewer")
+        return text, state, corpus, held_out_embeddings(dataset, text, device)
+
+    share = replace(config, batch=share_of(config.batch, processes.count))
+    processes.check_alike({f"--{k}": v for k, v in asdict(config).items() if k not in PATHS})
+    text, state, corpus, held_out = processes.prepare(prepare)
+    processes.check_alike({f"--{k}": digest for k, digest in state.sources.items()} | {"--out": state.step})
     if state.parts:
         config = replace(config, start=state.saved_config["start"])
         state.config = asdict(config)
-    corpus = load_corpus(dataset, text, config.size, 1, device)  # fewer photos than a batch will do
-    held_out = held_out_embeddings(dataset, text, device)
-    trainer = Trainer(config, corpus, device)
+    trainer = Trainer(config, corpus, device, processes)
     if state.parts:
         trainer.load_state_dict(state.parts)
     elif config.start:
@@ -361,19 +394,32 @@ def train(config: ProjectedTraining) -> Path:
     history = {"before": before} if before else {}
 
     def step(i: int, g: torch.Generator) -> dict[str, float]:
-        batch = Batch.sample(corpus, config, trainer.generator.config.noise, g)
+        g = processes.generator(g)
+        batch = Batch.sample(corpus, share, trainer.generator.config.noise, g)
         torch.manual_seed(int(torch.randint(2**31, (), generator=g)))  # augmentation is drawn globally
         return trainer.step(batch, i)
 
     def export(done: int, cost: dict) -> dict[str, float]:
         generator = trainer.averaged(corpus)
-        run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | history | cost
+        spread = {"processes": processes.count} if processes.count > 1 else {}
+        run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | spread | history | cost
         save_checkpoint(out, {"generator": generator}, config.text, text, run)
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
 
-    run_steps(state, "projected", config.steps, SAVE_EVERY, step, export, lambda: trainer.state_dict() | history)
+    def parts() -> dict:
+        return trainer.state_dict() | history
+
+    run_steps(state, "projected", config.steps, SAVE_EVERY, step, export, parts, processes=processes)
     return out
+
+
+def share_of(batch: int, processes: int) -> int:
+    """The pictures of a batch for each process; `InputError` if they are not as many for all, or fewer than four."""
+    if batch % processes or batch < MIN_SHARE * processes:
+        sizes = f"a multiple of their number, with at least {MIN_SHARE} for each"
+        raise InputError(f"--batch {batch} cannot be divided among {processes} processes: it must be {sizes}")
+    return batch // processes
 
 
 def _to_half(state: dict[str, Tensor]) -> dict[str, Tensor]:
