@@ -7,7 +7,8 @@ change of tabs while pictures are loading. The pages take turns, so that a busy 
 
 Then the same over a line of 10 Mbit/s whose answers come 0, 100 and 400 ms later: pictures a second while Blend is
 dragged and played and while a slider is dragged, and the time from the last letter of a caption typed without a pause
-to its pictures. Of this page that is measured twice: to the drafts of the last caption, and to its final pictures.
+to its pictures. Of this page that is measured twice: to the drafts of the last caption, and to its final pictures. In
+all of this the server draws; at the longest latency this page is measured once more while it draws in the browser.
 
 The result is the median of three rounds and takes about ten minutes.
 """
@@ -40,6 +41,7 @@ LATENCIES_MS = 0, 100, 400  # of a line
 LINE_BYTES_PER_SECOND = 1_250_000
 LETTER_DELAY_MS = 150  # of somebody who types fast
 SETTLE_MS = 2500  # after the last letter
+MAX_LOADING_MS = 60_000  # of the networks into the browser
 
 # CSS selectors of each page; the plain one has no Play.
 OUR_SELECTORS = {
@@ -51,6 +53,7 @@ OUR_SELECTORS = {
     "picture": ".t2i-blend .motion",
     "blend": "#t2i-blend-across",
     "play": ".t2i-blend .play",
+    "switch": ".draws-on",
 }
 PLAIN_SELECTORS = {
     "address": "/",
@@ -184,11 +187,11 @@ def run(model: str = "flowers") -> dict:
 
 def table(figures: dict) -> str:
     """What `run` returns, as text."""
-    lines = [f"{'':52}{'this page':>10}{'plain':>10}{'times':>8}"]
+    lines = [f"{'':60}{'this page':>10}{'plain':>10}{'times':>8}"]
     for name, ours in figures["page"].items():
         plain = figures["plain"].get(name, math.nan)
         ratio = math.nan if 0 in (ours, plain) else ours / plain if "frames" in name else plain / ours
-        lines.append(f"{name:52}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
+        lines.append(f"{name:60}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
     machine = figures["machine"]
     hardware = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
     return "\n".join([*lines, f"{hardware} · Chromium {figures['chromium']}"])
@@ -197,6 +200,7 @@ def table(figures: dict) -> str:
 def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
     page.add_init_script(f"({ANSWERS_SCRIPT})()")
+    page.add_init_script("localStorage['t2i-draws-on'] = 'server'")
     start = time.monotonic()
     page.goto(address + selectors["address"])
     page.wait_for_selector(selectors["ready"])
@@ -223,6 +227,11 @@ def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[
     }
     for latency in LATENCIES_MS:
         figures |= _measure_line(page, selectors, latency)
+    if "switch" in selectors:
+        page.locator(selectors["switch"]).click()
+        page.locator(selectors["switch"], has_text="On this device").wait_for(timeout=MAX_LOADING_MS)
+        own = _measure_line(page, selectors, LATENCIES_MS[-1])
+        figures |= {f"drawn here, {name}": value for name, value in own.items()}
     page.close()
     return figures
 

@@ -15,5 +15,6 @@ def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
         pytest.skip(error)
     assert code == 0
     assert "keystroke to sixteen, median ms" in output and "Chromium" in output
+    assert "drawn here, 100 ms: frames a second, Blend dragged" in output
     times = [float(line.split()[-3]) for line in output.splitlines() if line.startswith("change of tabs")]
     assert len(times) == 2 and all(time > 0 for time in times)

@@ -16,6 +16,7 @@ function createLocalBack() {
   const pending = new Map(); // by number: {resolve, timer} of a message to the worker
   let numMessages = 0;
   let progress = null; // {loaded, total} in bytes, while something is fetched
+  let numDrawing = 0; // requests
   let hasFailed = false;
   let choice = readChoice();
   const listeners = [];
@@ -87,6 +88,7 @@ function createLocalBack() {
       worker.addEventListener("error", () => fail("its worker stopped"));
     }
     models.set(model, Infinity);
+    progress = { loaded: 0, total: 0 };
     showState();
     const ready = await send({ verb: "load", model, root: new URL(root, location.href).href }, LOADING_TIMEOUT);
     progress = null;
@@ -138,8 +140,8 @@ function createLocalBack() {
     const button = document.querySelector(".t2i-head .draws-on");
     if (!button) return; // not yet
     const { loaded, total } = progress ?? {};
-    const text = isDrawing() ? "On this device" : "On the server";
-    button.textContent = progress ? `Fetching ${megabytes(loaded)} of ${megabytes(total)} MB` : text;
+    const amount = total ? ` ${megabytes(loaded)} of ${megabytes(total)} MB` : "";
+    button.textContent = progress ? `Fetching${amount} …` : isDrawing() ? "On this device" : "On the server";
     button.title = isDrawing()
       ? "Pictures are drawn on this device, photos stay on it. Click to draw on the server."
       : progress
@@ -161,7 +163,9 @@ function createLocalBack() {
     const count = (noise.photo ? captions : strip ? noise.seeds : (points ?? noise.seeds)).length;
     if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
     const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
+    numDrawing += 1;
     const answer = await send({ verb: "draw", captions, noise, options }, timeout);
+    numDrawing -= 1;
     if (answer?.ms) models.set(model, Math.min(msPerPicture(model), answer.ms)); // it becomes faster at first
     return answer && { ...answer, model: findModel(model).title };
   }
@@ -172,7 +176,7 @@ function createLocalBack() {
     isOn,
     onChange: (listener) => listeners.push(listener),
     isPreferred,
-    isBusy: () => pending.size > 0 && !progress,
+    isBusy: () => numDrawing > 0,
     // As the server's `style`, or null.
     style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
   };

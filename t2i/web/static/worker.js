@@ -303,18 +303,20 @@ async function style({ model, photo }) {
   return z && { like: writeStyle(z) };
 }
 
-// ---- messages, one at a time
+// ---- messages: pictures are drawn one request after the other, also while another model is loaded
 
 const verbs = { load, draw, style };
-let last = Promise.resolve();
+let lastDrawn = Promise.resolve();
 
 addEventListener("message", ({ data: { number, verb, ...message } }) => {
   const tell = (reply) => postMessage({ number, ...reply });
-  last = last.then(async () => {
+  const answer = async () => {
     try {
       tell({ answer: await verbs[verb](message, tell) });
     } catch (error) {
       tell(error instanceof ServerAway ? { answer: null } : { error: error.message });
     }
-  });
+  };
+  if (verb === "load") answer();
+  else lastDrawn = lastDrawn.then(answer);
 });
