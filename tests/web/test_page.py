@@ -115,8 +115,13 @@ def test_every_tab_fits_a_phone(new_page, url):
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name
 
 
-def test_a_tablet_leaves_room_for_sliders(page):
+def test_a_tablet_leaves_room_for_sliders_and_tabs(page):
     page.get_by_text("Adjust", exact=True).click()
+    last, what = page.get_by_role("tab", name="About"), page.locator(".t2i-head .what")
+    for width in (1280, 1100):
+        page.set_viewport_size({"width": width, "height": 780})
+        end = last.bounding_box()["x"] + last.bounding_box()["width"]
+        assert not what.is_visible() or what.bounding_box()["x"] > end, width
     for width in (1024, 900):
         page.set_viewport_size({"width": width, "height": 780})
         assert all(slider.bounding_box()["width"] > 80 for slider in page.locator(".attributes input").all()), width
