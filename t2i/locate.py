@@ -7,6 +7,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
+from torch import Tensor
+
 from . import registry, store
 from .errors import InputError
 from .models import Networks
@@ -116,6 +118,19 @@ class Checkpoint:
     def words(self) -> frozenset[str]:
         """The words that were frequent in the text encoder's training; empty if they were not recorded."""
         return frozenset(self.owner("text_encoder").config.get("words", "").split())
+
+    @property
+    def caption_mean(self) -> Tensor | None:
+        """The mean embedding (E,) of the training captions, if mixed captions are centred on it: see `mixing.mix`."""
+        if "caption_mean" not in self.config:
+            return None
+        mean = store.text_to_vector(self.config["caption_mean"])
+        size = self.owner("text_encoder").config["text_encoder"].get("embedding")
+        if len(mean) != size:
+            raise store.file_error(
+                self.folder / "config.json", f"caption_mean must have {size} numbers, not {len(mean)}"
+            )
+        return mean
 
     def training(self, network: str) -> dict:
         """What the configuration records about the training of a network; empty if it records nothing."""

@@ -44,11 +44,13 @@ def onnx_model(checkpoint: Checkpoint) -> OnnxModel:
         name = f"{role}-{digest[:DIGEST_LENGTH]}.onnx"
         files[name], entries[role] = data, {"file": name, "bytes": len(data), "sha256": digest}
     directions = ATTRIBUTE_STEP * attribute_directions(generator, len(checkpoint.attributes))
+    mean = checkpoint.caption_mean
     sizes = {name: getattr(generator.config, name) for name in ("size", "noise", "embedding")}
     manifest = sizes | {
         "length": text_encoder.config.length,
         "parameters": sum(p.numel() for network in (text_encoder, generator) for p in network.parameters()),
         "directions": [[round(value, 6) for value in row] for row in directions.tolist()],
+        "caption_mean": None if mean is None else [round(value, 6) for value in mean.tolist()],
         "words": " ".join(sorted(checkpoint.words)),
         "networks": entries,
     }
@@ -59,8 +61,9 @@ def export_onnx(name: str | Path, folder: str | Path) -> list[Path]:
     """Write a model as ONNX: a file for each network and `manifest.json`; returns their paths.
 
     Weights are in half precision, arithmetic is in float32; any number of rows may be computed at once. The manifest
-    has sizes, each file's SHA-256, `directions` (D, Z), what each attribute of 1 adds to z, and the `words` that the
-    text encoder knows. `InputError` as for `load`, or if a network has no form for ONNX.
+    has sizes, each file's SHA-256, `directions` (D, Z), what each attribute of 1 adds to z, the `words` that the text
+    encoder knows, and the `caption_mean` (E,) on which mixed captions are centred, or null. `InputError` as for `load`,
+    or if a network has no form for ONNX.
     """
     model, folder = onnx_model(Checkpoint(name)), Path(folder)
     files = model.files | {"manifest.json": (json.dumps(model.manifest, indent=1) + "\n").encode()}

@@ -1,5 +1,6 @@
 """Checkpoints on disk: how networks are written and read. Safetensors and JSON, no pickles."""
 
+import base64
 import io
 import json
 import os
@@ -9,6 +10,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
@@ -18,7 +20,7 @@ from torch import Tensor, nn
 from .errors import InputError
 from .models import NETWORKS, describe
 
-FIELDS = (*NETWORKS, "attributes", "words", "training", "sha256")  # of config.json
+FIELDS = (*NETWORKS, "attributes", "words", "caption_mean", "training", "sha256")  # of config.json
 MAX_ATTRIBUTES = 8
 MAX_WORDS_LENGTH = 200_000  # characters
 MAX_NETWORK_SIZE = 4096  # of any number in a network's configuration: 64 times the paper's n
@@ -34,6 +36,19 @@ class AttributeSlider:
     name: str
     low: str = "−"
     high: str = "+"
+
+
+def vector_to_text(vector: Tensor) -> str:
+    """A vector (E,) for `config.json`: its numbers in little-endian float16, as base64."""
+    return base64.b64encode(vector.numpy().astype("<f2").tobytes()).decode()
+
+
+def text_to_vector(text: str) -> Tensor:
+    """The vector (E,), float32, of `vector_to_text`; `ValueError` if the text is something else."""
+    numbers = np.frombuffer(base64.b64decode(text, validate=True), "<f2").astype(np.float32)
+    if not np.isfinite(numbers).all():
+        raise ValueError("a number is not finite")
+    return torch.from_numpy(numbers)
 
 
 def write(path: Path, save: Callable[[Path], object]) -> None:
@@ -116,7 +131,7 @@ def _merge(folder: Path, config: dict) -> dict:
 
 
 def read_config(folder: str | Path) -> dict:
-    """The folder's `config.json`: a key a network, `attributes`, `words`, `training`, and `sha256` by network.
+    """The folder's `config.json`: a key a network, `attributes`, `words`, `caption_mean`, `training`, and `sha256`.
 
     `InputError` names the file and what is wrong with it.
     """
@@ -138,8 +153,17 @@ def read_config(folder: str | Path) -> dict:
         raise file_error(path, f"words must be text of at most {MAX_WORDS_LENGTH} characters")
     if not _are_attributes(config.get("attributes", [["name", "low", "high"]])):
         raise file_error(path, f"attributes must be 1 to {MAX_ATTRIBUTES} lists of a name, a low end and a high end")
+    if not _is_vector(config.get("caption_mean", "")):
+        raise file_error(path, f"caption_mean must be base64 of at most {MAX_NETWORK_SIZE} numbers in float16")
     _finish_save(path.parent, config)
     return config
+
+
+def _is_vector(value: object) -> bool:
+    try:
+        return isinstance(value, str) and len(text_to_vector(value)) <= MAX_NETWORK_SIZE
+    except ValueError:
+        return False
 
 
 def _are_attributes(value: object) -> bool:

@@ -17,6 +17,7 @@ from . import vocabulary
 from .breeding import Genome, children
 from .engine.batching import BatchedEngine
 from .engine.engine import Engine
+from .engine.mixing import mix
 from .errors import InputError
 from .locate import Checkpoint
 from .media.photo import prepare
@@ -39,7 +40,9 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
     """Load a model by name, folder or Hub id (see `locate.resolve`); CUDA if there is one, else the CPU."""
     checkpoint = Checkpoint(name)
     spec = find_spec(name, checkpoint)
-    return Studio(load_engine(checkpoint, device), spec, checkpoint.attributes, checkpoint.words)
+    return Studio(
+        load_engine(checkpoint, device), spec, checkpoint.attributes, checkpoint.words, checkpoint.caption_mean
+    )
 
 
 def load_engine(checkpoint: Checkpoint, device: str | None = None) -> Engine:
@@ -110,10 +113,11 @@ class Studio:
         spec: ModelSpec,
         attributes: tuple[AttributeSlider, ...] = (),
         words: frozenset[str] = frozenset(),
+        caption_mean: Tensor | None = None,
     ):
         self.engine, self.spec, self.name = engine, spec, spec.name
         self.attributes = attributes or UNNAMED_ATTRIBUTES
-        self._words = words
+        self._words, self._caption_mean = words, caption_mean
 
     def draw(
         self,
@@ -172,7 +176,7 @@ class Studio:
         own = [dict(zip(genome.captions, genome.weights)) for genome in genomes]
         weights = torch.tensor([[weights.get(caption, 0.0) for caption in captions] for weights in own])
         z = torch.tensor([genome.z for genome in genomes]) + self._attribute_offset(attributes)
-        return self.engine.render(z, weights @ self._embed(captions))
+        return self.engine.render(z, mix(self._embed(captions), weights, self._caption_mean))
 
     def breed(
         self,
@@ -197,13 +201,13 @@ class Studio:
     ) -> np.ndarray:
         """Pixels (N, S, S, 3), uint8, of mixed captions: a row of `weights` (N, C), summing to 1, mixes the embeddings.
 
-        Such interpolated embeddings are near the data manifold (section 4.3). The noise is that of one seed, or of a
-        seed for each row.
+        Such interpolated embeddings are near the data manifold (section 4.3); if the model has the mean of its training
+        captions, they are centred on it (see `mixing.mix`). The noise is that of one seed, or of a seed for each row.
         """
         captions = _as_list(captions)
         if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
             raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
-        h = torch.tensor(weights, dtype=torch.float32) @ self._embed(captions)
+        h = mix(self._embed(captions), torch.tensor(weights, dtype=torch.float32), self._caption_mean)
         return self.engine.render(noise(seed).expand(len(h), -1), h)
 
     def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:

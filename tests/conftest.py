@@ -25,6 +25,7 @@ from t2i.models import (
     StyleEncoderConfig,
     TextEncoder,
     TextEncoderConfig,
+    encode,
 )
 from t2i.registry import OBJECTIVES
 from tests.generators import tiny_cbn
@@ -79,8 +80,11 @@ def tiny_model(tiny_networks, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def model(tiny_networks, tmp_path_factory) -> Path:
-    """A checkpoint folder with the tiny networks, for tests that leave it as it is."""
-    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny")
+    """A checkpoint folder with the tiny networks and a mean caption, for tests that leave it as it is."""
+    captions = encode(["a red flower", "a blue bird", "an oak"])
+    with torch.inference_mode():
+        mean = store.vector_to_text(tiny_networks["text_encoder"](captions).mean(0))
+    return save(tiny_networks, tmp_path_factory.mktemp("models") / "tiny", caption_mean=mean)
 
 
 @pytest.fixture(scope="session")

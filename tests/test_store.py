@@ -164,6 +164,9 @@ SIZE = "must be a whole number from 1 to 4096, not "
         (_generator('"width": 1e999'), f"generator.width {SIZE}inf"),
         (_generator('"width": 99999999999999999999'), f"generator.width {SIZE}9999"),
         (_generator('"width": 4097'), f"generator.width {SIZE}4097"),
+        (b'{"caption_mean": 5}', "caption_mean must be base64 of at most 4096 numbers"),
+        (b'{"caption_mean": "not base64"}', "caption_mean must be base64"),
+        (b'{"caption_mean": "AHw="}', "caption_mean must be base64"),  # infinite
         (b'{"text_encoder": {}, "generator": {}, "optimizer": {}}', "has the unknown field 'optimizer'; known: text_"),
         (b'{"generator": {}, "sha256": ["generator"]}', "sha256 must be an object"),
         (b'{"generator": {}, "training": 3}', "training must be an object"),

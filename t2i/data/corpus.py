@@ -36,6 +36,10 @@ class Corpus:
         """Embeddings h (B, E) of photos `rows` (B,), each the mean of 1 to `max_captions` of its captions."""
         return mean_embeddings(self.embeddings, self.counts, rows, max_captions, g)
 
+    def mean_caption(self) -> Tensor:
+        """The mean embedding (E,) of all captions, float32, on the CPU."""
+        return (self.embeddings.sum((0, 1), dtype=torch.float32) / self.counts.sum()).cpu()
+
     def mismatched(self, rows: Tensor, g: torch.Generator) -> Tensor:
         """A random row (B,) of another class for each of `rows` (B,)."""
         result = torch.randint(len(self.images), (len(rows),), generator=g)

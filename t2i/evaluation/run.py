@@ -16,6 +16,7 @@ from ..data.augment import VIEW_SIZE, to_view
 from ..data.features import VIEWS
 from ..device import best_device, computes_bfloat16, hardware
 from ..engine.engine import Engine
+from ..engine.mixing import mix
 from ..errors import InputError
 from ..locate import Checkpoint
 from ..metrics import disentangling, quality
@@ -332,8 +333,8 @@ def _diversity(inputs: _Inputs) -> dict:
 def _halfway(inputs: _Inputs) -> dict:
     """Pictures of captions, and halfway between two: KID, feature distance between seeds, and how often it is low.
 
-    Halfway is the mean of the embeddings of two captions of different classes. The distance is low if it is below half
-    of that between two photos of a class.
+    Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. The distance
+    is low if it is below half of that between two photos of a class.
     """
     g = inputs.new_generator()
     first = torch.randperm(len(inputs.rows), generator=g)[:HALFWAY_PAIRS]
@@ -345,7 +346,10 @@ def _halfway(inputs: _Inputs) -> dict:
     photo_distance = inputs.photo_distance()
     result: dict = {"pairs": len(first), "seeds_of_each": HALFWAY_SEEDS}
     z = inputs.noise(len(first) * HALFWAY_SEEDS, g)
-    for name, h in (("captions", inputs.h[first]), ("halfway", (inputs.h[first] + inputs.h[second]) / 2)):
+    half, mean = torch.full((1, 2), 0.5), inputs.checkpoint.caption_mean
+    pairs = torch.stack([inputs.h[first], inputs.h[second]], 1)
+    halfway = torch.cat([mix(pair, half, mean) for pair in pairs])
+    for name, h in (("captions", inputs.h[first]), ("halfway", halfway)):
         x = features.features(inputs.draw(z, h.repeat_interleave(HALFWAY_SEEDS, 0)))
         distances = np.array([quality.mean_pairwise_distance(seeds) for seeds in x.split(HALFWAY_SEEDS)])
         result |= _distances(inputs, inputs.photo_features[inputs.reference_half], {name: x}, frechet=False)

@@ -262,10 +262,18 @@ def run_cost(parts: dict, start: float) -> dict[str, object]:
     return {"seconds": seconds, "hardware": "; ".join(filter(None, names))}
 
 
-def save_checkpoint(out: Path, networks: dict[str, nn.Module], text_name: str, text: TextEncoder, run: dict) -> None:
+def save_checkpoint(
+    out: Path,
+    networks: dict[str, nn.Module],
+    text_name: str,
+    text: TextEncoder,
+    run: dict,
+    caption_mean: Tensor | None = None,
+) -> None:
     """Write a GAN's networks with their text encoder, which is shared if `text_name` is a registered model.
 
-    `run`: the configuration and what else `config.json` records of the training.
+    `run`: the configuration and what else `config.json` records of the training. `caption_mean`: the mean embedding
+    (E,) of the training captions, if mixed captions shall be centred on it.
     """
     if text_name in MODELS:
         shared = shared_text_encoder(text_name)
@@ -277,7 +285,8 @@ def save_checkpoint(out: Path, networks: dict[str, nn.Module], text_name: str, t
             networks = networks | {"image_projection": checkpoint.read("image_projection")["image_projection"]}
     training = {"text_encoder": Checkpoint(text_name).training("text_encoder"), "gan": run}
     attributes = {"attributes": ATTRIBUTES} if run["attributes"] else {}
-    store.save(out, networks, shared | attributes | {"training": training})
+    mean = {} if caption_mean is None else {"caption_mean": store.vector_to_text(caption_mean)}
+    store.save(out, networks, shared | attributes | mean | {"training": training})
 
 
 @torch.inference_mode()

@@ -403,7 +403,7 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         generator = trainer.averaged(corpus)
         spread = {"processes": processes.count} if processes.count > 1 else {}
         run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | spread | history | cost
-        save_checkpoint(out, {"generator": generator}, config.text, text, run)
+        save_checkpoint(out, {"generator": generator}, config.text, text, run, corpus.mean_caption())
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
 

@@ -395,7 +395,7 @@ class Service:
             raise InputError(f"{self.models[model].title} is not available here now.") from None
         text_engine = self._text_engines.setdefault(checkpoint.owner("text_encoder").folder, engine)
         batched = BatchedEngine(engine, self._batcher, text_engine)
-        return Studio(batched, self.models[model], checkpoint.attributes, checkpoint.words)
+        return Studio(batched, self.models[model], checkpoint.attributes, checkpoint.words, checkpoint.caption_mean)
 
 
 class _PixelCache:

@@ -59,6 +59,7 @@ def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
     assert (run["trainer"], run["steps_done"], run["objective"]) == ("projected", 3, "gan-int-cls")
     assert run["seconds"] >= 0 and run["hardware"]
     assert written["attributes"] == [list(row) for row in ATTRIBUTES]
+    assert len(Checkpoint(out).caption_mean) == 32
     assert (out / "samples-000003.png").stat().st_size > 1000
     assert json.loads((out / "log.jsonl").read_text())["step"] == 3
     generator = Checkpoint(out).read("generator")["generator"]

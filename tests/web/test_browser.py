@@ -134,7 +134,7 @@ def test_variety_attributes_and_offsets_count_here_too(device, model):
     assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
 
 
-def test_a_blend_is_drawn_here_at_each_point(device, asked):
+def test_a_blend_is_drawn_here_at_each_point(device, asked, model):
     open_tab(device, "Blend")
     source = "document.querySelector('.t2i-blend img.blended').src"
     device.wait_for_function(f"{source}.startsWith('data:image/bmp')")
@@ -142,6 +142,11 @@ def test_a_blend_is_drawn_here_at_each_point(device, asked):
     before = device.evaluate(source)
     device.locator("#t2i-blend-across").press("ArrowRight")
     device.wait_for_function(f"before => {source} !== before", arg=before)
+    rest(device)
+    sentences = [device.locator(f"#t2i-blend-{number}").input_value() for number in (1, 2)]
+    share, seed = (float(device.locator(f"#t2i-blend-{name}").input_value()) for name in ("across", "seed"))
+    there = t2i.load(model).mix_array(sentences, [[1 - share, share]], int(seed))[0].astype(int)
+    assert np.abs(decode(device.evaluate(source)) - there).max() <= MAX_DIFFERENCE
     assert not any("blend" in data for data in asked)
 
 

@@ -136,6 +136,16 @@ async function embed({ manifest, sessions, embeddings }, line) {
 
 const mix = (rows, weights) => rows[0].map((_, i) => rows.reduce((sum, row, j) => sum + weights[j] * row[i], 0));
 
+// Captions as the server mixes them: centred on the mean caption, if the model has one (t2i/engine/mixing.py).
+function mixCaptions({ caption_mean: mean }, rows, weights) {
+  const mixed = mix(rows, weights);
+  if (!mean || Math.max(...weights) >= 1) return mixed;
+  const distance = (row) => Math.sqrt(row.reduce((sum, value, i) => sum + (value - mean[i]) ** 2, 0));
+  const wanted = rows.reduce((sum, row, j) => sum + weights[j] * distance(row), 0);
+  const scale = wanted / Math.max(1e-6, distance(mixed));
+  return mixed.map((value, i) => mean[i] + scale * (value - mean[i]));
+}
+
 // ---- noise
 
 async function noiseOf(seed) {
@@ -290,7 +300,7 @@ async function plan(model, embeddings, noise, options) {
     return { zs: z && embeddings.map(() => z), hs: embeddings };
   }
   if (points) {
-    const hs = points.map((point) => mix(embeddings, cornerWeights(embeddings.length, point)));
+    const hs = points.map((point) => mixCaptions(model.manifest, embeddings, cornerWeights(embeddings.length, point)));
     const zs = await Promise.all(noise.seeds.map(noiseOf));
     return strip ? { zs, hs: zs.map(() => hs[0]) } : { zs: hs.map(() => zs[0]), hs };
   }
