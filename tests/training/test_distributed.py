@@ -22,10 +22,10 @@ WORKER = ROOT / "tests" / "training" / "torchrun_worker.py"
 
 def torchrun(*arguments, restarts: int = 0) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     return subprocess.run(
         [*command, f"--max-restarts={restarts}", str(WORKER), *map(str, arguments)],
-        env=environment,
+        env=os.environ | variables,
         capture_output=True,
         text=True,
     )
@@ -60,7 +60,7 @@ def test_the_gradients_of_two_processes_are_those_of_one(config, tmp_path, monke
     assert averaged.keys() == joined.keys() and len(joined) > 50
     for name, gradient in joined.items():
         # G's come through the feature network, in whose kinks single roundings of float32 grow.
-        allowed = (5e-3 if name.startswith("g.") else 1e-4) * gradient.abs().max()
+        allowed = 1e-6 + (5e-3 if name.startswith("g.") else 1e-4) * gradient.abs().max()
         assert (averaged[name] - gradient).abs().max() <= allowed, name
 
 
