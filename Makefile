@@ -11,7 +11,7 @@ test: .venv/dev.stamp
 	$(VENV)/ruff check .
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
-	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist worksteal  # a core each
+	OMP_NUM_THREADS=1 $(VENV)/python -m pytest -n 2 --dist worksteal --durations=25  # a core each
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -6,11 +6,11 @@ from t2i.__main__ import main
 from t2i.bench import screen
 
 
-def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch):
-    quick = {"NUM_ROUNDS": 1, "MAX_LETTERS": 3, "DRAG_SECONDS": 0.5, "PAUSE_MS": 100, "SETTLE_MS": 500}
+def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch, model):
+    quick = {"NUM_ROUNDS": 1, "MAX_LETTERS": 3, "DRAG_SECONDS": 0.3, "PAUSE_MS": 50, "SETTLE_MS": 300}
     for name, value in (quick | {"LATENCIES_MS": [100], "NUM_TAB_CHANGES": 2}).items():
         monkeypatch.setattr(screen, name, value)
-    code, (output, error) = main(["bench", "screen"]), capsys.readouterr()
+    code, (output, error) = main(["bench", "screen", "--model", str(model)]), capsys.readouterr()
     if "needs Chromium" in error:
         pytest.skip(error)
     assert code == 0
