@@ -37,6 +37,7 @@ def train(arguments: list[str]) -> int:
 
     def step_or_die(trainer, batch, i):
         if i == KILLED_AT and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+            print("the second process is killed", file=sys.stderr, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer, batch, i)
 
