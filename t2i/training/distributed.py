@@ -9,14 +9,13 @@ from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..device import Network, best_device
 from ..errors import InputError
 
 TIMEOUT = timedelta(hours=12)  # the first process may embed all captions before the others go on
 
-Module = TypeVar("Module", bound=nn.Module)
 T = TypeVar("T")
 
 
@@ -68,18 +67,18 @@ class Processes:
         """The means of these values, by name, over the processes."""
         if self.count == 1:
             return values
-        means = torch.tensor(list(values.values()), dtype=torch.float64, device=_device())
+        means = torch.tensor(list(values.values()), dtype=torch.float64, device=best_device())
         dist.all_reduce(means)
         return dict(zip(values, (means / self.count).tolist()))
 
-    def average_gradients(self, module: Module) -> Module:
-        """The module, so that its gradients are the means over all processes.
+    def average_gradients(self, network: Network) -> Network:
+        """The network, so that its gradients are the means over all processes.
 
         Batch norm and spectral norm stay as each process has them.
         """
         if self.count == 1:
-            return module
-        return cast(Module, DistributedDataParallel(module, forward_sync_buffers=False))
+            return network
+        return cast(Network, DistributedDataParallel(network, forward_sync_buffers=False))
 
     def generator(self, g: torch.Generator) -> torch.Generator:
         """A random generator for this process, drawn from one that all have; that one itself for a single process."""
@@ -95,14 +94,11 @@ def process_group() -> Iterator[Processes]:
     if not dist.is_torchelastic_launched():
         yield Processes()
         return
-    if torch.cuda.is_available():
+    has_gpu = best_device() == "cuda"
+    if has_gpu:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("nccl" if has_gpu else "gloo", timeout=TIMEOUT)
     try:
         yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
-
-
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
