@@ -209,7 +209,7 @@ def test_a_picture_enlarged_by_keyboard_is_saved_as_it_is(page, model):
     assert Image.open(download.value.path()).size == (256, 256)
     page.keyboard.press("Escape")
     assert not page.locator("dialog").is_visible()
-    assert page.evaluate("document.activeElement.getAttribute('aria-describedby')").startswith("t2i-draw-seed-5 ")
+    page.wait_for_function("document.activeElement.getAttribute('aria-describedby')?.startsWith('t2i-draw-seed-5 ')")
 
 
 def test_the_dialog_turns_to_the_next_and_the_previous_picture(page):
@@ -382,6 +382,7 @@ def attributes(page) -> list[str]:
 
 def test_the_subject_of_an_enlarged_picture_is_moved_by_hand(named):
     before = pixels(named)
+    source = named.locator(".picture img").first.get_attribute("src")
     named.locator(".picture").nth(3).click()
     first = named.locator(".big").get_attribute("src")
     side = named.locator(".big").bounding_box()["width"]
@@ -405,8 +406,9 @@ def test_the_subject_of_an_enlarged_picture_is_moved_by_hand(named):
         named.get_by_role("button", name="PNG 64 px").click()
     picture = Image.open(download.value.path())
     assert json.loads(picture.text["t2i"])["attributes"] == [-0.4, 0.6, 0.4, 0.15]
-    named.keyboard.press("Escape")
-    after = pixels(named)  # the sixteen follow
+    named.keyboard.press("Escape")  # the browser tells the page later that the dialog is closed; the sixteen follow
+    named.wait_for_function("old => document.querySelector('.picture img').src !== old", arg=source)
+    after = pixels(named)
     assert not same(before, after).any() and np.abs(after[3] - np.asarray(picture, int)).mean() < 8
 
 
