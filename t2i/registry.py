@@ -1,6 +1,7 @@
 """The models of this project, as `weights/<name>/model.json` describes them."""
 
 import json
+import math
 import os
 from collections import UserDict
 from collections.abc import Callable
@@ -137,11 +138,11 @@ def _read_object(path: Path) -> dict:
 
 
 def _read_models(weights: Path) -> dict[str, ModelSpec]:
-    """The models of a folder by name, sorted by the `order` in their `model.json`."""
-    orders: dict[Path, int] = {}
+    """The models of a folder by name, sorted by the `order` in their `model.json`; those without one come last."""
+    orders: dict[Path, float] = {}
     for path in sorted(weights.glob("*/model.json")):
-        order = _read_object(path).get("order")
-        if type(order) is not int:
+        order = _read_object(path).get("order", math.inf)
+        if order != math.inf and type(order) is not int:
             raise InputError(f"{path}: order must be a whole number, the model's place in the menu")
         orders[path.parent] = order
     return {folder.name: read_spec(folder) for folder in sorted(orders, key=orders.__getitem__)}

@@ -3,6 +3,7 @@
 import operator
 import reprlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,10 @@ def find_spec(name: str | Path, checkpoint: Checkpoint) -> ModelSpec:
     base = MODELS.get(str(checkpoint.config.get("text_encoder")), ModelSpec("", ""))
     fields = ("placeholder", "examples", "short_examples", "subject", "gallery_captions")
     defaults = {field: getattr(base, field) for field in fields}
-    return read_spec(checkpoint.folder, **defaults | {"name": short_name, "title": short_name})
+    spec = read_spec(checkpoint.folder, **defaults | {"name": short_name, "title": short_name})
+    if spec.examples != base.examples and spec.short_examples == base.short_examples:
+        return replace(spec, short_examples=())  # they are of other examples
+    return spec
 
 
 def noise(seeds: int | Iterable[int]) -> Tensor:

@@ -17,7 +17,7 @@ from t2i.engine import Engine
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
 from t2i.store import AttributeSlider
-from t2i.studio import ATTRIBUTE_STEP, _vary_style, interpolate_noise
+from t2i.studio import ATTRIBUTE_STEP, _vary_style, find_spec, interpolate_noise
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -60,6 +60,16 @@ def test_a_registered_name_is_loaded_and_described(tiny_model, use_models):
     use_models({"flowers": tiny_model})
     studio = t2i.load()
     assert studio.name == "flowers" and studio.spec is registry.MODELS["flowers"]
+
+
+def test_own_examples_have_no_short_forms_of_the_model_whose_text_encoder_is_shared(tiny_model):
+    config = json.loads((tiny_model / "config.json").read_text())
+    (tiny_model / "config.json").write_text(json.dumps(config | {"text_encoder": "flowers"}))
+    shared, base = find_spec(tiny_model, Checkpoint(tiny_model)), registry.MODELS["flowers"]
+    assert (shared.examples, shared.short_examples) == (base.examples, base.short_examples) and base.short_examples
+    (tiny_model / "model.json").write_text('{"examples": ["a red square"]}')
+    own = find_spec(tiny_model, Checkpoint(tiny_model))
+    assert (own.examples, own.short_examples, own.subject) == (("a red square",), (), base.subject)
 
 
 def test_drawing_needs_no_discriminator(tiny_model):

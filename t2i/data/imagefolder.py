@@ -76,6 +76,13 @@ class CaptionedImages:
             raise InputError(f"{self.name}: has {len(rows)} test pictures, and {min_count} are the fewest: {remedy}")
         return rows
 
+    def examples(self, count: int = 6) -> list[str]:
+        """Short captions of up to `count` training pictures, of different classes as far as there are enough."""
+        rows = self.rows("train", "val")
+        _, firsts = np.unique(self.classes[rows], return_index=True)  # the first picture of each class
+        chosen = firsts[np.linspace(0, len(firsts) - 1, min(count, len(firsts))).astype(int)]
+        return list(dict.fromkeys(min(self.captions[i], key=len) for i in rows[chosen]))
+
     def digest(self) -> str:
         """SHA-256 of captions, classes and splits; not of the pixels, which differ with size and decoder."""
         return digest(self.captions, self.classes.tolist(), self.splits.tolist())

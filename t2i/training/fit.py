@@ -268,12 +268,14 @@ def save_checkpoint(
     text_name: str,
     text: TextEncoder,
     run: dict,
+    examples: list[str],
     caption_mean: Tensor | None = None,
 ) -> None:
     """Write a GAN's networks with their text encoder, which is shared if `text_name` is a registered model.
 
-    `run`: the configuration and what else `config.json` records of the training. `caption_mean`: the mean embedding
-    (E,) of the training captions, if mixed captions shall be centred on it.
+    `run`: the configuration and what else `config.json` records of the training. `examples`: captions that the page
+    offers, for a `model.json` if there is none. `caption_mean`: the mean embedding (E,) of the training captions, if
+    mixed captions shall be centred on it.
     """
     if text_name in MODELS:
         shared = shared_text_encoder(text_name)
@@ -287,6 +289,10 @@ def save_checkpoint(
     attributes = {"attributes": ATTRIBUTES} if run["attributes"] else {}
     mean = {} if caption_mean is None else {"caption_mean": store.vector_to_text(caption_mean)}
     store.save(out, networks, shared | attributes | mean | {"training": training})
+    description = out / "model.json"
+    if not description.exists():
+        fields = json.dumps({"examples": examples}, indent=2, ensure_ascii=False)
+        store.write(description, lambda partial: partial.write_text(fields + "\n", "utf-8"))
 
 
 @torch.inference_mode()

@@ -365,7 +365,7 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
     out, device = Path(config.out), best_device()
     keep_freed_memory()
 
-    def prepare() -> tuple[TextEncoder, RunState, Corpus, Tensor]:
+    def prepare() -> tuple[TextEncoder, RunState, Corpus, Tensor, list[str]]:
         text = Checkpoint(config.text).read("text_encoder")["text_encoder"].to(device)
         dataset = imagefolder.read(config.data, config.size * 9 // 8)  # photos are an eighth larger than the crops
         sources = {"data": dataset.digest(), "text": digest(text)}
@@ -376,11 +376,11 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         if len(corpus.images) < processes.count:
             photos = f"{len(corpus.images)} training pictures"
             raise InputError(f"{dataset.name}: has {photos}, fewer than the {processes.count} processes: start fewer")
-        return text, state, corpus, held_out_embeddings(dataset, text, device)
+        return text, state, corpus, held_out_embeddings(dataset, text, device), dataset.examples()
 
     share = replace(config, batch=share_of(config.batch, processes.count))
     processes.check_alike({f"--{k}": v for k, v in asdict(config).items() if k not in PATHS})
-    text, state, corpus, held_out = processes.prepare(prepare)
+    text, state, corpus, held_out, examples = processes.prepare(prepare)
     processes.check_alike({f"--{k}": digest for k, digest in state.sources.items()} | {"--out": state.step})
     if state.parts:
         config = replace(config, start=state.saved_config["start"])
@@ -403,7 +403,7 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         generator = trainer.averaged(corpus)
         spread = {"processes": processes.count} if processes.count > 1 else {}
         run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | spread | history | cost
-        save_checkpoint(out, {"generator": generator}, config.text, text, run, corpus.mean_caption())
+        save_checkpoint(out, {"generator": generator}, config.text, text, run, examples, corpus.mean_caption())
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
 

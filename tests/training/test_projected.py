@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,6 +65,17 @@ def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
     assert json.loads((out / "log.jsonl").read_text())["step"] == 3
     generator = Checkpoint(out).read("generator")["generator"]
     assert isinstance(generator, CBNGenerator) and not generator.training
+
+
+def test_the_page_of_a_trained_model_offers_captions_of_its_data(config):
+    studio = t2i.load(projected.train(config))
+    dataset = imagefolder.read(config.data, 36)
+    captions = {caption for i in dataset.rows("train", "val") for caption in dataset.captions[i]}
+    assert studio.spec.examples and captions.issuperset(studio.spec.examples)
+    path = Path(config.out) / "model.json"
+    path.write_text('{"title": "Squares"}')
+    projected.train(replace(config, steps=6))
+    assert path.read_text() == '{"title": "Squares"}', "what the owner wrote stays"
 
 
 def test_five_pictures_without_any_class_or_split_fine_tune_a_model(config, tmp_path):
