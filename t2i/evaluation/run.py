@@ -1,5 +1,6 @@
 """`evaluate`: every metric of a model on the zero-shot test split of a data set."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ RETRIEVAL_PHOTO_SIZE = 144  # pixels along a side, unless the text encoder was t
 MAX_CENTRING_PHOTOS = 1000  # training photos whose mean centres the embeddings in retrieval
 DIVERSITY_CAPTIONS, DIVERSITY_SEEDS = 32, 16
 HALFWAY_PAIRS, HALFWAY_SEEDS = 256, 4  # pairs of captions, and seeds of each
+SAME_CLASS_CAPTIONS = 10  # that a picture's own caption is one of
 LOW_DIVERSITY = 0.5  # seeds hardly differ if their feature distance is below this share of that of photos
 MAX_RECONSTRUCTIONS = 256
 
@@ -302,6 +304,9 @@ def _agreement(inputs: _Inputs) -> dict:
         result[name] = {"r_precision": quality.r_precision(x, own_captions, seed=config.seed)}
         if all_captions is not None:
             result[name]["class_top1"] = caption_retrieval(x, inputs.classes, all_captions, counts)["top1"]
+            within = quality.r_precision(x, own_captions, SAME_CLASS_CAPTIONS - 1, config.seed, inputs.classes)
+            if not math.isnan(within):
+                result[name]["r_precision_within_class"] = within
     return result
 
 

@@ -4,6 +4,8 @@ Pictures are compared by features x (N, D) of EfficientNet-lite0 (D = 1,280) or 
 (D = 256). The published FID and KID use Inception features, so these distances compare only with one another.
 """
 
+import math
+
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
@@ -54,17 +56,25 @@ def frechet_distance(x: Tensor, y: Tensor) -> float:
     return float(squared_means + a.square().sum() + b.square().sum() - 2 * cross)
 
 
-def r_precision(pictures: Tensor, texts: Tensor, num_wrong: int = 99, seed: int = 0) -> float:
+def r_precision(
+    pictures: Tensor, texts: Tensor, num_wrong: int = 99, seed: int = 0, classes: Tensor | None = None
+) -> float:
     """R-precision (Xu et al. 2018): how often a picture is closer to its own caption than to `num_wrong` random others.
 
-    Embeddings of pictures (N, E) and of their captions (N, E) in a joint space are compared by cosine.
+    Embeddings of pictures (N, E) and of their captions (N, E) in a joint space are compared by cosine. With `classes`
+    (N,) the others are captions of the picture's own class; pictures of a class with too few of them do not count, and
+    the result is NaN if none is left.
     """
     g, pictures, texts = torch.Generator().manual_seed(seed), normalize(pictures), normalize(texts)
-    correct = 0
+    everything = torch.arange(len(texts))
+    correct = []
     for i, row in enumerate(row for block in pictures.split(BLOCK_SIZE) for row in block @ texts.T):
-        wrong = torch.randperm(len(row) - 1, generator=g)[:num_wrong]
-        correct += bool(row[i] > row[wrong + (wrong >= i)].max())
-    return correct / len(pictures)
+        others = everything if classes is None else (classes == classes[i]).nonzero()[:, 0]
+        others = others[others != i]
+        if classes is None or len(others) >= num_wrong:
+            wrong = others[torch.randperm(len(others), generator=g)[:num_wrong]]
+            correct.append(bool(row[i] > row[wrong].max()))
+    return sum(correct) / len(correct) if correct else math.nan
 
 
 def roc_auc(positive: Tensor, negative: Tensor) -> float:

@@ -146,6 +146,13 @@ METRICS = (
         hub_name="R-precision among 100 captions, by a judge of another seed",
     ),
     Metric(
+        path="agreement.pictures.r_precision_within_class",
+        label="R-precision among 10 captions of the same class, % (photos; shuffled pictures)",
+        format=PERCENT,
+        better="higher",
+        compared_with=("agreement.photos.r_precision_within_class", "agreement.shuffled.r_precision_within_class"),
+    ),
+    Metric(
         path="agreement.pictures.class_top1",
         label="zero-shot classification by captions, top-1, % (photos; shuffled pictures)",
         format=PERCENT,

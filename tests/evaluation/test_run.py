@@ -96,7 +96,8 @@ def test_every_metric_is_measured_and_repeats_exactly(model, data, small_feature
     assert all(math.isfinite(n) for n in numbers(figures) if isinstance(n, (int, float)))
     fidelity = figures["fidelity"]
     assert fidelity["photos"]["kid"] < fidelity["pictures"]["kid"]  # photos resemble photos more
-    assert 0 <= figures["agreement"]["shuffled"]["r_precision"] <= 1
+    for name in ("r_precision", "r_precision_within_class"):
+        assert 0 <= figures["agreement"]["shuffled"][name] <= 1
     assert figures["diversity"]["seeds_of_a_caption"]["pixels"] > 0
     areas = [
         figures["match"][kind][name] for kind in ("pictures", "photos") for name in ("discriminator", "image_encoder")

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -66,6 +68,18 @@ def test_r_precision_in_blocks_is_that_of_the_whole_table(block, monkeypatch):
     monkeypatch.setattr(torch.Tensor, "__matmul__", record_rows)
     assert 0.1 < correct / 200 < 0.9 and r_precision(pictures, texts, seed=5) == correct / 200
     assert max(row_counts) == min(block, 200)
+
+
+def test_r_precision_within_a_class_compares_with_captions_of_the_class_alone():
+    texts = torch.eye(40)
+    classes = torch.arange(40) % 4
+    pictures = texts.clone()
+    pictures[0] += 3 * texts[1]  # nearer to a caption of another class, which is not asked
+    pictures[1] += 3 * texts[5]  # nearer to another caption of its class
+    assert r_precision(pictures, texts, num_wrong=9, classes=classes) == 39 / 40
+    few = torch.cat([torch.zeros(30), torch.arange(1, 11)])  # ten classes of one caption do not count
+    assert r_precision(texts, texts, num_wrong=9, classes=few) == 1
+    assert math.isnan(r_precision(texts, texts, num_wrong=40, classes=classes))
 
 
 def test_r_precision_never_ranks_a_caption_against_itself():
