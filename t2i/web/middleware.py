@@ -11,6 +11,7 @@ from starlette._utils import get_route_path  # what the routes of Gradio match, 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -189,9 +190,22 @@ async def _forget_unread(queue: Queue, session: object) -> None:
         events.pop(oldest, None)
 
 
+class PageCompression(GZipMiddleware):
+    """ASGI middleware that compresses the page and its configuration, to a quarter. Gradio compresses its own files."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_page = scope["type"] == "http" and get_route_path(scope) in ("", "/", "/config")
+        await (super().__call__ if is_page else self.app)(scope, receive, send)
+
+
 def middleware(frame_ancestors: Sequence[str] = ()) -> list[Middleware]:
     """What stands in front of Gradio's server, the outermost first."""
-    return [Middleware(RequestLimits, frame_ancestors), Middleware(BrowserFiles), Middleware(LinkPreview)]
+    return [
+        Middleware(RequestLimits, frame_ancestors),
+        Middleware(BrowserFiles),
+        Middleware(PageCompression, compresslevel=4),
+        Middleware(LinkPreview),
+    ]
 
 
 LAUNCH_LIMITS = {

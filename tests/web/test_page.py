@@ -1,9 +1,11 @@
 """The page as a whole in a real browser: its models, and its size on a phone."""
 
 import copy
+import gzip
 import urllib.request
 
 import numpy as np
+import pytest
 import torch
 
 import t2i
@@ -132,9 +134,18 @@ def test_what_the_tabs_share_is_sent_once(url):
     config = urllib.request.urlopen(f"{url}/config").read().decode()
     for part in ("function createTab(", "function shareable(", "function createAlbum(", "@keyframes t2i-wait"):
         assert config.count(part) == 1, part
-    size = len(config.encode())
-    print(f"the page's config: {size:,} bytes")
-    assert size < 200_000
+
+
+@pytest.mark.parametrize("path", ["", "/", "/config"])
+def test_the_page_is_sent_compressed(url, path):
+    def answer(encoding):
+        return urllib.request.urlopen(urllib.request.Request(url + path, headers={"Accept-Encoding": encoding}))
+
+    plain, compressed = answer("identity"), answer("gzip, deflate, br")
+    assert plain.headers["Content-Encoding"] is None and compressed.headers["Content-Encoding"] == "gzip"
+    data = compressed.read()
+    assert len(gzip.decompress(data)) == len(plain.read()) > 3 * len(data)
+    assert len(data) < 65_000
 
 
 def test_a_hostile_description_of_a_model_is_shown_as_text(new_page, model, monkeypatch, use_models):
