@@ -20,6 +20,24 @@ DRAWN_THERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('dat
 MAX_DIFFERENCE = 40  # levels of 255: the server's engine may compute in bfloat16
 
 
+# Drags Blend's slider for six frames, as if this machine drew fast enough to be live, or not. Returns how many pictures
+# are asked of it meanwhile, by requests, and whether each frame shows another picture.
+DRAG_BLEND = """async (isLive) => {
+  const [kept, numbers, frames] = [{ ...t2i.local }, [], []];
+  const slider = document.querySelector('#t2i-blend-across'), canvas = document.querySelector('.t2i-blend .motion');
+  t2i.local.isLive = () => isLive;
+  t2i.local.draw = (...request) => (numbers.push(request[2].points.length), kept.draw(...request));
+  for (let i = 0; i < 6; i++) {
+    slider.value = 0.3 + 0.07 * i;
+    slider.dispatchEvent(new Event('input', { bubbles: true }));
+    await new Promise(done => requestAnimationFrame(() => setTimeout(done, isLive ? 20 : 0)));
+    frames.push(canvas.toDataURL());
+  }
+  Object.assign(t2i.local, kept);
+  return [numbers, new Set(frames).size];
+}"""
+
+
 def get(address: str) -> tuple[bytes, dict[str, str]]:
     with urllib.request.urlopen(address) as answer:
         return answer.read(), dict(answer.headers)
@@ -150,6 +168,17 @@ def test_a_blend_is_drawn_here_at_each_point(device, asked, model):
     assert not any("blend" in data for data in asked)
 
 
+def test_while_a_blend_moves_only_a_fast_machine_draws_each_point(device):
+    device.wait_for_timeout(350)  # the words have rested
+    rest(device)
+    numbers, num_frames = device.evaluate(DRAG_BLEND, False)
+    assert len(numbers) <= 1 and num_frames == 6  # mixed from stops; a frame may take longer than a rest
+    rest(device)
+    numbers, num_frames = device.evaluate(DRAG_BLEND, True)
+    assert len(numbers) > 1 and set(numbers) == {1} and num_frames > 1
+    rest(device)
+
+
 def test_a_field_is_drawn_here(device, asked):
     open_tab(device, "Field")
     rest(device)
@@ -225,14 +254,25 @@ def test_without_webassembly_there_is_no_switch(new_page, url):
     assert page.locator(".draws-on").is_hidden()
 
 
-def test_on_a_slow_line_it_begins_by_itself_unless_data_are_saved(new_page, url):
+@pytest.mark.parametrize("saves_data, is_server_slow", [(True, False), (False, False), (False, True)])
+def test_on_a_slow_line_it_begins_by_itself_unless_data_are_saved(new_page, url, saves_data, is_server_slow):
     page = new_page("about:blank")
     fetched = []
     page.on("request", lambda request: "/browser/" in request.url and fetched.append(request.url))
-    page.route("**/component_server/**", lambda route: (page.wait_for_timeout(80), route.continue_()))
-    for saves_data in (True, False):
-        page.add_init_script(SAVE_DATA.replace("true", str(saves_data).lower(), 1))
-        page.goto(f"{url}/?tab=draw")
+
+    def answer_late(route):
+        answer = route.fetch().json()
+        page.wait_for_timeout(80)
+        if is_server_slow and "server_ms" in answer:
+            answer["server_ms"] += 80
+        route.fulfill(json=answer)
+
+    page.route("**/component_server/**", answer_late)
+    page.add_init_script(SAVE_DATA.replace("true", str(saves_data).lower(), 1))
+    page.goto(f"{url}/?tab=draw")
+    for caption in ("a red flower", "a blue flower", "an oak"):
         settle(page)
-        rest(page)
-        assert bool(fetched) != saves_data
+        type_caption(page, caption)
+    settle(page)
+    rest(page)
+    assert bool(fetched) == (not saves_data and not is_server_slow)

@@ -21,6 +21,9 @@ const createServerBack = (server) => (captions, noise, { points, strip, ...optio
   return options.models ? server.compare(request) : server.draw(request);
 };
 
+const countPictures = (captions, { photo, seeds }, { points, strip }) =>
+  (photo ? captions : strip ? seeds : (points ?? seeds)).length;
+
 // The same for whoever draws: this machine, else the server. While this machine draws, a photo never leaves it.
 function createDraw(server) {
   const drawOnServer = createServerBack(server);
@@ -32,7 +35,7 @@ function createDraw(server) {
     if (isPrivate) return { error: "This device has stopped drawing. With the next change, the server draws." };
     const start = performance.now();
     const reply = await drawOnServer(captions, noise, options);
-    line.note(reply, performance.now() - start);
+    line.note(reply, performance.now() - start, countPictures(captions, noise, options));
     local.consider(options.model);
     return reply;
   };
@@ -44,10 +47,12 @@ async function explain(server, caption, { model }) {
   return { error };
 }
 
-// ---- the line to the server, as measured by the answers: how soon they come, and how many bytes a second
+// ---- the line to the server, as measured by the answers: how long they are on their way besides the server's own work,
+// and how many bytes a second come
 
 const LINE_MEMORY = 12; // answers
-const FAR = 60; // ms on the way, beyond the server's own work: more requests than one may then be under way
+const MIN_ANSWERS = 3; // of which one has waited for nothing else: then the line is known
+const FAR = 60; // ms on the way: more requests than one may then be under way, and the networks are fetched
 const MAX_UNDER_WAY = 4;
 const MIN_BYTES_APART = 20_000; // of two answers whose times tell how fast bytes come
 const DRAFT_TIME = 150; // ms that sixteen drafts may take to come
@@ -55,23 +60,23 @@ const DRAFT_SIZES = [128, 96, 64]; // pixels a side
 const DRAFT_BYTES = 16 * 0.25; // for a pixel of each of them, in base64
 
 function createLine() {
-  const answers = []; // the last ones, {bytes, time}
-  let work = 0; // ms that the server took for the last one
+  const answers = []; // the last ones, {bytes, time, work, count}: work in ms, count of pictures
   let underWay = 1; // how many requests may be
 
-  function note(reply, time) {
-    if (!reply?.ms) return;
+  function note(reply, time, count) {
+    if (!reply?.server_ms) return;
     const drawn = reply.compared ?? [reply];
-    const pictures = drawn.flatMap(({ pictures, strip }) => pictures ?? [strip]);
-    work = drawn.reduce((sum, { ms, pictures }) => sum + ms * (pictures?.length ?? 0), 0);
-    answers.push({ bytes: pictures.reduce((sum, picture) => sum + picture.length, 0), time });
+    const sources = drawn.flatMap(({ pictures, strip }) => pictures ?? [strip]);
+    const bytes = sources.reduce((sum, source) => sum + source.length, 0);
+    answers.push({ bytes, time, work: reply.server_ms, count: count * drawn.length });
     if (answers.length > LINE_MEMORY) answers.shift();
     const shortest = Math.min(...answers.map(({ time }) => time));
-    const hasWaited = time - shortest > work; // behind another one, so there were too many
-    underWay = shortest - work > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
+    const hasWaited = time - shortest > reply.server_ms; // behind another one, so there were too many
+    underWay = latency() > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
   }
 
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const latency = () => Math.min(...answers.map(({ time, work }) => time - work));
 
   // Bytes a millisecond: by how much later large answers come than small ones.
   function rate() {
@@ -83,11 +88,13 @@ function createLine() {
 
   return {
     note,
-    // Of a request to its answer, ms; 0 if there were none.
-    answerTime: () => (answers.length ? mean(answers.map(({ time }) => time)) : 0),
+    isFar: () => answers.length >= MIN_ANSWERS && latency() > FAR,
+    // Of a request for so many pictures to its answer, ms; 0 if there were none.
+    answerTime: (count) =>
+      answers.length ? latency() + count * mean(answers.map((answer) => answer.work / answer.count)) : 0,
     maxUnderWay: () => underWay,
     // Between two requests, ms: no faster than they are answered.
-    spacing: () => work + (answers.length ? answers.at(-1).bytes / rate() : 0),
+    spacing: () => (answers.length ? answers.at(-1).work + answers.at(-1).bytes / rate() : 0),
     // Pixels a side of drafts: as many as the line brings in time.
     draftSize: () => DRAFT_SIZES.find((size) => DRAFT_BYTES * size ** 2 <= DRAFT_TIME * rate()) ?? DRAFT_SIZES.at(-1),
   };

@@ -3,7 +3,8 @@
 
 const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page decides
 const MIN_MEMORY = 4; // GB, below which nothing is fetched by itself
-const SLOW_LINE = 60; // ms of an answer; on a faster line nothing is fetched by itself
+const LIVE_TIME = 20; // ms per picture, with which each frame of what moves can be drawn
+const MEMORY_SHARE = 0.8; // of the last measured time per picture in the next one
 const LOCAL_TIMEOUT = 4000; // ms without a sign of the worker, on top of the expected time
 const LOADING_TIMEOUT = 120_000; // ms without progress
 const REASON_DURATION = 12_000; // ms that the page says why the server draws again
@@ -12,7 +13,7 @@ const local = createLocalBack();
 
 function createLocalBack() {
   let worker = null;
-  let models = new Map(); // by name: ms per picture once it is loaded, until then Infinity
+  let models = new Map(); // by name: ms per picture as lately measured once it is loaded, until then Infinity
   const pending = new Map(); // by number: {resolve, timer} of a message to the worker
   let numMessages = 0;
   let progress = null; // {loaded, total} in bytes, while something is fetched
@@ -27,7 +28,7 @@ function createLocalBack() {
 
   // Whether this machine should draw so many pictures: always if the visitor chose it, else if the line is no faster.
   const isPreferred = (model, count) =>
-    isOn(model) && (choice === "device" || count * msPerPicture(model) <= line.answerTime());
+    isOn(model) && (choice === "device" || count * msPerPicture(model) <= line.answerTime(count));
 
   // ---- the worker
 
@@ -102,7 +103,7 @@ function createLocalBack() {
     const { connection, deviceMemory } = /** @type {any} */ (navigator);
     return Boolean(connection?.saveData) || deviceMemory < MIN_MEMORY;
   };
-  const mayBegin = () => choice === "device" || (!choice && !isFrugal() && line.answerTime() > SLOW_LINE);
+  const mayBegin = () => choice === "device" || (!choice && !isFrugal() && line.isFar());
 
   // After each answer of the server: fetch the networks of a model that is in use.
   function consider(model) {
@@ -159,14 +160,14 @@ function createLocalBack() {
 
   // An answer like the server's, or null: then the server is to be asked.
   async function draw(captions, noise, options) {
-    const { model, points, strip } = options;
-    const count = (noise.photo ? captions : strip ? noise.seeds : (points ?? noise.seeds)).length;
+    const { model } = options;
+    const count = countPictures(captions, noise, options);
     if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
     const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
     numDrawing += 1;
     const answer = await send({ verb: "draw", captions, noise, options }, timeout);
     numDrawing -= 1;
-    if (answer?.ms) models.set(model, Math.min(msPerPicture(model), answer.ms)); // it becomes faster at first
+    if (answer?.ms) models.set(model, MEMORY_SHARE * msPerPicture(model) + (1 - MEMORY_SHARE) * answer.ms);
     return answer && { ...answer, model: findModel(model).title };
   }
 
@@ -176,6 +177,8 @@ function createLocalBack() {
     isOn,
     onChange: (listener) => listeners.push(listener),
     isPreferred,
+    // Whether what moves may be drawn here at each frame.
+    isLive: (model) => isPreferred(model, 1) && msPerPicture(model) <= LIVE_TIME,
     isBusy: () => numDrawing > 0,
     // As the server's `style`, or null.
     style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
