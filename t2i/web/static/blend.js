@@ -1,6 +1,6 @@
 // The tab "Blend". A point is [across, down], both from 0 to 1; between two sentences only across counts. While it moves,
-// its picture is drawn on this machine, or mixed from the nearest stops, which came with the words; the exact one then
-// comes when it rests.
+// its picture is mixed from the nearest stops, which are there once the words have rested, and the exact one comes when
+// the point rests. A machine that draws as many pictures a second as a screen shows draws each point.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
 const { clamp, findModel, initialState, isExample, make, splitFields, statusText, toSingleLine } = t2i;
@@ -14,7 +14,7 @@ const playButton = find(".play");
 
 const ORDINALS = ["First", "Second", "Third", "Fourth"];
 const STRIP_LENGTH = 9; // stops between two sentences that come with the words
-const LINE_LENGTH = 33; // with those that follow when the words rest
+const LINE_LENGTH = 33; // with those between them, which follow when the words rest
 const MOSAIC_SIDE = 7; // stops a side among four sentences
 const FIRST_POINT = 0.25; // near the first sentence: the middle of very different ones shows little
 const LAP_DURATION = 8000; // ms of one round of Play
@@ -39,7 +39,7 @@ const BETWEEN_POINTS = gridPoints(LINE_LENGTH).filter(isBetweenStrip);
 const draw = ({ captions, seed, ...options }) => tab.draw(captions, { seeds: [seed] }, options);
 const update = tab.createUpdater(draw, getRequest, showPictures);
 let stops = null; // {key, columns, rows, pictures}: bitmaps of the words `key`, in equal steps
-let exact = null; // {point, picture}: the bitmap of the last point that was drawn exactly
+let exact = null; // {point, picture}: the bitmap of the last point that was drawn
 let haveWordsRested = false;
 let restTimer;
 
@@ -48,14 +48,17 @@ const getWords = () => ({
   seed: seedBox.read(),
   model: modelMenu.value,
 });
-const isLive = () => t2i.local.isPreferred(modelMenu.value, 1); // this machine draws each point exactly
+const isHere = () => t2i.local.isPreferred(modelMenu.value, 1); // this machine draws the point
+const isLive = () => t2i.local.isLive(modelMenu.value);
 const hasStops = () => stops?.key === JSON.stringify(getWords());
 
 function getRequest() {
   return { ...getWords(), points: [getPoint(), ...getMissingPoints()], full_size: 1 }; // the stops are drafts
 }
 
+// The server sends the first stops with the point. This machine would take too long for them at each letter.
 function getMissingPoints() {
+  if (isHere() && !haveWordsRested) return [];
   if (!hasStops()) return hasFour() ? MOSAIC_POINTS : STRIP_POINTS;
   return haveWordsRested && stops.columns === STRIP_LENGTH ? BETWEEN_POINTS : [];
 }
@@ -84,14 +87,14 @@ function showPictures({ points, full_size: _, ...words }, reply, isNewest) {
   if (!reply.error) {
     addRecent(reply.pictures[0]);
     clearTimeout(restTimer);
-    if (!haveWordsRested) restTimer = setTimeout(askForAll, REST_DELAY);
+    restTimer = setTimeout(askForMissing, REST_DELAY);
   }
   announce(note.textContent || `At ${sliders.map(({ output }) => output.textContent).join(" and ")}`);
 }
 
-function askForAll() {
+function askForMissing() {
   haveWordsRested = true;
-  if (getMissingPoints().length && !isLive()) update();
+  if (getMissingPoints().length) update();
 }
 
 // ---- the large picture, on a canvas: smoother than a browser would enlarge an image
@@ -115,6 +118,7 @@ async function showBitmaps(key, point, { pictures, size }) {
   const [picture, ...more] = await Promise.all(pictures.map(decode));
   if (more.length) addStops(key, more);
   if (number !== numAnswers) return;
+  if (stops?.key !== key) stops = null; // of older words
   if (canvas.width !== SCALE * size) canvas.width = canvas.height = SCALE * size;
   canvas.parentElement.style.setProperty("--size", size);
   exact = { point, picture };
@@ -140,8 +144,8 @@ function paintSoon() {
 function paint() {
   isPainting = false;
   const point = getPoint();
-  if (!exact || !stops) return;
-  const isExact = isLive() || String(point) === String(exact.point);
+  if (!exact) return;
+  const isExact = !stops || isLive() || String(point) === String(exact.point);
   mixed.canvas.width = mixed.canvas.height = canvas.width / SCALE;
   if (isExact) mixed.drawImage(exact.picture, 0, 0, mixed.canvas.width, mixed.canvas.height);
   else mixStops(point);
