@@ -13,9 +13,19 @@ from .errors import InputError
 from .locate import Checkpoint
 from .models import attribute_directions
 from .models.onnx import to_onnx
-from .studio import ATTRIBUTE_STEP, DRAWING_ROLES
+from .models.text_encoder import ALPHABET, RECEPTIVE_FIELD, STEP_STRIDE, UNDIVIDED_LETTERS, WORD_JOINERS
+from .studio import ATTRIBUTE_STEP, DRAWING_ROLES, SEEDS_PER_ROW
+from .vocabulary import MIN_UNKNOWN_SHARE
 
 ROLES = (*DRAWING_ROLES, "style_encoder")  # of the networks that are exported; the last one, if the model has it
+READING = {  # how a caption becomes codes; see `models.text_encoder` and `vocabulary`
+    "alphabet": ALPHABET,
+    "undivided_letters": UNDIVIDED_LETTERS,
+    "word_joiners": WORD_JOINERS,
+    "step_stride": STEP_STRIDE,
+    "receptive_field": RECEPTIVE_FIELD,
+    "min_unknown_share": MIN_UNKNOWN_SHARE,
+}
 DIGEST_LENGTH = 16  # hexadecimal digits of a file's SHA-256 in its name
 
 
@@ -48,6 +58,8 @@ def onnx_model(checkpoint: Checkpoint) -> OnnxModel:
     sizes = {name: getattr(generator.config, name) for name in ("size", "noise", "embedding")}
     manifest = sizes | {
         "length": text_encoder.config.length,
+        "reading": READING,
+        "seeds_per_row": SEEDS_PER_ROW,
         "parameters": sum(p.numel() for network in (text_encoder, generator) for p in network.parameters()),
         "directions": [[round(value, 6) for value in row] for row in directions.tolist()],
         "caption_mean": None if mean is None else [round(value, 6) for value in mean.tolist()],
@@ -61,9 +73,9 @@ def export_onnx(name: str | Path, folder: str | Path) -> list[Path]:
     """Write a model as ONNX: a file for each network and `manifest.json`; returns their paths.
 
     Weights are in half precision, arithmetic is in float32; any number of rows may be computed at once. The manifest
-    has sizes, each file's SHA-256, `directions` (D, Z), what each attribute of 1 adds to z, the `words` that the text
-    encoder knows, and the `caption_mean` (E,) on which mixed captions are centred, or null. `InputError` as for `load`,
-    or if a network has no form for ONNX.
+    has sizes, each file's SHA-256, how captions become codes (`reading`), `directions` (D, Z), what each attribute of 1
+    adds to z, the `words` that the text encoder knows, and the `caption_mean` (E,) on which mixed captions are centred,
+    or null. `InputError` as for `load`, or if a network has no form for ONNX.
     """
     model, folder = onnx_model(Checkpoint(name)), Path(folder)
     files = model.files | {"manifest.json": (json.dumps(model.manifest, indent=1) + "\n").encode()}

@@ -20,7 +20,8 @@ from ..errors import InputError
 from ..onnx import OnnxModel, onnx_model
 from ..studio import noise
 from .component import read_static
-from .schemas import MAX_SEED
+from .encoding import SMALL_SIZE
+from .schemas import MAX_SEED, STYLE_STEP
 from .service import Service
 
 PREFIX = "/browser/"
@@ -30,6 +31,7 @@ SCRIPT, WASM, ONNX = "text/javascript", "application/wasm", "application/octet-s
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # the path has a digest of what is there
 ANEW = {"Cache-Control": "no-cache"}
 SEEDS_PER_BLOCK = 128  # of noise, 51 kB
+SIZES = {"seeds_per_block": SEEDS_PER_BLOCK, "style_step": STYLE_STEP, "small_size": SMALL_SIZE}
 MAX_MODELS = 3  # in memory, of 16 MB; another takes half a second
 
 
@@ -89,7 +91,8 @@ def _answer(models: BrowserModels, path: list[str]) -> Response:
             except InputError:
                 return missing
             if file == "manifest.json":
-                return JSONResponse(model.manifest | {"runtime": runtime_files()["ort.wasm"]}, headers=ANEW)
+                manifest = model.manifest | SIZES | {"runtime": runtime_files()["ort.wasm"]}
+                return JSONResponse(manifest, headers=ANEW)
             return Response(model.files[file], media_type=ONNX, headers=FOREVER) if file in model.files else missing
         case [version, file] if version == runtime_version():
             if file == WORKER:

@@ -1,20 +1,11 @@
 // Draws in a worker on the visitor's machine, with onnxruntime-web. Each message is {number, verb, …}; each reply has its
 // number and `answer`, {fetched} while a download goes on, or `error`, after which nothing more is drawn.
-// It computes what `Studio` computes (t2i/studio.py), and answers null where only the server can: then the page asks it.
+// It computes what `Studio` computes (t2i/studio.py) with the numbers of the model's manifest (t2i/onnx.py), and answers
+// null where only the server can: then the page asks it.
 
-const ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} ";
-const UNDIVIDED_LETTERS = { ß: "ss", æ: "ae", œ: "oe", ø: "o", ł: "l", đ: "d", ı: "i" };
-const WORD_JOINERS = { "’": "'", "\u2010": "-", "\u2011": "-", "–": "-" };
-const MIN_UNKNOWN_SHARE = 0.25;
-const STEP_STRIDE = 18; // characters
-const RECEPTIVE_FIELD = 66;
 const MAX_BATCH = 16; // pictures in one pass, which bounds the memory
-const SEEDS_PER_ROW = 4;
-const SEEDS_PER_BLOCK = 128;
 const MAX_BLOCKS = 64; // of noise in memory, 51 kB each
 const MAX_EMBEDDINGS = 256;
-const STYLE_STEP = 1 / 32;
-const SMALL_SIZE = 64; // pixels a side of a strip's pictures
 const WARM_UP = 400; // ms
 const BMP_HEADER = 54; // bytes
 
@@ -88,46 +79,45 @@ async function measure(model) {
 
 // ---- captions
 
-const isKnown = (character) => ALPHABET.includes(character);
-
-function normalizeCharacter(character) {
-  if (isKnown(character)) return character;
+function normalizeCharacter(character, { alphabet, undivided_letters: undividedLetters }) {
+  if (alphabet.includes(character)) return character;
   if (/\s/.test(character)) return " ";
   if (/[\p{Cf}\p{Mn}]/u.test(character)) return "";
   if (!/[\p{L}\p{N}！-～]/u.test(character)) return character;
-  const parts = UNDIVIDED_LETTERS[character] ?? character.normalize("NFKD").toLowerCase();
+  const parts = undividedLetters[character] ?? character.normalize("NFKD").toLowerCase();
   const letters = parts.replace(/\p{Mn}/gu, "");
-  return letters && [...letters].every((letter) => isKnown(letter) && letter !== '"') ? letters : character;
+  return letters && [...letters].every((letter) => alphabet.includes(letter) && letter !== '"') ? letters : character;
 }
 
-function normalizeCaption(caption) {
-  const plain = Array.from(caption.toLowerCase(), normalizeCharacter).join("");
-  return plain.replace(/(?<=[\p{L}\p{N}_])[’\u2010\u2011–](?=[\p{L}\p{N}_])/gu, (joiner) => WORD_JOINERS[joiner]);
+function normalizeCaption(caption, reading) {
+  const plain = Array.from(caption.toLowerCase(), (character) => normalizeCharacter(character, reading)).join("");
+  return plain.replace(/(?<=[\p{L}\p{N}_])\P{L}(?=[\p{L}\p{N}_])/gu, (sign) => reading.word_joiners[sign] ?? sign);
 }
 
 // A caption as the text encoder reads it; null if only the server can say what is wrong with it.
-function readCaption(caption, { length }) {
-  const line = normalizeCaption(caption.split(/\s+/).filter(Boolean).join(" "));
+function readCaption(caption, { length, reading }) {
+  const line = normalizeCaption(caption.split(/\s+/).filter(Boolean).join(" "), reading);
   return /[a-z]/.test(line) && [...line].length <= length ? line : null;
 }
 
 // Whether so many words are unknown that the server says so.
-function hasUnknownWords(line, words) {
+function hasUnknownWords(line, { words, manifest }) {
   if (!words.size) return false;
   const all = line.match(/[a-z]+/g);
   const unknown = all.filter((word) => !words.has(word));
   const last = unknown.at(-1);
   if (last && line.endsWith(last) && [...words].some((word) => word.startsWith(last))) unknown.pop(); // still typed
-  return unknown.length > 0 && unknown.length >= MIN_UNKNOWN_SHARE * all.length;
+  return unknown.length > 0 && unknown.length >= manifest.reading.min_unknown_share * all.length;
 }
 
 async function embed({ manifest, sessions, embeddings }, line) {
   const known = embeddings.get(line);
   if (known) return known;
   const characters = Array.from(line);
-  const steps = Math.ceil(characters.length / STEP_STRIDE); // the rest would be padding
-  const codes = new Int32Array(Math.min(manifest.length, STEP_STRIDE * (steps - 1) + RECEPTIVE_FIELD));
-  characters.forEach((character, i) => (codes[i] = ALPHABET.indexOf(character) + 1));
+  const { alphabet, step_stride: stride, receptive_field: field } = manifest.reading;
+  const steps = Math.ceil(characters.length / stride); // the rest would be padding
+  const codes = new Int32Array(Math.min(manifest.length, stride * (steps - 1) + field));
+  characters.forEach((character, i) => (codes[i] = alphabet.indexOf(character) + 1));
   const { h } = await sessions.text_encoder.run({ codes: new ort.Tensor("int32", codes, [1, codes.length]) });
   if (embeddings.size >= MAX_EMBEDDINGS) embeddings.delete(embeddings.keys().next().value);
   embeddings.set(line, h.data);
@@ -148,44 +138,46 @@ function mixCaptions({ caption_mean: mean }, rows, weights) {
 
 // ---- noise
 
-async function noiseOf(seed) {
-  const number = Math.floor(seed / SEEDS_PER_BLOCK);
+async function noiseOf(seed, { seeds_per_block: perBlock }) {
+  const number = Math.floor(seed / perBlock);
   if (!blocks.has(number)) {
     if (blocks.size >= MAX_BLOCKS) blocks.delete(blocks.keys().next().value);
     blocks.set(number, get(`noise/${number}`).then((response) => response.arrayBuffer()));
     blocks.get(number).catch(() => blocks.delete(number));
   }
   const block = new Float32Array(await blocks.get(number));
-  const size = block.length / SEEDS_PER_BLOCK;
-  const start = (seed % SEEDS_PER_BLOCK) * size;
+  const size = block.length / perBlock;
+  const start = (seed % perBlock) * size;
   return block.subarray(start, start + size);
 }
 
 // Of a point on the plane of seeds.
-async function noiseAt(seed, [across, down] = [0, 0]) {
-  if (!across && !down) return noiseOf(seed);
+async function noiseAt(seed, [across, down] = [0, 0], manifest) {
+  if (!across && !down) return noiseOf(seed, manifest);
   const weights = [(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down];
-  const corners = await Promise.all([0, 1, SEEDS_PER_ROW, SEEDS_PER_ROW + 1].map((step) => noiseOf(seed + step)));
+  const { seeds_per_row: perRow } = manifest;
+  const corners = await Promise.all([0, 1, perRow, perRow + 1].map((step) => noiseOf(seed + step, manifest)));
   return mix(corners, weights.map((weight) => weight / Math.hypot(...weights)));
 }
 
-function readStyle(text) {
+function readStyle(text, { style_step: step }) {
   const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
-  return Float32Array.from(new Int8Array(bytes.buffer), (level) => level * STYLE_STEP);
+  return Float32Array.from(new Int8Array(bytes.buffer), (level) => level * step);
 }
 
-function writeStyle(z) {
-  const levels = Int8Array.from(z, (value) => Math.min(127, Math.max(-128, Math.round(value / STYLE_STEP))));
+function writeStyle(z, { style_step: step }) {
+  const levels = Int8Array.from(z, (value) => Math.min(127, Math.max(-128, Math.round(value / step))));
   const text = btoa(String.fromCharCode(...new Uint8Array(levels.buffer)));
   return text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
 // The noise z of each picture of Draw.
-async function latents({ directions }, { seeds, at, like }, { attributes = [], variety = 1 }) {
+async function latents(manifest, { seeds, at, like }, { attributes = [], variety = 1 }) {
+  const { directions } = manifest;
   const offset = mix(directions, directions.map((_, i) => attributes[i] ?? 0));
-  const mean = like && readStyle(like);
+  const mean = like && readStyle(like, manifest);
   const rest = mean && Math.sqrt(Math.max(0, 1 - mean.reduce((sum, value) => sum + value ** 2, 0) / mean.length));
-  const rows = await Promise.all(seeds.map((seed, i) => noiseAt(seed, at?.[i])));
+  const rows = await Promise.all(seeds.map((seed, i) => noiseAt(seed, at?.[i], manifest)));
   return rows.map((row) => row.map((value, i) => variety * value * (rest ?? 1) + (mean?.[i] ?? 0) + offset[i]));
 }
 
@@ -249,8 +241,8 @@ function imageSource(pixels, width, height) {
 }
 
 // Small pictures side by side, each reduced by means of squares.
-function joinSmall(pictures, size) {
-  const factor = Math.max(1, size / SMALL_SIZE);
+function joinSmall(pictures, { size, small_size: smallSize }) {
+  const factor = Math.max(1, size / smallSize);
   const side = size / factor;
   const joined = new Uint8Array(3 * side * side * pictures.length);
   const sums = new Float32Array(joined.length);
@@ -276,7 +268,7 @@ async function draw({ captions, noise, options }) {
   const { manifest } = model;
   const lines = captions.map((caption) => readCaption(caption, manifest));
   if (noise.photo && lines.includes(null)) return { unread: captions[lines.indexOf(null)] };
-  if (!noise.photo && lines.some((line) => line === null || hasUnknownWords(line, model.words))) return null;
+  if (!noise.photo && lines.some((line) => line === null || hasUnknownWords(line, model))) return null;
   const start = performance.now();
   const embeddings = [];
   for (const line of lines) embeddings.push(await embed(model, line));
@@ -286,7 +278,7 @@ async function draw({ captions, noise, options }) {
   const { size, parameters } = manifest;
   const status = { size, parameters, ms: (performance.now() - start) / pictures.length, note: "", hint: "", elsewhere: "" };
   if (options.strip) {
-    const { pixels, width, height } = joinSmall(pictures, size);
+    const { pixels, width, height } = joinSmall(pictures, manifest);
     return { ...status, size: height, strip: await imageSource(pixels, width, height) };
   }
   return { ...status, seeds: noise.seeds, pictures: await Promise.all(pictures.map((p) => imageSource(p, size, size))) };
@@ -301,7 +293,7 @@ async function plan(model, embeddings, noise, options) {
   }
   if (points) {
     const hs = points.map((point) => mixCaptions(model.manifest, embeddings, cornerWeights(embeddings.length, point)));
-    const zs = await Promise.all(noise.seeds.map(noiseOf));
+    const zs = await Promise.all(noise.seeds.map((seed) => noiseOf(seed, model.manifest)));
     return strip ? { zs, hs: zs.map(() => hs[0]) } : { zs: hs.map(() => zs[0]), hs };
   }
   const zs = await latents(model.manifest, noise, options);
@@ -310,7 +302,7 @@ async function plan(model, embeddings, noise, options) {
 
 async function style({ model, photo }) {
   const z = await invert(models.get(model), photo);
-  return z && { like: writeStyle(z) };
+  return z && { like: writeStyle(z, models.get(model).manifest) };
 }
 
 // ---- messages: pictures are drawn one request after the other, also while another model is loaded
