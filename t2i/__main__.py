@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, asdict, fields
@@ -25,6 +26,7 @@ MAX_PICTURES_PER_CAPTION = 256
 MAX_INTEGER = 2**31 - 1  # of a training option, a seed or a size
 # By option, else 1: four pictures are two pairs of captions to interpolate, and a bottleneck is a quarter of 2 n.
 MIN_INTEGERS = {"seed": 0, "batch": 4, "width": 2}
+WAIT_FOR_FIRST_PROCESS = 60  # seconds in which torchrun ends this process, if the first one has the same error
 BENCHMARKS = ("engine", "crowd", "screen", "training")
 
 
@@ -41,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     The exit code is 0, 2 for a mistake of the user (printed in one line), 130 for Ctrl-C and 143 for SIGTERM.
+    Of the processes of torchrun, the first one prints; another only does if the first has not had the same error.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     _print_any_character()
@@ -58,8 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         number = signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT
         message, code = "stopped; a training resumes when its command is repeated", 128 + number
-    if is_first_process():
-        print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
+        if not is_first_process():
+            return code
+    if not is_first_process():
+        time.sleep(WAIT_FOR_FIRST_PROCESS)  # if it ended now, torchrun might end the first one before that prints
+    print("t2i:", " ".join(message.split()), file=sys.stderr)  # after the progress bar has ended its line
     return code
 
 

@@ -68,7 +68,7 @@ class Processes:
         if self.count == 1:
             return values
         means = torch.tensor(list(values.values()), dtype=torch.float64, device=best_device())
-        dist.all_reduce(means)
+        dist.all_reduce(means)  # a tensor, not pickled objects as in `gather`: each step does it
         return dict(zip(values, (means / self.count).tolist()))
 
     def average_gradients(self, network: Network) -> Network:

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import math
 import signal
 import sys
 import threading
@@ -159,13 +160,15 @@ def run_steps(
 ) -> None:
     """The training loop, from the step that `state` has reached to step `total`, with a progress bar.
 
-    `step(i, g)` does step i with the random generator g and returns its losses by name. Every `save_every` steps, and
-    at the end, `export(done, cost)` writes the checkpoint of the first `done` steps and returns metrics by name, and
-    `parts()` is saved for a resumption. `cost` has the time and hardware of these steps. Losses and metrics are logged
-    then, and if the trainer counts epochs also after each epoch, of `epoch` steps.
+    `step(i, g)` does step i with the random generator g and returns its losses by name; `InputError` if one is not
+    finite. Every `save_every` steps, and at the end, `export(done, cost)` writes the checkpoint of the first `done`
+    steps and returns metrics by name, and `parts()` is saved for a resumption. `cost` has the time and hardware of
+    these steps. Losses and metrics are logged then, and if the trainer counts epochs also after each epoch, of `epoch`
+    steps.
 
     Ctrl-C and SIGTERM take effect at the end of a step, after the state is saved; the second of them does at once.
-    Of several `processes`, all do the steps, and the first one alone shows, logs, exports and saves.
+    Of several `processes`, all do the steps, and the first one alone shows, logs, exports and saves. Losses are the
+    means over the processes, and all stop after the same step.
     """
     start, is_first = time.perf_counter(), processes.is_first
     log = Log(state.file.with_name("log.jsonl"), title, {"epoch": epoch} if epoch else {"step": 1}, state.step)
@@ -174,8 +177,12 @@ def run_steps(
     with deferred_signals() as received:
         for i in bar:
             losses, metrics, done = step(i, step_generator(state.config["seed"], i)), {}, i + 1
+            losses = processes.mean(losses | {"stops": float(bool(received))})
+            saves, stops = done % save_every == 0 or done == total, losses.pop("stops") > 0
+            if not all(map(math.isfinite, losses.values())):
+                remedy = "train again with a lower --lr"
+                raise InputError(f"step {done}: a loss is no longer finite; what was saved last is kept: {remedy}")
             bar.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
-            saves, stops = done % save_every == 0 or done == total, any(processes.gather(bool(received)))
             cost = run_cost(state.parts, start) if saves or stops else {}
             if saves and is_first:
                 metrics = export(done, cost)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
@@ -127,6 +126,8 @@ def _calibrate(network: ImageEncoder, x: Tensor, h: Tensor, classes: Tensor) -> 
     mismatching = classes != classes[shifted]
     if not mismatching.any():
         return
+    from sklearn.linear_model import LogisticRegression  # takes seconds, which no other training needs
+
     cosines = torch.cat([cosine_similarity(x, h), cosine_similarity(x, h[shifted])[mismatching]])
     matches = torch.arange(len(cosines)) < len(x)
     fitted = LogisticRegression(class_weight="balanced", C=1e6).fit(cosines[:, None].numpy(), matches.numpy())

@@ -13,7 +13,6 @@ projected discriminator (Sauer et al. 2021) instead of the paper's. The other pa
 - Batch norm's statistics are measured with the averaged weights; those of the weights in training differ.
 """
 
-import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -168,7 +167,7 @@ class Trainer:
     """The networks, their optimizers and the EMA of the generator; one `step` is D's turn, then G's."""
 
     def __init__(self, config: ProjectedTraining, corpus: Corpus, device: str, processes: Processes = Processes()):
-        self.config, self.device, self.processes = config, device, processes
+        self.config, self.device = config, device
         embedding = corpus.embeddings.shape[2]
         torch.manual_seed(config.seed)
         sizes = CBNGeneratorConfig(size=config.size, embedding=embedding)
@@ -179,9 +178,9 @@ class Trainer:
         self.pixels = to_channels_last(PixelDiscriminator(), device)
         self.q_network = to_channels_last(StyleEncoder(StyleEncoderConfig(sizes.noise, 16)), device)
         d_loss = DiscriminatorLoss(self.discriminator, self.pixels, OBJECTIVES[config.objective].mismatching)
-        self.d_loss = processes.average_gradients(d_loss)
-        self.generate = processes.average_gradients(self.generator)
-        self.estimate_noise = processes.average_gradients(self.q_network)
+        self.d_loss_parallel = processes.average_gradients(d_loss)
+        self.g_parallel = processes.average_gradients(self.generator)
+        self.q_parallel = processes.average_gradients(self.q_network)
         d_parameters = [*self.discriminator.heads.parameters(), *self.pixels.parameters()]
         self.optimizers = {
             "d": torch.optim.Adam(d_parameters, config.lr_d, (0.0, 0.99), fused=True),
@@ -215,7 +214,7 @@ class Trainer:
             network.load_state_dict(generator.state_dict())
 
     def step(self, batch: Batch, step: int) -> dict[str, float]:
-        """Update D, then G and Q, on one batch; returns the losses by name. `InputError` if one is not finite."""
+        """Update D, then G and Q, on one batch; returns this process's losses by name."""
         lr = self.config.lr if step >= FROZEN_STEPS or not self.config.start else 0.0
         for optimizer, base_lr in zip(self.optimizers.values(), (self.config.lr_d, lr, Q_LR)):
             optimizer.param_groups[0]["lr"] = base_lr * lr_factor(step / self.config.steps)
@@ -223,26 +222,20 @@ class Trainer:
             with torch.no_grad():
                 photo_views = diff_augment(batch.photos)
                 photo_maps = self.discriminator.mix([self.features(view) for view in photo_views])
-            fakes = self.generate(batch.z, batch.h).float()
+            fakes = self.g_parallel(batch.z, batch.h).float()
             fake_views = diff_augment(fakes, batch.pairs)
             features = [self.features(view) for view in fake_views]  # once, for both turns
             fake_maps = self.discriminator.mix(features)
             self._set_d_trainable(True)
             detached = ([x.detach() for x in part] for part in (fake_maps, fake_views))
-            d_loss = self.d_loss(batch, photo_maps, photo_views, *detached)
+            d_loss = self.d_loss_parallel(batch, photo_maps, photo_views, *detached)
         self._update(d_loss, "d")
         with half_precision(self.device):
             g_losses = self._g_losses(batch, fakes, features[0], fake_maps, fake_views, step)
         first, *others = g_losses.values()
         self._update(sum(others, first), "g", "q")
         self._update_ema(step)
-        values = self.processes.mean({name: loss.item() for name, loss in ({"D": d_loss} | g_losses).items()})
-        if not all(map(math.isfinite, values.values())):
-            raise InputError(
-                f"step {step + 1}: a loss is no longer finite; what was saved last is kept: "
-                "start again with a lower --lr and --lr-d, and the run goes on from there"
-            )
-        return values
+        return {name: loss.item() for name, loss in ({"D": d_loss} | g_losses).items()}
 
     def _g_losses(
         self,
@@ -275,7 +268,7 @@ class Trainer:
     def _estimate_noise(self, pictures: Tensor) -> Tensor:
         """Q's estimate of the noise (B, Z) from 16×16 versions of pictures (B, 3, 64, 64)."""
         coarse = interpolate(avg_pool2d(pictures, 4), scale_factor=4.0, mode="bilinear", align_corners=False)
-        return self.estimate_noise(coarse + Q_INPUT_NOISE * torch.randn(coarse.shape).to(coarse))
+        return self.q_parallel(coarse + Q_INPUT_NOISE * torch.randn(coarse.shape).to(coarse))
 
     def _set_d_trainable(self, trainable: bool) -> None:
         """Whether gradients of D's weights are computed: G's turn needs none."""
@@ -378,8 +371,8 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
             raise InputError(f"{dataset.name}: has {photos}, fewer than the {processes.count} processes: start fewer")
         return text, state, corpus, held_out_embeddings(dataset, text, device), dataset.examples()
 
-    share = replace(config, batch=share_of(config.batch, processes.count))
     processes.check_alike({f"--{k}": v for k, v in asdict(config).items() if k not in PATHS})
+    share = replace(config, batch=share_of(config.batch, processes.count))
     text, state, corpus, held_out, examples = processes.prepare(prepare)
     processes.check_alike({f"--{k}": digest for k, digest in state.sources.items()} | {"--out": state.step})
     if state.parts:

@@ -5,58 +5,81 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from t2i import __main__
 from t2i.__main__ import main
 from t2i.errors import InputError
 from t2i.training import projected
 from t2i.training.distributed import Processes
+from tests.datasets import write_dataset
 from tests.screen import ROOT
 from tests.training import torchrun_worker as worker
-from tests.training.test_projected import config, small_networks, text  # noqa: F401
+from tests.training.test_projected import config, small_networks, text, write_text_encoder  # noqa: F401
 
 WORKER = ROOT / "tests" / "training" / "torchrun_worker.py"
 
 
-def torchrun(*arguments, restarts: int = 0) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+@dataclass(frozen=True)
+class Run:
+    """What the worker has done under torchrun, in two processes of which the second one was killed once."""
+
+    data: Path
+    text: Path
+    out: Path
+    gradients: Path
+    finished: subprocess.CompletedProcess
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    folder = tmp_path_factory.mktemp("torchrun")
+    data, text = write_dataset(folder / "squares"), write_text_encoder(folder / "text")  # noqa: F811
+    options = ["--standalone", "--nproc-per-node=2", "--max-restarts=1", "--monitor-interval=0.05"]
     variables = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
-    return subprocess.run(
-        [*command, f"--max-restarts={restarts}", str(WORKER), *map(str, arguments)],
+    variables["XDG_CACHE_HOME"] = str(folder / "cache")
+    paths = [folder / "gradients.pt", data, text, folder / "out"]
+    finished = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", *options, WORKER, *paths],
         env=os.environ | variables,
         capture_output=True,
         text=True,
     )
+    return Run(data, text, folder / "out", folder / "gradients.pt", finished)
 
 
 @pytest.mark.timeout(400)  # on a busy machine; otherwise 20 s
-def test_a_killed_process_costs_the_steps_since_the_last_state_and_one_process_goes_on(config):  # noqa: F811
-    options = ["--data", config.data, "--text", config.text, "--out", config.out, "--batch", 8, "--size", 32]
-    done = torchrun("train", *options, "--steps", 4, restarts=1)
-    assert done.returncode == 0 and done.stdout.count("\n") == 3 and done.stdout.endswith(f"\n{config.out}\n")
-    folder = projected.Path(config.out)
-
+def test_a_killed_process_costs_the_steps_since_the_last_state_and_one_process_goes_on(run):
     def steps_of_log() -> list[int]:
-        return [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+        return [json.loads(line)["step"] for line in (run.out / "log.jsonl").read_text().splitlines()]
 
-    assert done.stderr.count("the second process is killed") == 1 and steps_of_log() == [2, 4]
-    assert not [path.name for path in folder.rglob("*") if path.name.endswith(".part")]
-    run = json.loads((folder / "config.json").read_text())["training"]["gan"]
-    assert (run["steps_done"], run["processes"], run["batch"]) == (4, 2, 8)
-    projected.train(replace(config, steps=6))  # in one process
+    assert run.finished.stdout.endswith(f"\n{run.out}\n") and run.finished.stdout.count("\n") == 3
+    assert run.finished.stderr.count("the second process is killed") == 1 and steps_of_log() == [2, 4]
+    assert not [path.name for path in run.out.rglob("*") if path.name.endswith(".part")]
+    record = json.loads((run.out / "config.json").read_text())["training"]["gan"]
+    assert (record["steps_done"], record["processes"], record["batch"]) == (4, 2, 8)
+    projected.train(projected.ProjectedTraining(str(run.data), str(run.text), str(run.out), steps=6, batch=8, size=32))
     assert steps_of_log()[:2] == [2, 4] and steps_of_log()[-1] == 6
 
 
-def test_the_gradients_of_two_processes_are_those_of_one(config, tmp_path, monkeypatch):  # noqa: F811
-    done = torchrun("gradients", config.data, config.text, tmp_path / "gradients.pt")
-    assert done.returncode == 0, done.stderr
-    averaged = torch.load(tmp_path / "gradients.pt", weights_only=True)
-    for name in ("diff_augment", "mutual_information_loss", "computes_bfloat16"):
-        monkeypatch.setattr(projected, name, getattr(projected, name))  # restored after the test
-    monkeypatch.setattr("t2i.device.computes_bfloat16", lambda device: False)
-    joined = worker.gradients(config.data, config.text, Processes())
+@pytest.mark.timeout(400)
+def test_a_batch_that_does_not_divide_ends_all_processes_with_one_sentence_of_the_first(run):
+    assert run.finished.returncode == 1, "that of torchrun"
+    said = [line for line in run.finished.stderr.splitlines() if "t2i:" in line]
+    assert said[-1].endswith(
+        "t2i: --batch 19 cannot be divided among 2 processes: it must be a multiple of their number,"
+        " with at least 4 for each"
+    )
+    assert sum("cannot be divided" in line for line in said) == 1 and "stopped" not in said[-1]
+
+
+@pytest.mark.timeout(400)
+def test_the_gradients_of_two_processes_are_those_of_one(run):
+    averaged = torch.load(run.gradients, weights_only=True)
+    joined = worker.gradients(str(run.data), str(run.text), Processes())
     assert averaged.keys() == joined.keys() and len(joined) > 50
     for name, gradient in joined.items():
         # G's come through the feature network, in whose kinks single roundings of float32 grow.
@@ -109,9 +132,17 @@ def test_each_process_draws_its_own_numbers():
 
 def test_the_other_trainings_refuse_several_processes(capsys, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
-    arguments = ["train", "gan", "--data", "d", "--text", "t", "--out", "o"]
-    assert main(arguments) == 2
+    assert main(["train", "gan", "--data", "d", "--text", "t", "--out", "o"]) == 2
     assert "only `train projected` takes several processes" in capsys.readouterr().err
+
+
+def test_another_process_leaves_the_first_one_time_to_say_what_is_wrong(capsys, monkeypatch):
+    """torchrun then ends it; what the first process does not know, it says itself."""
+    events = []
+    monkeypatch.setattr(__main__.time, "sleep", lambda seconds: events.append((seconds, capsys.readouterr().err)))
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
-    monkeypatch.setenv("RANK", "1")
-    assert main(arguments) == 2 and capsys.readouterr().err == ""  # the first process says it
+    for rank, waited in (("0", []), ("1", [(__main__.WAIT_FOR_FIRST_PROCESS, "")])):
+        monkeypatch.setenv("RANK", rank)
+        events.clear()
+        assert main(["draw", "a red flower", "--count", "0"]) == 2
+        assert events == waited and capsys.readouterr().err.startswith("t2i: --count must be")

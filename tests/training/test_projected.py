@@ -34,12 +34,16 @@ def small_networks(monkeypatch):
 PAIRS = projected.Corpus.pairs
 
 
-@pytest.fixture
-def text(tmp_path):
+def write_text_encoder(folder: Path) -> Path:
     torch.manual_seed(1)
     network = TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=32))
-    store.save(tmp_path / "text", {"text_encoder": network}, {"words": "a red square", "training": {}})
-    return tmp_path / "text"
+    store.save(folder, {"text_encoder": network}, {"words": "a red square", "training": {}})
+    return folder
+
+
+@pytest.fixture
+def text(tmp_path):
+    return write_text_encoder(tmp_path / "text")
 
 
 @pytest.fixture

@@ -1,11 +1,14 @@
-"""What torchrun starts in `test_distributed.py`: a training of small networks, or one step whose gradients are saved.
+"""What torchrun starts in `test_distributed.py`: one step whose gradients are saved, then trainings of small networks.
 
-Arguments: `train` and those of `python -m t2i train projected`; or `gradients`, data, text and the file to write.
+Arguments: the file for the gradients, data, text encoder and folder of the training.
 """
 
 import os
 import signal
 import sys
+import time
+from contextlib import nullcontext
+from unittest.mock import patch
 
 import torch
 
@@ -19,8 +22,7 @@ from t2i.training import projected
 from t2i.training.distributed import Processes, process_group
 from t2i.training.fit import step_generator
 
-SAVE_EVERY, KILLED_AT = 2, 3  # steps
-BATCH = 16
+SAVE_EVERY, KILLED_AT, STEPS = 2, 3, 4  # steps
 NARROW = (8,) * 8  # channels of G
 PAIRS = projected.Corpus.pairs
 
@@ -31,9 +33,12 @@ def make_small() -> None:
     projected.SAVE_EVERY, projected.STATISTICS_BATCHES = SAVE_EVERY, 2
 
 
-def train(arguments: list[str]) -> int:
-    """The second process is killed once, in a step after the first state was saved."""
-    step = projected.Trainer.step
+def train(data: str, text: str, out: str, batch: int) -> int:
+    """A training whose second process is killed once, in a step after the first state was saved.
+
+    The first process is the slower one, so the second one has every error before it.
+    """
+    step, share_of = projected.Trainer.step, projected.share_of
 
     def step_or_die(trainer, batch, i):
         if i == KILLED_AT and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
@@ -41,20 +46,29 @@ def train(arguments: list[str]) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer, batch, i)
 
-    projected.Trainer.step = step_or_die
-    return main(["train", "projected", *arguments])
+    def slow_share_of(batch, processes):
+        time.sleep(0.5 * (os.environ["RANK"] == "0"))
+        return share_of(batch, processes)
+
+    options = ["--data", data, "--text", text, "--out", out, "--size", "32", "--steps", str(STEPS)]
+    with patch.object(projected.Trainer, "step", step_or_die), patch.object(projected, "share_of", slow_share_of):
+        return main(["train", "projected", *options, "--batch", str(batch)])
 
 
+@patch("t2i.device.computes_bfloat16", lambda device: False)
+@patch.multiple(
+    projected,
+    computes_bfloat16=lambda device: False,
+    diff_augment=lambda pictures, pairs=0: (to_view(pictures), to_view(pictures)),
+    mutual_information_loss=lambda estimate, *_: 0 * estimate.sum(),
+)
 def gradients(data: str, text: str, processes: Processes) -> dict[str, torch.Tensor]:
     """The gradients of all weights in the first step, on this process's part of a batch.
 
     Batch norm is in evaluation mode, and nothing is drawn at random. In the loss of Q, the statistics are those of each
     process's own part: it is left out.
     """
-    projected.diff_augment = lambda pictures, pairs=0: (to_view(pictures), to_view(pictures))
-    projected.mutual_information_loss = lambda estimate, *_: 0 * estimate.sum()
-    projected.computes_bfloat16 = sys.modules["t2i.device"].computes_bfloat16 = lambda device: False
-    config = projected.ProjectedTraining(data, text, "", objective="gan-cls", batch=BATCH, size=32, lr_d=0.0)
+    config = projected.ProjectedTraining(data, text, "", objective="gan-cls", batch=16, size=32, lr_d=0.0)
     encoder = Checkpoint(text).read("text_encoder")["text_encoder"]
     corpus = load_corpus(imagefolder.read(data, 36), encoder, 32, 1, "cpu")
     trainer = projected.Trainer(config, corpus, "cpu", processes)
@@ -83,12 +97,20 @@ def part_of(batch: projected.Batch, processes: Processes) -> projected.Batch:
     return projected.Batch(*photos, own_fakes(batch.h), own_fakes(batch.z), batch.pairs // processes.count, 0)
 
 
+def run(file: str, data: str, text: str, out: str) -> int:
+    """One start of torchrun serves all tests, because a process takes seconds to start.
+
+    Returns the exit code of a training whose batch does not divide, the last of what is run.
+    """
+    with process_group() as group, patch.object(projected, "process_group", lambda: nullcontext(group)):
+        if not os.path.exists(file):
+            result = gradients(data, text, group)
+            if group.is_first:
+                torch.save(result, file)
+        return train(data, text, out, batch=8) or train(data, text, out, batch=10 * group.count - 1)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     make_small()
-    if sys.argv[1] == "train":
-        sys.exit(train(sys.argv[2:]))
-    with process_group() as group:
-        result = gradients(*sys.argv[2:4], group)
-        if group.is_first:
-            torch.save(result, sys.argv[4])
+    sys.exit(run(*sys.argv[1:]))
