@@ -16,6 +16,7 @@ from starlette._utils import get_route_path
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..breeding import MAX_CAPTIONS
 from ..errors import InputError
 from ..onnx import OnnxModel, onnx_model
 from ..studio import noise
@@ -31,7 +32,12 @@ SCRIPT, WASM, ONNX = "text/javascript", "application/wasm", "application/octet-s
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # the path has a digest of what is there
 ANEW = {"Cache-Control": "no-cache"}
 SEEDS_PER_BLOCK = 128  # of noise, 51 kB
-SIZES = {"seeds_per_block": SEEDS_PER_BLOCK, "style_step": STYLE_STEP, "small_size": SMALL_SIZE}
+SIZES = {
+    "seeds_per_block": SEEDS_PER_BLOCK,
+    "style_step": STYLE_STEP,
+    "small_size": SMALL_SIZE,
+    "max_captions": MAX_CAPTIONS,
+}
 MAX_MODELS = 3  # in memory, of 16 MB; another takes half a second
 
 

@@ -5,18 +5,22 @@ import json
 import urllib.error
 import urllib.request
 from hashlib import sha256
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 
 import t2i
+from t2i.registry import MODELS
 from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
+from t2i.web.links import read_link
 from tests.screen import SAVE_DATA, decode, rest, settle
 
 CAPTION = "a red flower with long petals"
 SOURCES = "[...document.querySelectorAll('.t2i-draw .grid img')].map(image => image.src)"
 DRAWN_HERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/bmp')"
 DRAWN_THERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/jpeg')"
+OPEN_SLIDERS = "document.querySelector('.t2i-draw .fine').open = true"
 MAX_DIFFERENCE = 40  # levels of 255: the server's engine may compute in bfloat16
 
 
@@ -141,7 +145,7 @@ def test_pictures_drawn_here_are_those_of_the_server(device, asked, model):
 
 def test_variety_attributes_and_offsets_count_here_too(device, model):
     type_caption(device, CAPTION)
-    device.locator(".fine summary").click()
+    device.evaluate(OPEN_SLIDERS)
     device.locator("#t2i-draw-variety").fill("0.5")
     device.locator("#t2i-draw-attribute-2").fill("-0.75")
     device.locator(".picture").first.press("Shift+ArrowRight")
@@ -150,6 +154,30 @@ def test_variety_attributes_and_offsets_count_here_too(device, model):
     at = [[0.1, 0.1]] * 16
     there = t2i.load(model).draw_array(CAPTION, range(1, 17), [0, -0.75], at, variety=0.5).astype(int)
     assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
+
+
+def test_children_of_two_favourites_are_drawn_here(device, asked, model):
+    for caption, number in ((CAPTION, 3), ("a blue bird", 5)):
+        type_caption(device, caption)
+        drawn(device)
+        device.locator(".heart").nth(number).click()
+    device.get_by_role("button", name="Breed two").click()
+    for i in range(2):
+        device.locator(".favourites .thumbnail").nth(i).click()
+    device.wait_for_function("document.querySelector('.grid img').alt.includes('×')")
+    device.evaluate(OPEN_SLIDERS)
+    device.locator("#t2i-draw-mutation").fill("0.3")
+    device.locator("#t2i-draw-attribute-1").fill("-0.5")
+    device.wait_for_function("location.search.includes('mutation=0.3') && location.search.includes('attributes=-0.5')")
+    here = drawn(device)
+    studio = t2i.load(model)
+    [request] = read_link(urlsplit(device.url).query, MODELS).requests
+    children = studio.breed(request.parents, request.seeds, request.at, request.mutation)
+    there = studio.draw_genomes(children, request.attributes[:2]).astype(int)
+    assert [len(child.captions) for child in children] == [2] * 16
+    assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
+    assert not any('"draw"' in data for data in asked)
+    device.get_by_role("button", name="Stop breeding").click()
 
 
 def test_a_blend_is_drawn_here_at_each_point(device, asked, model):

@@ -7,9 +7,9 @@ const THUMBNAIL_SIZE = 64; // pixels a side
 const MAX_QUERY_LENGTH = 250_000; // characters; a query may hold photos
 const PICTURE_PATTERN = /^data:image\/jpeg;base64,[A-Za-z0-9+/=]{1,40000}$/;
 
-// A picture reduced to a thumbnail.
+// A picture reduced to a thumbnail, a JPEG.
 function thumbnailSource(image) {
-  if (image.naturalWidth <= THUMBNAIL_SIZE) return image.src;
+  if (image.naturalWidth <= THUMBNAIL_SIZE && PICTURE_PATTERN.test(image.src)) return image.src;
   const canvas = make("canvas", { width: THUMBNAIL_SIZE, height: THUMBNAIL_SIZE });
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";

@@ -171,15 +171,62 @@ function writeStyle(z, { style_step: step }) {
   return text.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
 
+// The noise of each picture of Draw, without its style, variety and attributes.
+const noiseOfAll = ({ seeds, at }, manifest) => Promise.all(seeds.map((seed, i) => noiseAt(seed, at?.[i], manifest)));
+
+// What the attributes add to z.
+const attributeOffset = ({ directions }, { attributes = [] }) =>
+  mix(directions, directions.map((_, i) => attributes[i] ?? 0));
+
 // The noise z of each picture of Draw.
-async function latents(manifest, { seeds, at, like }, { attributes = [], variety = 1 }) {
-  const { directions } = manifest;
-  const offset = mix(directions, directions.map((_, i) => attributes[i] ?? 0));
-  const mean = like && readStyle(like, manifest);
+async function latents(manifest, noise, options) {
+  const { variety = 1 } = options;
+  const offset = attributeOffset(manifest, options);
+  const mean = noise.like && readStyle(noise.like, manifest);
   const rest = mean && Math.sqrt(Math.max(0, 1 - mean.reduce((sum, value) => sum + value ** 2, 0) / mean.length));
-  const rows = await Promise.all(seeds.map((seed, i) => noiseAt(seed, at?.[i], manifest)));
+  const rows = await noiseOfAll(noise, manifest);
   return rows.map((row) => row.map((value, i) => variety * value * (rest ?? 1) + (mean?.[i] ?? 0) + offset[i]));
 }
+
+// ---- children of two pictures, as t2i/breeding.py has them
+
+const ERROR_FUNCTION = [0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429]; // Abramowitz, Stegun 7.1.26
+
+// A standard normal number as one uniform between 0 and 1, to 10⁻⁷.
+function uniform(normal) {
+  const t = 1 / (1 + (0.3275911 * Math.abs(normal)) / Math.SQRT2);
+  const tail = ERROR_FUNCTION.reduceRight((sum, factor) => (sum + factor) * t, 0) * Math.exp(-(normal ** 2) / 2);
+  return normal < 0 ? tail / 2 : 1 - tail / 2;
+}
+
+// {z, weights of captions} of the child that a row of noise decides.
+function child(parents, noise, mutation, { max_captions: maxCaptions }) {
+  const size = noise.length;
+  const [mother, father] = parents.map(({ z }) => z);
+  const z = noise.map((value, i) => {
+    const share = uniform(noise[(i + size - Math.floor(size / 2)) % size]);
+    const mixed = (share * mother[i] + (1 - share) * father[i]) / Math.hypot(share, 1 - share);
+    return Math.sqrt(1 - mutation) * mixed + Math.sqrt(mutation) * value;
+  });
+  const share = uniform(noise.reduce((sum, value) => sum + value, 0) / Math.sqrt(size));
+  const weights = new Map();
+  parents.forEach((parent, i) => {
+    const own = i ? 1 - share : share;
+    parent.weights.forEach((weight, caption) => weights.set(caption, (weights.get(caption) ?? 0) + own * weight));
+  });
+  return { z, weights: normalized([...weights].sort((a, b) => b[1] - a[1]).slice(0, maxCaptions)) };
+}
+
+// Pairs of captions and weights as a map whose weights sum to 1.
+function normalized(pairs) {
+  const sum = pairs.reduce((sum, [, weight]) => sum + weight, 0);
+  return new Map(pairs.map(([caption, weight]) => [caption, weight / sum]));
+}
+
+const readParent = ({ captions, weights, z }, manifest) => ({
+  z: readStyle(z, manifest),
+  weights: normalized(captions.slice(0, manifest.max_captions).map((caption, i) => [caption, weights[i] || 0])),
+});
 
 // ---- photos
 
@@ -264,15 +311,18 @@ function cornerWeights(count, [across, down]) {
 
 async function draw({ captions, noise, options }) {
   const model = models.get(options.model);
-  if (options.parents) return null;
   const { manifest } = model;
+  const parents = options.parents?.map((parent) => readParent(parent, manifest));
+  if (parents) captions = [...new Set(parents.flatMap(({ weights }) => [...weights.keys()]))];
   const lines = captions.map((caption) => readCaption(caption, manifest));
   if (noise.photo && lines.includes(null)) return { unread: captions[lines.indexOf(null)] };
   if (!noise.photo && lines.some((line) => line === null || hasUnknownWords(line, model))) return null;
   const start = performance.now();
   const embeddings = [];
   for (const line of lines) embeddings.push(await embed(model, line));
-  const { zs, hs } = await plan(model, embeddings, noise, options);
+  const { zs, hs } = await (parents
+    ? planChildren(model, new Map(captions.map((caption, i) => [caption, embeddings[i]])), noise, parents, options)
+    : plan(model, embeddings, noise, options));
   if (!zs) return null;
   const pictures = await render(model, zs, hs);
   const { size, parameters } = manifest;
@@ -298,6 +348,16 @@ async function plan(model, embeddings, noise, options) {
   }
   const zs = await latents(model.manifest, noise, options);
   return { zs, hs: zs.map(() => embeddings[0]) };
+}
+
+async function planChildren({ manifest }, embeddings, noise, parents, options) {
+  const offset = attributeOffset(manifest, options);
+  const rows = await noiseOfAll(noise, manifest);
+  const children = rows.map((row) => child(parents, row, options.mutation, manifest));
+  const zs = children.map(({ z }) => z.map((value, i) => value + offset[i]));
+  const mixChild = ({ weights }) =>
+    mixCaptions(manifest, [...weights.keys()].map((caption) => embeddings.get(caption)), [...weights.values()]);
+  return { zs, hs: children.map(mixChild) };
 }
 
 async function style({ model, photo }) {
