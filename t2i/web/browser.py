@@ -22,7 +22,7 @@ from ..onnx import OnnxModel, onnx_model
 from ..studio import noise
 from .component import read_static
 from .encoding import SMALL_SIZE
-from .schemas import MAX_SEED, STYLE_STEP
+from .schemas import ENLARGED_SCALE, MAX_SEED, STYLE_STEP
 from .service import Service
 
 PREFIX = "/browser/"
@@ -37,6 +37,7 @@ SIZES = {
     "style_step": STYLE_STEP,
     "small_size": SMALL_SIZE,
     "max_captions": MAX_CAPTIONS,
+    "enlarged_scale": ENLARGED_SCALE,
 }
 MAX_MODELS = 3  # in memory, of 16 MB; another takes half a second
 

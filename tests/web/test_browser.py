@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import t2i
 from t2i.registry import MODELS
@@ -154,6 +155,26 @@ def test_variety_attributes_and_offsets_count_here_too(device, model):
     at = [[0.1, 0.1]] * 16
     there = t2i.load(model).draw_array(CAPTION, range(1, 17), [0, -0.75], at, variety=0.5).astype(int)
     assert np.abs(here - there).max() <= MAX_DIFFERENCE and np.abs(here - there).mean() < 1
+
+
+def test_the_server_is_asked_only_for_matches_that_somebody_looks_at(device, asked):
+    type_caption(device, "a flower")
+    first = drawn(device)[0]
+    device.locator(".picture").first.click()
+    big = "document.querySelector('.t2i-draw .big')"
+    device.wait_for_function(f"{big}.naturalWidth === 256 && {big}.src.startsWith('data:image/jpeg')")
+    alike = np.asarray(Image.fromarray(decode(device.evaluate(f"{big}.src"))).resize((64, 64), Image.Resampling.BOX))
+    assert np.corrcoef(alike.ravel(), first.ravel())[0, 1] > 0.9
+    device.keyboard.press("Escape")
+    device.mouse.move(0, 0)
+    device.locator("#t2i-draw-caption").focus()
+    asked.clear()
+    type_caption(device, CAPTION)
+    drawn(device)
+    device.wait_for_timeout(350)  # it rests
+    assert not any('"match"' in data for data in asked) and not any('"enlarge"' in data for data in asked)
+    with device.expect_request(lambda request: '"match"' in (request.post_data or "")):
+        device.locator(".picture").first.hover()
 
 
 def test_children_of_two_favourites_are_drawn_here(device, asked, model):

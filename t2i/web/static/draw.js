@@ -69,7 +69,7 @@ function showPictures(request, reply, isNewest) {
   grid.setAttribute("aria-busy", "false");
   tab.showElsewhere(reply.elsewhere);
   if (!reply.error && !omitted) addRecent(reply.pictures[0]);
-  matchTimer = setTimeout(requestMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
+  matchTimer = setTimeout(considerMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
   announce(note.textContent || `Sixteen pictures${request.like ? " in the style of a photo" : ""}: ${request.caption}`);
 }
 
@@ -216,11 +216,25 @@ find(".back").addEventListener("click", () => {
 let matches = null; // of the pictures on the page, from 0 to 1; null while they are not known
 let isSortPending = false; // until the matches are known
 let matchTimer;
+let askedFor = null; // the request whose matches are under way
+
+// Pictures of this machine the server has to draw once more: it is asked only if somebody looks at them.
+const areDrawnHere = () => t2i.local.isPreferred(modelMenu.value, props.numPictures);
+
+function considerMatches() {
+  if (!areDrawnHere() || isSortPending || grid.matches(":hover, :focus-within")) requestMatches();
+}
+
+for (const type of ["pointerenter", "focusin"]) {
+  grid.addEventListener(type, () => !matches && areDrawnHere() && requestMatches());
+}
 
 async function requestMatches() {
   const request = shown;
-  if (!request || find(".has-unknown-words")) return;
+  if (!request || request === askedFor || find(".has-unknown-words")) return;
+  askedFor = request;
   const reply = (await server.match(request)) || NO_ANSWER;
+  if (askedFor === request) askedFor = null;
   if (shown !== request || grid.getAttribute("aria-busy") === "true") return; // other pictures are on their way
   if (reply.busy) matchTimer = setTimeout(requestMatches, RETRY_DELAY);
   if (!reply.matches?.length) return; // an error, or a model without an image encoder
@@ -241,6 +255,7 @@ function showMatches(newMatches) {
 // The best first. Locks move with their pictures.
 function sortByMatch() {
   isSortPending = !matches || grid.getAttribute("aria-busy") === "true";
+  if (isSortPending && areDrawnHere()) requestMatches();
   if (isSortPending) return;
   const request = getRequest();
   if (String([request.seeds, request.at]) !== String([shown.seeds, shown.at])) return; // a later request has failed
@@ -602,10 +617,10 @@ function showRecipe() {
   find(".recipe").textContent = [seedText, match, styleText, findModel(model).title].filter(Boolean).join(" · ");
 }
 
-// A larger picture from the server, smoother than a browser would enlarge it.
+// A larger picture, smoother than a browser would enlarge it.
 async function showSmooth() {
   const request = enlargedRequest;
-  const reply = await tab.callWithNote(server.enlarge, request, dialogNote);
+  const reply = await tab.callWithNote(tab.enlarge, request, dialogNote);
   if (reply.picture && enlargedRequest === request) bigImage.src = reply.picture;
 }
 

@@ -180,7 +180,11 @@ function createLocalBack() {
     // Whether what moves may be drawn here at each frame.
     isLive: (model) => isPreferred(model, 1) && msPerPicture(model) <= LIVE_TIME,
     isBusy: () => numDrawing > 0,
-    // As the server's `style`, or null.
+    // As the server's `style` and `enlarge`, or null.
     style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
+    enlarge: ({ caption, seeds, at, like, ...options }) =>
+      isPreferred(options.model, 1)
+        ? send({ verb: "enlarge", captions: [caption], noise: { seeds, at, like }, options }, LOCAL_TIMEOUT)
+        : null,
   };
 }

@@ -210,6 +210,7 @@ function createTab(name, element, server) {
     setOnAnswer: (callback) => (onAnswer = callback),
     draw: createDraw(server),
     style: async (request) => (await local.style(request)) ?? server.style(request),
+    enlarge: async (request) => (await local.enlarge(request)) ?? server.enlarge(request),
     createUpdater: (call, ...more) => createUpdater(tracked(call), ...more),
     createDraftUpdater: (call, ...more) => createDraftUpdater(tracked(call), ...more),
     callUntilAnswered,

@@ -266,8 +266,8 @@ async function render({ manifest: { size, noise, embedding }, sessions }, zs, hs
   return pictures;
 }
 
-// Pixels as the source of an image: a BMP, which costs nothing to write and loses nothing.
-function imageSource(pixels, width, height) {
+// Pixels as a BMP, which costs nothing to write and loses nothing.
+function bitmapFile(pixels, width, height) {
   const bytes = new Uint8Array(BMP_HEADER + pixels.length);
   const header = new DataView(bytes.buffer);
   const fields = [bytes.length, 0, BMP_HEADER, 40, width, -height]; // rows from the top
@@ -280,12 +280,15 @@ function imageSource(pixels, width, height) {
     bytes[BMP_HEADER + i + 1] = pixels[i + 1];
     bytes[BMP_HEADER + i + 2] = pixels[i];
   }
-  return new Promise((resolve) => {
+  return new Blob([bytes], { type: "image/bmp" });
+}
+
+const dataAddress = (blob) =>
+  new Promise((resolve) => {
     const reader = new FileReader();
     reader.onload = () => resolve(reader.result);
-    reader.readAsDataURL(new Blob([bytes], { type: "image/bmp" }));
+    reader.readAsDataURL(blob);
   });
-}
 
 // Small pictures side by side, each reduced by means of squares.
 function joinSmall(pictures, { size, small_size: smallSize }) {
@@ -309,7 +312,8 @@ function cornerWeights(count, [across, down]) {
   return count < 3 ? top.slice(-count) : [...top.map((w) => (1 - down) * w), ...top.map((w) => down * w)];
 }
 
-async function draw({ captions, noise, options }) {
+// {pictures: their pixels, status}, {unread}, the caption that cannot be read, or null.
+async function drawPixels({ captions, noise, options }) {
   const model = models.get(options.model);
   const { manifest } = model;
   const parents = options.parents?.map((parent) => readParent(parent, manifest));
@@ -326,12 +330,36 @@ async function draw({ captions, noise, options }) {
   if (!zs) return null;
   const pictures = await render(model, zs, hs);
   const { size, parameters } = manifest;
-  const status = { size, parameters, ms: (performance.now() - start) / pictures.length, note: "", hint: "", elsewhere: "" };
+  const ms = (performance.now() - start) / pictures.length;
+  return { pictures, status: { size, parameters, ms, note: "", hint: "", elsewhere: "" } };
+}
+
+async function draw(request) {
+  const drawn = await drawPixels(request);
+  if (!drawn?.pictures) return drawn;
+  const { pictures, status } = drawn;
+  const { size } = status;
+  const { noise, options } = request;
   if (options.strip) {
-    const { pixels, width, height } = joinSmall(pictures, manifest);
-    return { ...status, size: height, strip: await imageSource(pixels, width, height) };
+    const { pixels, width, height } = joinSmall(pictures, models.get(options.model).manifest);
+    return { ...status, size: height, strip: await dataAddress(bitmapFile(pixels, width, height)) };
   }
-  return { ...status, seeds: noise.seeds, pictures: await Promise.all(pictures.map((p) => imageSource(p, size, size))) };
+  const sources = pictures.map((pixels) => dataAddress(bitmapFile(pixels, size, size)));
+  return { ...status, seeds: noise.seeds, pictures: await Promise.all(sources) };
+}
+
+// One picture enlarged.
+async function enlarge(request) {
+  const drawn = await drawPixels(request);
+  if (!drawn?.pictures) return null;
+  const { enlarged_scale: scale } = models.get(request.options.model).manifest;
+  const { size } = drawn.status;
+  const image = await createImageBitmap(bitmapFile(drawn.pictures[0], size, size));
+  const canvas = new OffscreenCanvas(scale * size, scale * size);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
+  return { picture: await dataAddress(await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 })) };
 }
 
 // Noise and embedding of each picture.
@@ -367,7 +395,7 @@ async function style({ model, photo }) {
 
 // ---- messages: pictures are drawn one request after the other, also while another model is loaded
 
-const verbs = { load, draw, style };
+const verbs = { load, draw, enlarge, style };
 let lastDrawn = Promise.resolve();
 
 addEventListener("message", ({ data: { number, verb, ...message } }) => {
