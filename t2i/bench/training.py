@@ -1,17 +1,26 @@
-"""How much faster a step of each GAN trainer is than the same step written plainly. All steps take turns in one run.
+"""How much faster a step of each GAN trainer is than the same step written plainly, and than with other processes.
+
+All steps take turns in one run.
 
 `train gan`: the plain step runs each batch of pictures and captions through D separately, in eager float32, in the
 default memory format, with an unfused Adam. Each following step adds one optimization, up to the trainer's own step.
 All compute only the paper's losses.
 
 `train projected`: the step with the feature network of its package and PyTorch's own backward pass, against the
-trainer's own feature network. Nothing else differs.
+trainer's own feature network. Nothing else differs. Then its real steps, batches and all, by one process or by two
+that torchrun starts; in each of these programs a process measures itself: `python -m t2i.bench.training 64 128 4`.
 """
 
+import json
+import os
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -19,9 +28,10 @@ from torch import Tensor, nn
 from torch.nn.functional import relu6
 
 from ..data.corpus import Corpus
-from ..device import best_device, half_precision, processor, to_channels_last, usable_cores
+from ..device import best_device, half_precision, is_first_process, processor, to_channels_last, usable_cores
 from ..models import DCGANGenerator, DCGANGeneratorConfig, Discriminator, DiscriminatorConfig
 from ..training import paper, projected
+from ..training.distributed import process_group
 from ..training.feature_network import INPUT_SCALE, FeatureNetwork, pretrained
 from ..training.fit import keep_freed_memory, step_generator
 from ..training.objectives import interpolate
@@ -29,6 +39,12 @@ from ..training.objectives import interpolate
 BATCH_SIZE, ROUNDS, WARM_UP_ROUNDS = 64, 12, 3
 PROJECTED_ROUNDS = 4  # a step takes seconds
 WIDTH, PICTURE_SIZE = 32, 128  # n of the paper's networks; pixels along a side for the projected trainer
+PROCESS_ROUNDS, PROCESS_STEPS = 2, 5  # steps of a round, of which the first is not counted
+PROCESSES = {  # name, number of processes, and threads of each on as many cores
+    "one process, one core": (1, 1),
+    "one process, two threads": (1, 2),
+    "two processes, a core each": (2, 1),
+}
 PLAIN_STEPS: dict[str, dict[str, bool]] = {  # name and optimizations
     "plain": {},
     "channels-last": {"channels_last": True},
@@ -107,6 +123,7 @@ def run() -> dict:
         "batch": BATCH_SIZE,
         "images_a_second": _measure_speeds(_paper_steps(device), ROUNDS, device),
         "projected_images_a_second": _measure_speeds(_projected_steps(device), PROJECTED_ROUNDS, device),
+        "processes": _measure_processes() if device == "cpu" and usable_cores() > 1 else {},
         "machine": machine,
     }
 
@@ -127,11 +144,7 @@ def _paper_steps(device: str) -> dict[str, Callable[[], object]]:
 
 
 def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
-    g = torch.Generator().manual_seed(0)
-    side = PICTURE_SIZE * 9 // 8
-    images = torch.randint(256, (2 * BATCH_SIZE, side, side, 3), generator=g, dtype=torch.uint8).to(device)
-    embeddings = torch.randn(len(images), 1, DCGANGeneratorConfig.embedding, generator=g).half().to(device)
-    corpus = Corpus(images, embeddings, torch.ones(len(images)).long(), torch.arange(len(images)) % 2, PICTURE_SIZE)
+    corpus = _random_corpus(BATCH_SIZE, PICTURE_SIZE, device)
     config = projected.ProjectedTraining("", "", "", size=PICTURE_SIZE, batch=BATCH_SIZE)
     steps: dict[str, Callable[[], object]] = {}
     for name in ("plain", "gradients as forward convolutions"):
@@ -141,6 +154,67 @@ def _projected_steps(device: str) -> dict[str, Callable[[], object]]:
         batch = projected.Batch.sample(corpus, config, trainer.generator.config.noise, step_generator(0, 0))
         steps[name] = partial(trainer.step, batch, 0)
     return steps
+
+
+def _random_corpus(batch: int, size: int, device: str) -> Corpus:
+    g = torch.Generator().manual_seed(0)
+    side = size * 9 // 8
+    images = torch.randint(256, (2 * batch, side, side, 3), generator=g, dtype=torch.uint8).numpy()
+    embeddings = torch.randn(len(images), 1, DCGANGeneratorConfig.embedding, generator=g).half().numpy()
+    rows = torch.arange(len(images))
+    return Corpus(images, rows.numpy(), embeddings, torch.ones_like(rows), rows % 2, size, device)
+
+
+def _measure_processes() -> dict[str, dict[str, float]]:
+    """Images a second, from the median of the steps, and the peak memory of all processes together, in bytes.
+
+    What processes share, as the code of the libraries, counts for each of them.
+    """
+    runs: dict[str, list[dict]] = {name: [] for name in PROCESSES}
+    for _ in range(PROCESS_ROUNDS):
+        for name, (count, threads) in PROCESSES.items():
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+            sizes = map(str, (BATCH_SIZE, PICTURE_SIZE, PROCESS_STEPS))
+            command = [sys.executable, *(launcher if count > 1 else []), "-m", __name__, *sizes]
+            variables = {"OMP_NUM_THREADS": str(threads)}
+            output = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True)
+            if output.returncode:
+                raise RuntimeError(output.stderr)
+            runs[name].append(json.loads(output.stdout))
+    return {
+        name: {
+            "images_a_second": BATCH_SIZE / statistics.median(s for part in parts for s in part["seconds"]),
+            "peak_memory": max(part["peak_memory"] for part in parts),
+        }
+        for name, parts in runs.items()
+    }
+
+
+def measure_steps(batch: int, size: int, steps: int) -> dict:
+    """Seconds of each step of `train projected` but the first, and the peak memory in bytes of all its processes.
+
+    Each process is pinned to as many cores as OMP_NUM_THREADS says.
+    """
+    keep_freed_memory()
+    device, threads = best_device(), int(os.environ["OMP_NUM_THREADS"])
+    with process_group() as processes:
+        if hasattr(os, "sched_setaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            first = processes.rank * threads % len(cores)
+            os.sched_setaffinity(0, cores[first : first + threads])
+        corpus = _random_corpus(batch, size, device)
+        config = projected.ProjectedTraining("", "", "", size=size, batch=batch)
+        share = replace(config, batch=projected.share_of(batch, processes.count))
+        trainer = projected.Trainer(config, corpus, device, processes)
+        times = []
+        for i in range(steps):
+            start = time.perf_counter()
+            g = processes.generator(step_generator(0, i))
+            processes.mean(trainer.step(projected.Batch.sample(corpus, share, trainer.generator.config.noise, g), i))
+            times.append(time.perf_counter() - start)
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory = processes.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+        return {"seconds": times[1:], "peak_memory": sum(memory)}
 
 
 def _measure_speeds(steps: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
@@ -160,12 +234,15 @@ def table(figures: dict) -> str:
     machine = figures["machine"]
     hardware = f"{machine['processor']}, {machine['threads']} threads, {machine['device']}, torch {torch.__version__}"
     batch = f"batch {figures['batch']}, on {hardware}"
-    parts = (
+    parts = [
         f"a step of `train gan`, GAN-INT-CLS, n = {figures['width']}, {batch}",
         _speed_table(figures["images_a_second"]),
         f"a step of `train projected`, {figures['size']} pixels, {batch}",
         _speed_table(figures["projected_images_a_second"]),
-    )
+    ]
+    if figures["processes"]:
+        title = f"steps of `train projected` with their data, {figures['size']} pixels, batch {figures['batch']} in all"
+        parts += [title, _process_table(figures["processes"])]
     return "\n\n".join(parts)
 
 
@@ -173,3 +250,18 @@ def _speed_table(speeds: dict[str, float]) -> str:
     lines = ["| step | images a second | times the plain one |", "|---|---|---|"]
     lines += [f"| {name} | {speed:.0f} | {speed / speeds['plain']:.2f} |" for name, speed in speeds.items()]
     return "\n".join(lines)
+
+
+def _process_table(figures: dict[str, dict[str, float]]) -> str:
+    lines = ["| | images a second | times one process on one core | peak memory, MB |", "|---|---|---|---|"]
+    one = next(iter(figures.values()))["images_a_second"]
+    for name, row in figures.items():
+        speed = row["images_a_second"]
+        lines.append(f"| {name} | {speed:.1f} | {speed / one:.2f} | {row['peak_memory'] / 2**20:.0f} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    measured = measure_steps(*map(int, sys.argv[1:]))
+    if is_first_process():
+        print(json.dumps(measured))

@@ -7,11 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
 from ..errors import InputError
-from ..store import write_tensors
+from ..store import write, write_tensors
 
 T = TypeVar("T")
 
@@ -46,13 +47,41 @@ def cached(name: str, source: str, compute: Callable[[], T]) -> T:
     except Exception:  # torch has no common base class for the errors of a broken file
         pass
     result = compute()
-    with told_errors(file):
+    with _told_errors(file):
         write_tensors(file, {"source": source, "made": result})
     return result
 
 
+def mapped_array(
+    name: str, source: str, shape: tuple[int, ...], dtype: str, parts: Callable[[], Iterator[tuple[int, np.ndarray]]]
+) -> np.ndarray:
+    """An array that may be larger than memory: read-only, and read from the disk where it is used.
+
+    The cache has it by this name and this digest of its source, in numpy's own format. If its file is missing or
+    broken, `parts()` yields it as the first row and the values of some rows at a time, in any order.
+    """
+    file = cache_dir() / f"{name}-{source[:16]}.npy"
+
+    def save(temporary: Path) -> None:
+        # Not memory-mapped: on a full disk the kernel would end the process, instead of an error.
+        with open(temporary, "wb") as opened:
+            np.lib.format.write_array_header_1_0(opened, {"descr": dtype, "fortran_order": False, "shape": shape})
+            start = opened.tell()
+            for row, values in parts():
+                opened.seek(start + row * values[0].nbytes)
+                opened.write(values.tobytes())
+
+    try:
+        return np.load(file, mmap_mode="r")
+    except (OSError, ValueError, EOFError):  # missing, or broken
+        pass
+    with _told_errors(file):
+        write(file, save)
+    return np.load(file, mmap_mode="r")
+
+
 @contextmanager
-def told_errors(file: Path) -> Iterator[None]:
+def _told_errors(file: Path) -> Iterator[None]:
     """What fails when the cache's file is written, as on a full disk, becomes an `InputError` with the remedy."""
     try:
         yield

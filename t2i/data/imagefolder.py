@@ -13,17 +13,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from .. import store
 from ..errors import InputError
 from ..media.photo import open_photo, prepare
 from ..models import encode
 from ..models.text_encoder import ALPHABET
 from . import coco, metadata, parquet
-from .cache import cache_dir, digest, told_errors
+from .cache import digest, mapped_array
 from .files import Entry, Files, note, open_files
 
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.1, 0  # of the pictures, for the test split, if a data set has no split
 MIN_READABLE_SHARE = 0.5  # of the training captions, and of a caption's characters for it to be readable
+CAPTIONS_AT_ONCE = 10_000  # whose codes are in memory
 CACHE_VERSION = 2  # of the pixels: to be raised when a picture is decoded in another way
 
 
@@ -131,10 +131,14 @@ def pictures(path: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
 
 def readable_share(captions: list[str]) -> float:
     """The share of captions of which the text encoder reads at least half of the characters, not counting spaces."""
-    codes = encode(captions)
-    lengths = torch.tensor([len("".join(caption.split())[: codes.shape[1]]) for caption in captions])
-    read = ((codes > 0) & (codes < len(ALPHABET))).sum(1)  # the last of the alphabet is the space
-    return (read >= MIN_READABLE_SHARE * lengths).float().mean().item()
+    readable = 0
+    for start in range(0, len(captions), CAPTIONS_AT_ONCE):
+        part = captions[start : start + CAPTIONS_AT_ONCE]
+        codes = encode(part)
+        lengths = torch.tensor([len("".join(caption.split())[: codes.shape[1]]) for caption in part])
+        read = ((codes > 0) & (codes < len(ALPHABET))).sum(1)  # the last of the alphabet is the space
+        readable += int((read >= MIN_READABLE_SHARE * lengths).sum())
+    return readable / len(captions)
 
 
 def _splits(path: Path, records: list[dict]) -> list[str]:
@@ -180,35 +184,21 @@ def _count_copies(dataset: CaptionedImages) -> None:
 
 
 def _pixels(files: Files, size: int, records: list[dict]) -> np.ndarray:
-    file, shape = _cache_file(files, size, records), (len(records), size, size, 3)
+    def parts() -> Iterator[tuple[int, np.ndarray]]:
+        bar = tqdm(_encoded(files, records), desc=f"decoding {files.path.name}", total=len(records), unit="image")
+        for i, data in bar:
+            yield i, _decode(records[i], data, size)[None]
 
-    def save(temporary: Path) -> None:
-        # Not memory-mapped: on a full disk the kernel would end the process, instead of an error.
-        with open(temporary, "wb") as opened:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(opened, header)
-            start = opened.tell()
-            bar = tqdm(_encoded(files, records), desc=f"decoding {files.path.name}", total=len(records), unit="image")
-            for i, data in bar:
-                pixels = _decode(records[i], data, size)
-                opened.seek(start + i * pixels.nbytes)
-                opened.write(pixels.tobytes())
-
-    try:
-        return np.load(file, mmap_mode="r")
-    except (OSError, ValueError, EOFError):  # missing, or broken
-        pass
-    with told_errors(file):
-        store.write(file, save)
-    return np.load(file, mmap_mode="r")
+    shape = (len(records), size, size, 3)
+    return mapped_array(f"{files.path.stem}-{size}", _source(files, size, records), shape, "|u1", parts)
 
 
-def _cache_file(files: Files, size: int, records: list[dict]) -> Path:
+def _source(files: Files, size: int, records: list[dict]) -> str:
+    """A digest of all on which the pixels depend."""
     on_disk = dict.fromkeys(_entry(files, record).disk_file for record in records)
     stamps = [(str(f.resolve()), s.st_mtime_ns, s.st_size) for f in on_disk if f.exists() for s in [f.stat()]]
     source = [CACHE_VERSION, size, [record["file_name"] for record in records], stamps]
-    key = hashlib.sha256(json.dumps(source).encode()).hexdigest()[:16]
-    return cache_dir() / f"{files.path.stem}-{size}-{key}.npy"
+    return hashlib.sha256(json.dumps(source).encode()).hexdigest()
 
 
 def _entry(files: Files, record: dict) -> Entry:

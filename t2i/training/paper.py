@@ -178,7 +178,7 @@ def train(config: GanTraining) -> Path:
         state.config = asdict(config)
     corpus = load_corpus(dataset, text, DCGANGeneratorConfig().size, config.batch, device)
     held_out = held_out_embeddings(dataset, text, device)
-    per_epoch = len(corpus.images) // config.batch
+    per_epoch = len(corpus) // config.batch
     history = _history(config, state, state.step // per_epoch)
     start = "" if state.parts else config.start
     trainer = Trainer(replace(config, start=start), text.config.embedding, device, corpus.pairs())

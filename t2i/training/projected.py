@@ -108,7 +108,7 @@ class Batch:
     @classmethod
     def sample(cls, corpus: Corpus, config: ProjectedTraining, noise: int, g: torch.Generator) -> "Batch":
         """A random batch for noise of size Z."""
-        rows, fake_rows = (torch.randint(len(corpus.images), (config.batch,), generator=g) for _ in range(2))
+        rows, fake_rows = (torch.randint(len(corpus), (config.batch,), generator=g) for _ in range(2))
         pairs = int(config.batch * (1 - UNCAPTIONED_SHARE) / 2)
         interpolated = int(pairs * INTERPOLATED_SHARE) if OBJECTIVES[config.objective].interpolated else 0
         h = corpus.captions(fake_rows[:pairs], config.captions, g)
@@ -299,7 +299,7 @@ class Trainer:
         g = step_generator(self.config.seed, -1)
         with half_precision(self.device):
             for _ in range(STATISTICS_BATCHES):
-                h = corpus.captions(torch.randint(len(corpus.images), (self.config.batch,), generator=g), 1, g)
+                h = corpus.captions(torch.randint(len(corpus), (self.config.batch,), generator=g), 1, g)
                 self.ema(torch.randn(len(h), self.ema.config.noise, generator=g).to(h.device), h)
         return self.ema.eval()
 
@@ -366,8 +366,8 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         changeable = CHANGEABLE if config.start else (*CHANGEABLE, "start")
         state = RunState(out / "state.pt", asdict(config), sources, changeable)
         corpus = load_corpus(dataset, text, config.size, 1, device)  # fewer photos than a batch will do
-        if len(corpus.images) < processes.count:
-            photos = f"{len(corpus.images)} training pictures"
+        if len(corpus) < processes.count:
+            photos = f"{len(corpus)} training pictures"
             raise InputError(f"{dataset.name}: has {photos}, fewer than the {processes.count} processes: start fewer")
         return text, state, corpus, held_out_embeddings(dataset, text, device), dataset.examples()
 

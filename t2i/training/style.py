@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,7 @@ def train(config: StyleTraining) -> Path:
 
     def step(i: int, g: torch.Generator) -> dict[str, float]:
         rows = torch.randint(len(counts), (config.batch,), generator=g)
-        h = mean_embeddings(embeddings, counts, rows, config.captions, g)
+        h = mean_embeddings(embeddings, counts, rows, config.captions, g).to(device)
         h = torch.cat([interpolate(h), h[config.batch // 2 :]])  # half are interpolated, because S is used on those too
         z = torch.randn(len(h), generator.config.noise, generator=g).to(device)
         with half_precision(device):
@@ -78,11 +79,11 @@ def train(config: StyleTraining) -> Path:
 @torch.inference_mode()
 def _embeddings(
     config: StyleTraining, dataset: CaptionedImages, text: TextEncoder, device: str
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[np.ndarray, Tensor, Tensor]:
     """Embeddings of training captions (N, C, E), how many a photo has (N,), embeddings of test captions (≤ 512, E)."""
     rows = dataset.training_rows()
     counts = torch.tensor([len(dataset.captions[i]) for i in rows])
-    embeddings = embed_all(text, [dataset.captions[i] for i in rows], device).to(device)
+    embeddings = embed_all(text, [dataset.captions[i] for i in rows], device)
     test = dataset.rows("test") if len(dataset.rows("test")) else rows
     picked = test[:: max(1, len(test) // HELD_OUT)][:HELD_OUT]
     codes = encode([dataset.captions[i][0] for i in picked], text.config.length)

@@ -1,7 +1,10 @@
 """The benchmark of training: that plain and fast steps do the same work, not how fast this machine is."""
 
 import json
+import os
+import subprocess
 
+import pytest
 import torch
 
 from t2i.__main__ import main
@@ -10,16 +13,42 @@ from t2i.training.feature_network import FeatureNetwork
 from t2i.training.paper import GanTraining, Trainer
 
 
-def test_bench_prints_tables_and_writes_json(capsys, monkeypatch, tmp_path):
-    small = {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP_ROUNDS": 0, "BATCH_SIZE": 4, "WIDTH": 4, "PICTURE_SIZE": 32}
-    for name, value in small.items():
+@pytest.fixture
+def small(monkeypatch):
+    """One quick round of each step, with few photos to measure and without pinning this process."""
+    sizes = {"BATCH_SIZE": 4, "WIDTH": 4, "PICTURE_SIZE": 32, "PROCESS_STEPS": 2}
+    rounds = {"ROUNDS": 1, "PROJECTED_ROUNDS": 1, "WARM_UP_ROUNDS": 0, "PROCESS_ROUNDS": 1}
+    for name, value in (sizes | rounds).items():
         monkeypatch.setattr(training, name, value)
+    pairs = training.Corpus.pairs
+    monkeypatch.setattr(training.Corpus, "pairs", lambda corpus, count=0: pairs(corpus, 8))
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(training, "usable_cores", lambda: 2)
+
+
+def test_bench_prints_tables_and_writes_json(small, capsys, monkeypatch, tmp_path):
+    started = []
+
+    def run_here(command, env, **options):
+        started.append((any("torch.distributed.run" in part for part in command), env["OMP_NUM_THREADS"]))
+        return subprocess.CompletedProcess(command, 0, json.dumps(measured))
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    measured = training.measure_steps(4, 32, 2)
+    assert len(measured["seconds"]) == 1 and measured["peak_memory"] > 2**25
+    monkeypatch.setattr(training.subprocess, "run", run_here)
     path = tmp_path / "figures.json"
     assert main(["bench", "training", "--json", str(path)]) == 0
     output, figures = capsys.readouterr().out, json.loads(path.read_text())
     assert training.table(figures) in output
     for speeds in (figures["images_a_second"], figures["projected_images_a_second"]):
         assert len(speeds) > 1 and all(speed > 0 for speed in speeds.values())
+    assert (
+        started == [(False, "1"), (False, "2"), (True, "1")]
+        and figures["processes"].keys() == training.PROCESSES.keys()
+    )
+    for row in figures["processes"].values():
+        assert row["images_a_second"] == 4 / measured["seconds"][0] and row["peak_memory"] == measured["peak_memory"]
 
 
 def test_the_option_model_is_refused(capsys):

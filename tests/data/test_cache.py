@@ -1,10 +1,11 @@
 import errno
 
+import numpy as np
 import pytest
 import torch
 
 from t2i.data import cache
-from t2i.data.cache import cache_dir, cached
+from t2i.data.cache import cache_dir, cached, mapped_array
 from t2i.errors import InputError
 
 
@@ -36,3 +37,17 @@ def test_a_cache_that_cannot_be_written_raises_an_error_with_the_remedy(monkeypa
     monkeypatch.setattr(cache, "write_tensors", fail)
     with pytest.raises(InputError, match=rf"result-source.pt: cannot be written \({reason}.*XDG_CACHE_HOME"):
         cached("result", "source", lambda: torch.ones(2))
+
+
+def test_an_array_is_written_in_parts_once_and_mapped():
+    calls = []
+
+    def parts():
+        calls.append(1)
+        yield 2, np.array([[5, 6], [7, 8]], np.float16)  # in any order
+        yield 0, np.array([[1, 2], [3, 4]], np.float16)
+
+    for _ in range(2):
+        array = mapped_array("result", "source", (4, 2), "<f2", parts)
+        assert isinstance(array, np.memmap) and array.tolist() == [[1, 2], [3, 4], [5, 6], [7, 8]]
+    assert len(calls) == 1

@@ -212,7 +212,7 @@ def test_too_few_pictures_raise_an_error(config):
 def test_mismatching_captions_come_from_other_classes(config, dataset):
     text = Checkpoint(config.text).read("text_encoder")["text_encoder"]
     corpus = load_corpus(imagefolder.read(dataset, PHOTO_SIZE), text, 64, 8, "cpu")
-    marked = torch.zeros_like(corpus.embeddings)
+    marked = np.zeros_like(corpus.embeddings)
     marked[..., 0] = corpus.classes[:, None]
     corpus = replace(corpus, embeddings=marked)
     for step in range(20):

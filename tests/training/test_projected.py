@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -144,7 +145,7 @@ def test_a_batch_has_the_captions_of_its_objective(config, objective):
 
 def test_mismatching_captions_are_of_other_classes(config):
     corpus = corpus_of(config)
-    marked = torch.zeros_like(corpus.embeddings)
+    marked = np.zeros_like(corpus.embeddings)
     marked[..., 0] = corpus.classes[:, None]
     corpus = replace(corpus, embeddings=marked)
     for step in range(20):
@@ -208,7 +209,7 @@ def test_batch_norm_statistics_are_those_of_the_averaged_weights(config, monkeyp
         parameter.mul_(1.5)  # so that they are not those of the weights in training
     generator = trainer.averaged(corpus)
     with torch.inference_mode():
-        h = corpus.captions(torch.randint(len(corpus.images), (64,)), 1, step_generator(0, 1))
+        h = corpus.captions(torch.randint(len(corpus), (64,)), 1, step_generator(0, 1))
         z = torch.randn(64, 100)
         with_running = generator(z, h)
         with_batch = generator.train()(z, h)
