@@ -223,7 +223,7 @@ def _photos(paths: list[Path]) -> Iterator[tuple[str, Image.Image]]:
 
     found = False
     for path in paths:
-        if not path.is_dir() and not path.name.lower().endswith(files.DATA_SUFFIXES):
+        if not path.is_dir() and not files.is_packed(path):
             found = True
             yield str(path), Image.fromarray(_central_square(path))
             continue

@@ -261,6 +261,12 @@ def test_search_looks_into_a_packed_data_set(capsys, tiny_model, tmp_path, kind)
     assert {line.split("  ", 1)[1] for line in out.splitlines()} == {f"{prefix}/{name}" for name in names}
 
 
+def test_search_knows_archives_as_trainings_do(capsys, tiny_model, tmp_path):
+    (tmp_path / "photos.bin").write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))
+    words = "photos.bin: is packed with 7z, which is not read: unpack it and give the folder"
+    assert_error(capsys, words, "search", "a red flower", tmp_path / "photos.bin", "--model", tiny_model)
+
+
 def test_search_leaves_heic_out_by_name(capsys, tiny_model, tmp_path):
     Image.new("RGB", (70, 70), "red").save(tmp_path / "a.avif")
     (tmp_path / "b.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + bytes(99))

@@ -24,10 +24,12 @@ SPLIT_WORDS = {
     "train": "train", "training": "train", "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
     "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
 }  # fmt: skip
-ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-DATA_SUFFIXES = (*ARCHIVE_SUFFIXES, ".parquet")
-# The first bytes of archives that Python does not unpack.
+TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
+ARCHIVE_SUFFIXES = (".zip", *TAR_SUFFIXES, ".7z", ".rar", ".zst", ".tzst")
+PACKED_SUFFIXES = (*ARCHIVE_SUFFIXES, ".parquet")
+# What the first bytes of a file tell; Python does not unpack those of `OTHER_ARCHIVES`.
 OTHER_ARCHIVES = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\x07": "RAR", b"\x28\xb5\x2f\xfd": "Zstandard"}
+KINDS = OTHER_ARCHIVES | {b"PAR1": "Parquet", b"\x1f\x8b": "tar", b"BZh": "tar", b"\xfd7zXZ\0": "tar"}
 # Of the names in a zip of Windows, which does not say in which code page they are.
 CODE_PAGES = ("cp850", "cp852", "cp866", "cp932", "cp936", "cp949", "cp950", "cp1251", "cp1252")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -120,6 +122,11 @@ def open_files(path: Path) -> Files:
     return Files(path, entries)
 
 
+def is_packed(path: Path) -> bool:
+    """Whether a file is an archive or a Parquet file, by what is in it, or, if it may be damaged, by its name."""
+    return path.is_file() and (_kind(path) is not None or path.name.lower().endswith(PACKED_SUFFIXES))
+
+
 @cache
 def note(text: str) -> None:
     """Tell the user something, once: on standard error, unless the program logs elsewhere."""
@@ -156,18 +163,23 @@ def _folder_entries(root: Path) -> Iterator[tuple[str, Entry]]:
             yield file.relative_to(root).as_posix(), Entry(opener(file), file)
 
 
-def _archive_entries(path: Path) -> dict[str, Entry]:
+def _kind(path: Path) -> str | None:
+    """How a file is packed, by what is in it: zip, tar (compressed or not), Parquet or one of `OTHER_ARCHIVES`."""
     with open(path, "rb") as file:
         start = file.read(8)
-    if start.startswith(b"PAR1"):
+    if kind := next((kind for magic, kind in KINDS.items() if start.startswith(magic)), None):
+        return kind
+    return "zip" if zipfile.is_zipfile(path) else "tar" if tarfile.is_tarfile(path) else None
+
+
+def _archive_entries(path: Path) -> dict[str, Entry]:
+    kind = _kind(path)
+    if kind == "Parquet":
         return {f"{path.stem}.parquet": Entry(lambda: open(path, "rb"), path)}
-    for magic, kind in OTHER_ARCHIVES.items():
-        if start.startswith(magic):
-            raise InputError(f"{path}: is packed with {kind}, which is not read: {UNPACK}")
-    if zipfile.is_zipfile(path):
-        return dict(_zip_entries(path))
+    if kind in OTHER_ARCHIVES.values():
+        raise InputError(f"{path}: is packed with {kind}, which is not read: {UNPACK}")
     try:
-        return dict(_tar_entries(path))
+        return dict(_zip_entries(path) if kind == "zip" else _tar_entries(path))
     except Exception:  # each compression method has its own class of error
         raise InputError(f"{path}: neither a folder nor a readable zip, tar or Parquet file") from None
 

@@ -14,7 +14,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from t2i.data.files import open_files, split_of
+from t2i.data.files import is_packed, open_files, split_of
 from t2i.errors import InputError
 
 ÉTÉ = unicodedata.normalize("NFC", "été.png")
@@ -153,6 +153,38 @@ def test_an_archive_of_another_kind_is_named_with_the_remedy(tmp_path, start, ki
     (tmp_path / "x.bin").write_bytes(start + bytes(2000))
     with pytest.raises(InputError, match=f"is packed with {kind}, .*unpack it and give the folder"):
         open_files(tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize("name", ["x.bin", "x.7z", "x.tar.zst", "0a1b2c", "x.png"])
+def test_what_is_packed_is_told_by_its_content(tmp_path, name):
+    file, picture = tmp_path / name, tmp_path / "picture.png"
+    for start in (b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07\1", b"\x28\xb5\x2f\xfd", b"PAR1"):
+        file.write_bytes(start + bytes(99))
+        assert is_packed(file)
+    for compression in ("", "gz", "bz2", "xz"):
+        assert is_packed(write_tar(file, ["1.png"], f"w:{compression}"))
+    assert is_packed(write_zip(file, ["1.png"]))
+    Image.new("RGB", (9, 9)).save(picture)
+    assert not is_packed(picture) and not is_packed(tmp_path) and not is_packed(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("name", ["x.zip", "x.tbz2", "x.TXZ", "x.parquet"])
+def test_what_is_damaged_is_packed_if_its_name_says_so(tmp_path, name):
+    (tmp_path / name).write_bytes(b"?" * 99)
+    assert is_packed(tmp_path / name)
+
+
+@pytest.mark.parametrize("name, mode", [("train.tbz2", "w:bz2"), ("train.txz", "w:xz"), ("train.tgz", "w:gz")])
+def test_short_endings_of_tars_are_known_in_a_folder(tmp_path, name, mode):
+    write_tar(tmp_path / name, ["1.png", "2.png"], mode)
+    assert open_files(tmp_path).names() == ["train/1.png", "train/2.png"]
+
+
+@pytest.mark.parametrize("name", ["photos.7z", "photos.tar.zst", "photos.rar"])
+def test_an_archive_of_another_kind_in_a_folder_is_named_with_the_remedy(tmp_path, name):
+    (tmp_path / name).write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(99))
+    with pytest.raises(InputError, match=f"{name}: is packed with 7z, .*unpack it and give the folder"):
+        open_files(tmp_path)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
