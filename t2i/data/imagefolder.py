@@ -24,7 +24,7 @@ from .files import Entry, Files, note, open_files
 HELD_OUT_SHARE, HELD_OUT_SEED = 0.1, 0  # of the pictures, for the test split, if a data set has no split
 MIN_READABLE_SHARE = 0.5  # of the training captions, and of a caption's characters for it to be readable
 CAPTIONS_AT_ONCE = 10_000  # whose codes are in memory
-CACHE_VERSION = 2  # of the pixels: to be raised when a picture is decoded in another way
+CACHE_VERSION = 3  # of the pixels: to be raised when a picture is decoded in another way
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Photos of any kind, prepared as input of the networks."""
 
+import re
 import warnings
 from functools import cache
 from pathlib import Path
@@ -16,8 +17,9 @@ MAX_PHOTO_PIXELS = 50_000_000  # bounds the memory
 # Formats of Pillow that are not photos in a folder: films, drawings for other programs, and mere names of formats.
 NOT_PHOTOS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 HEIC_SUFFIXES = (".heic", ".heif", ".hif")
-HEIC_BRANDS = (b"ftypheic", b"ftypheix", b"ftyphevc", b"ftypheim", b"ftypmif1", b"ftypmsf1")  # bytes 4 to 12
+HEIC_START = re.compile(rb".{4}ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)  # with the brands of ISO/IEC 23008-12
 NEEDS_HEIF = "HEIC needs `pip install pillow-heif`"
+SAVE_ANEW = "save it anew as PNG or JPEG, or leave it out"
 
 
 @cache
@@ -60,15 +62,15 @@ def _unreadable(file: str | Path | BinaryIO) -> str:
     else:
         file.seek(0)
         start = file.read(12)
-    return NEEDS_HEIF if start[4:] in HEIC_BRANDS else "is not a readable picture"
+    return NEEDS_HEIF if HEIC_START.match(start) else f"is not a readable picture: {SAVE_ANEW}"
 
 
 def prepare(photo: Image.Image, size: int = ENCODER_INPUT_SIZE) -> np.ndarray:
     """The central square of a photo as pixels (size, size, 3), uint8.
 
     The photo is turned as its EXIF says. Of an animation the first frame is used, transparent parts become white,
-    16-bit values are cut to 8 bits, and 32-bit values, whole or floating, are scaled by their range: 0…1, 0…255, or
-    else from the lowest to the highest. `InputError` if it has more than 50 million pixels or cannot be decoded.
+    and values of 16 or 32 bits, whole or floating, are scaled by their range: 0…1, 0…255, or else from the lowest to
+    the highest. `InputError` if it has more than 50 million pixels or cannot be decoded.
     """
     if photo.width * photo.height > MAX_PHOTO_PIXELS:
         allowed = f"{MAX_PHOTO_PIXELS // 10**6} million allowed"
@@ -77,14 +79,12 @@ def prepare(photo: Image.Image, size: int = ENCODER_INPUT_SIZE) -> np.ndarray:
         photo.seek(0)
         square = ImageOps.fit(_rgb(ImageOps.exif_transpose(photo)), (size, size), Image.Resampling.BICUBIC)
     except Exception:  # Pillow has no common base class for the errors of hostile files
-        raise InputError("the photo cannot be read: it is damaged") from None
+        raise InputError(f"the photo is damaged: {SAVE_ANEW}") from None
     return np.array(square)  # a copy, because torch needs a writable array
 
 
 def _rgb(photo: Image.Image) -> Image.Image:
-    if photo.mode.startswith("I;16"):  # Pillow itself clips these values at 255
-        return Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8)).convert("RGB")
-    if photo.mode in ("I", "F"):  # these, too
+    if photo.mode.startswith(("I", "F")):  # Pillow itself clips these values at 255
         return Image.fromarray(_to_8_bits(np.asarray(photo, np.float32))).convert("RGB")
     if photo.has_transparency_data:
         photo = photo.convert("RGBA")

@@ -48,8 +48,8 @@ def test_the_central_square_is_used():
         ("RGBA", (*RED, 255), [*RED]),
         ("RGBA", (*RED, 0), [255] * 3),
         ("CMYK", (0, 255, 255, 0), [255, 0, 0]),
-        ("I;16", 0x4D00, [77] * 3),
-        ("I;16B", 0x4D00, [77] * 3),
+        ("I;16", 77, [77] * 3),
+        ("I;16B", 77, [77] * 3),
         ("F", 77.0, [77] * 3),
         ("YCbCr", (255, 128, 128), [255] * 3),
     ],
@@ -70,12 +70,15 @@ def test_a_photo_of_any_mode_becomes_rgb(mode, value, expected):
         ((0, 1000), np.int32, (0, 255)),
         ((-70_000, 70_000), np.int32, (0, 255)),
         ((20, 200), np.int32, (20, 200)),
+        ((0, 4095), np.uint16, (0, 255)),  # 12 bits, of a microscope
+        ((1000, 60_000), np.uint16, (0, 255)),
+        ((20, 200), np.uint16, (20, 200)),
     ],
 )
-def test_a_photo_of_32_bits_is_scaled_by_its_range(tmp_path, values, kind, ends):
+def test_a_photo_of_16_or_32_bits_is_scaled_by_its_range(tmp_path, values, kind, ends):
     ramp = np.linspace(*values, 64).astype(kind)
-    photo = saved(tmp_path, Image.fromarray(np.tile(ramp, (64, 1))), "ramp.tif")
-    assert photo.mode in ("F", "I")
+    photo = saved(tmp_path, Image.fromarray(np.tile(ramp, (64, 1))), "ramp.png" if kind == np.uint16 else "ramp.tif")
+    assert photo.mode in ("F", "I", "I;16")
     pixels = prepare(photo)[32, :, 0].astype(int)
     assert np.abs(pixels - np.linspace(*ends, 64)).max() <= 1.5
 
@@ -94,7 +97,7 @@ def test_avif_is_a_picture_and_a_film_is_not(tmp_path):
     assert not any(map(is_picture_name, ("a.mpg", "a.eps", "a.txt", "jpg", "a.heic")))
 
 
-@pytest.mark.parametrize("brand", [b"heic", b"heix", b"mif1"])
+@pytest.mark.parametrize("brand", b"heic heix heim heis hevc hevx hevm hevs mif1 msf1".split())
 def test_heic_is_named_with_what_to_install(tmp_path, brand):
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(99))
     with pytest.raises(InputError, match="a.heic: HEIC needs `pip install pillow-heif`"):
@@ -163,9 +166,9 @@ def test_a_file_that_is_not_a_photo_is_an_input_error(tmp_path):
     whole = io.BytesIO()
     Image.effect_noise((200, 200), 90).save(whole, "PNG")
     for name, data, words in (
-        ("text.jpg", b"not a picture", "is not a readable picture"),
-        ("empty.png", b"", "is not a readable picture"),
-        ("cut.png", whole.getvalue()[:5000], "is damaged"),
+        ("text.jpg", b"not a picture", "is not a readable picture: save it anew as PNG or JPEG, or leave it out"),
+        ("empty.png", b"", "is not a readable picture: save it anew"),
+        ("cut.png", whole.getvalue()[:5000], "is damaged: save it anew as PNG or JPEG, or leave it out"),
     ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(InputError, match=words):
