@@ -1,7 +1,7 @@
 """The page: run `python app.py`, then open the printed address.
 
-The environment variables HOST and PORT set the address, MODEL the first model (a name, a folder or a Hub id), and
-FRAME_ANCESTORS the sites that may show the page in a frame.
+The environment variables HOST and PORT set the address, MODEL the first model (a name, a folder or a Hub id),
+FRAME_ANCESTORS the sites that may show the page in a frame, and T2I_ISOLATE=1 lets browsers draw with several threads.
 """
 
 import os
@@ -14,7 +14,8 @@ from t2i.web.hosting import launch_options, serve
 
 use_cores()
 try:
-    options = launch_options(*(os.environ.get(name, "") for name in ("HOST", "PORT", "FRAME_ANCESTORS")))
+    variables = "HOST", "PORT", "FRAME_ANCESTORS", "T2I_ISOLATE"
+    options = launch_options(*(os.environ.get(name, "") for name in variables))
     demo = create_demo(os.environ.get("MODEL") or "flowers")
     if __name__ == "__main__":
         serve(demo, options)

@@ -31,6 +31,7 @@ WORKER = "worker.js"
 SCRIPT, WASM, ONNX = "text/javascript", "application/wasm", "application/octet-stream"
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # the path has a digest of what is there
 ANEW = {"Cache-Control": "no-cache"}
+ISOLATED = {"Cross-Origin-Embedder-Policy": "require-corp"}  # what an isolated page demands of its worker's script
 SEEDS_PER_BLOCK = 128  # of noise, 51 kB
 SIZES = {
     "seeds_per_block": SEEDS_PER_BLOCK,
@@ -103,11 +104,11 @@ def _answer(models: BrowserModels, path: list[str]) -> Response:
             return Response(model.files[file], media_type=ONNX, headers=FOREVER) if file in model.files else missing
         case [version, file] if version == runtime_version():
             if file == WORKER:
-                return Response(read_static(WORKER), media_type=SCRIPT, headers=FOREVER)
+                return Response(read_static(WORKER), media_type=SCRIPT, headers=FOREVER | ISOLATED)
             if file in runtime_files():
                 kind = WASM if file.endswith(".wasm") else SCRIPT
                 data = (RUNTIME / f"{file}.gz").read_bytes()  # every browser takes gzip
-                return Response(data, media_type=kind, headers=FOREVER | {"Content-Encoding": "gzip"})
+                return Response(data, media_type=kind, headers=FOREVER | ISOLATED | {"Content-Encoding": "gzip"})
     return missing
 
 

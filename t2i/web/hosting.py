@@ -19,17 +19,21 @@ SITE_PATTERN = re.compile(r"\*|(https?://)?(\*\.)?[\w.-]+(:(\d+|\*))?")  # of a 
 MAX_PORT = 2**16 - 1
 
 
-def launch_options(host: str = "", port: str = "", frame_ancestors: str = "") -> dict[str, Any]:
-    """What `launch` needs to know of the page, from the values of HOST, PORT and FRAME_ANCESTORS.
+def launch_options(host: str = "", port: str = "", frame_ancestors: str = "", isolate: str = "") -> dict[str, Any]:
+    """What `launch` needs to know of the page, from the values of HOST, PORT, FRAME_ANCESTORS and T2I_ISOLATE.
 
     `host`: a name, or an address of version 4 or 6. `frame_ancestors`: the sites that may show the page in a frame
-    besides a Space's own page, with spaces between them. `InputError` names the value that is not valid.
+    besides a Space's own page, with spaces between them. `isolate`: "1" lets the page draw with several threads in the
+    browser (docs/browser.md), but then no other site can show it in a frame. `InputError` names the value that is not
+    valid.
     """
     if port and not (port.isdecimal() and 0 < int(port) <= MAX_PORT):
         raise InputError(f"PORT must be a number from 1 to {MAX_PORT}, not {port!r}")
+    if isolate not in ("", "0", "1"):
+        raise InputError(f"T2I_ISOLATE must be 0 or 1, not {isolate!r}")
     bare_host = host.removeprefix("[").removesuffix("]")
     options = {
-        "app_kwargs": {"middleware": middleware(_read_sites(frame_ancestors))},
+        "app_kwargs": {"middleware": middleware(_read_sites(frame_ancestors), isolate == "1")},
         "server_name": f"[{bare_host}]" if ":" in bare_host else host or None,  # Gradio puts it into addresses
         "server_port": int(port) if port else None,
     }

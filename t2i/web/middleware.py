@@ -38,6 +38,11 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+# Without what other sites may do with it, a page may have several threads. No other site can then show it in a frame.
+ISOLATION_HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+}
 MALFORMED_REQUEST_ERRORS = (LookupError, TypeError, ValueError)  # what Gradio raises on a malformed request
 LOG = logging.getLogger(__name__)
 
@@ -45,13 +50,15 @@ LOG = logging.getLogger(__name__)
 class RequestLimits:
     """ASGI middleware that refuses, in words, what the page never requests, and adds headers to every answer.
 
-    `frame_ancestors`: the sites that may show the page in a frame, besides those of `HEADERS`.
+    `frame_ancestors`: the sites that may show the page in a frame, besides those of `HEADERS`. `isolated`: whether the
+    page may use threads, which costs the frames.
     """
 
-    def __init__(self, app: ASGIApp, frame_ancestors: Sequence[str] = ()) -> None:
+    def __init__(self, app: ASGIApp, frame_ancestors: Sequence[str] = (), isolated: bool = False) -> None:
         self.app = app
         policy, rest = HEADERS[FRAME_POLICY].split(";", 1)
         self.headers = HEADERS | {FRAME_POLICY: f"{' '.join([policy, *frame_ancestors])};{rest}"}
+        self.headers |= ISOLATION_HEADERS if isolated else {}
         self.body_bytes = 0  # of all requests in progress
         self.waiting = 0  # requests that are read and not yet answered
 
@@ -198,10 +205,10 @@ class PageCompression(GZipMiddleware):
         await (super().__call__ if is_page else self.app)(scope, receive, send)
 
 
-def middleware(frame_ancestors: Sequence[str] = ()) -> list[Middleware]:
+def middleware(frame_ancestors: Sequence[str] = (), isolated: bool = False) -> list[Middleware]:
     """What stands in front of Gradio's server, the outermost first."""
     return [
-        Middleware(RequestLimits, frame_ancestors),
+        Middleware(RequestLimits, frame_ancestors, isolated),
         Middleware(BrowserFiles),
         Middleware(PageCompression, compresslevel=4),
         Middleware(LinkPreview),

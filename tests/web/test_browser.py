@@ -15,6 +15,7 @@ import t2i
 from t2i.registry import MODELS
 from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
 from t2i.web.links import read_link
+from t2i.web.middleware import ISOLATION_HEADERS
 from tests.screen import SAVE_DATA, decode, rest, settle
 
 CAPTION = "a red flower with long petals"
@@ -301,6 +302,24 @@ def test_without_webassembly_there_is_no_switch(new_page, url):
     page.goto(f"{url}/?tab=draw")
     settle(page)
     assert page.locator(".draws-on").is_hidden()
+
+
+def test_an_isolated_page_draws_with_threads(new_page, url):
+    page = new_page("about:blank")
+    page.add_init_script("Object.defineProperty(navigator, 'hardwareConcurrency', { value: 4 })")
+
+    def isolate(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, headers=answer.headers | ISOLATION_HEADERS)
+
+    page.route(f"{url}/?tab=draw", isolate)
+    page.goto(f"{url}/?tab=draw")
+    settle(page)
+    assert page.evaluate("crossOriginIsolated")
+    use_device(page)
+    assert len(page.workers) == 2  # one of them is the runtime's second thread
+    type_caption(page, CAPTION)
+    page.wait_for_function(DRAWN_HERE)
 
 
 @pytest.mark.parametrize("saves_data, is_server_slow", [(True, False), (False, False), (False, True)])

@@ -24,6 +24,7 @@ from t2i.errors import InputError
 from t2i.web import create_demo, mount
 from t2i.web.component import STATIC
 from t2i.web.hosting import launch_options, serve
+from t2i.web.middleware import ISOLATION_HEADERS
 from tests.screen import free_port, pixels, served, settle
 
 NGINX = shutil.which("nginx")
@@ -58,10 +59,10 @@ def running(application):
 
 
 @contextmanager
-def launched(root_path: str = "", host: str = "127.0.0.1", frame_ancestors: str = ""):
+def launched(root_path: str = "", host: str = "127.0.0.1", frame_ancestors: str = "", isolate: str = ""):
     """Launch the page; yields host and port."""
     demo, port = create_demo(), free_port()
-    options = launch_options(host, str(port), frame_ancestors)
+    options = launch_options(host, str(port), frame_ancestors, isolate)
     demo.launch(prevent_thread_lock=True, quiet=True, root_path=root_path, **options)
     try:
         yield f"{host}:{port}"
@@ -205,6 +206,16 @@ def test_the_sites_that_an_owner_names_may_frame_the_page(browser, model, use_mo
                 page.wait_for_load_state("networkidle")
                 assert title.count() == 0 and page.frames[1].url.startswith("chrome-error:")
             page.close()
+
+
+@pytest.mark.parametrize("isolate", ["1", "0"])
+def test_an_owner_may_isolate_the_page(model, use_models, isolate):
+    use_models({"flowers": model})
+    with launched(isolate=isolate) as address, urllib.request.urlopen(f"http://{address}/") as answer:
+        own = {name: answer.headers[name] for name in ISOLATION_HEADERS}
+    assert own == (ISOLATION_HEADERS if isolate == "1" else dict.fromkeys(ISOLATION_HEADERS))
+    with pytest.raises(InputError, match="^T2I_ISOLATE must be 0 or 1, not 'yes'$"):
+        launch_options(isolate="yes")
 
 
 @pytest.mark.parametrize(

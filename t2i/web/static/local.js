@@ -5,6 +5,7 @@ const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page 
 const MIN_MEMORY = 4; // GB, below which nothing is fetched by itself
 const LIVE_TIME = 20; // ms per picture, with which each frame of what moves can be drawn
 const MEMORY_SHARE = 0.8; // of the last measured time per picture in the next one
+const MAX_THREADS = 4;
 const LOCAL_TIMEOUT = 4000; // ms without a sign of the worker, on top of the expected time
 const LOADING_TIMEOUT = 120_000; // ms without progress
 const REASON_DURATION = 12_000; // ms that the page says why the server draws again
@@ -91,11 +92,16 @@ function createLocalBack() {
     models.set(model, Infinity);
     progress = { loaded: 0, total: 0 };
     showState();
-    const ready = await send({ verb: "load", model, root: new URL(root, location.href).href }, LOADING_TIMEOUT);
+    const message = { verb: "load", model, root: new URL(root, location.href).href, threads: countThreads() };
+    const ready = await send(message, LOADING_TIMEOUT);
     progress = null;
     if (ready) models.set(model, ready.ms);
     showState();
   }
+
+  // Half of the processor's, as the other half are often those of the same cores.
+  const countThreads = () =>
+    crossOriginIsolated ? clamp(Math.ceil(navigator.hardwareConcurrency / 2), 1, MAX_THREADS) : 1;
 
   // ---- when it begins
 

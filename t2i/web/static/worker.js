@@ -41,7 +41,7 @@ async function fetchBytes(path, { bytes, sha256 }, count) {
   return data;
 }
 
-async function load({ model, root: address }, tell) {
+async function load({ model, root: address, threads }, tell) {
   root = address;
   const manifest = await (await get(`models/${model}/manifest.json`)).json();
   const { runtime, networks } = manifest;
@@ -53,7 +53,7 @@ async function load({ model, root: address }, tell) {
     const share = runtime.sent / runtime.bytes; // it comes compressed
     const wasmBinary = await fetchBytes(`${location.pathname.split("/").at(-2)}/ort.wasm`, runtime, (n) => count(n * share));
     ort = await import(new URL("ort.mjs", location.href).href);
-    ort.env.wasm.wasmBinary = wasmBinary;
+    Object.assign(ort.env.wasm, { wasmBinary, numThreads: threads });
   }
   const sessions = {};
   for (const [role, entry] of Object.entries(networks)) {
