@@ -17,6 +17,7 @@ from .tabs.search import search_tab
 from .tabs.style import style_tab
 
 MAX_QUEUE_SIZE = 64  # API calls that may wait; the page itself bypasses the queue
+QUEUE_INTERVAL = 0.02  # seconds after which Gradio looks at the queue again; its own 0.001 keep a core busy by 5 %
 TABS = {
     "Field": field_tab,
     "Draw": draw_tab,
@@ -75,4 +76,6 @@ def create_demo(model: str = "flowers") -> gr.Blocks:
                     build(service)
     demo.cards = LinkCards(service)
     demo.browser_models = BrowserModels(service)
-    return demo.queue(max_size=MAX_QUEUE_SIZE)
+    demo.queue(max_size=MAX_QUEUE_SIZE)
+    demo._queue.sleep_when_free = demo._queue.progress_update_sleep_when_free = QUEUE_INTERVAL
+    return demo
