@@ -61,7 +61,9 @@ def train(config: ImageTraining) -> Path:
         targets = projection(features).mean(0).to(device)  # (N, E)
 
     torch.manual_seed(config.seed)
-    network = to_channels_last(ImageEncoder(ImageEncoderConfig(width=config.width)), device)
+    network = to_channels_last(
+        ImageEncoder(ImageEncoderConfig(width=config.width, embedding=text.config.embedding)), device
+    )
     optimizer = torch.optim.AdamW(network.parameters(), config.lr, weight_decay=1e-2, fused=True)
     per_epoch = max(1, len(rows) // config.batch)
     total = config.epochs * per_epoch
@@ -92,7 +94,9 @@ def _export(
     dataset: CaptionedImages,
 ) -> dict[str, float]:
     """Write the network with its averaged weights; returns zero-shot retrieval on the test split, and the teacher's."""
-    network = ImageEncoder(ImageEncoderConfig(width=config.width)).to(images.device).eval()
+    network = (
+        ImageEncoder(ImageEncoderConfig(width=config.width, embedding=text.config.embedding)).to(images.device).eval()
+    )
     network.load_state_dict(weights)
     classes, side = torch.from_numpy(dataset.classes), network.config.size
     start = (PHOTO_SIZE - side) // 2

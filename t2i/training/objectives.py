@@ -15,6 +15,8 @@ from torch.nn.functional import batch_norm, softplus
 
 from ..models import DCGANGenerator, Discriminator
 
+Q_LR = 1e-3  # of InfoGAN's Q network, higher than G's, because Q must keep up with what G does
+Q_INPUT_NOISE = 0.1  # standard deviation of the noise added to the pictures that Q gets
 BETA = 0.5  # weight of the first caption in an interpolated one, equation (5)
 
 

@@ -31,14 +31,12 @@ from .fit import (
     save_checkpoint,
     save_samples,
 )
-from .objectives import LOSSES, diversity_loss, interpolate, mutual_information_loss
+from .objectives import LOSSES, Q_INPUT_NOISE, Q_LR, diversity_loss, interpolate, mutual_information_loss
 from .widen import can_widen, widen
 
 SAVE_EVERY = 5  # epochs
 DIVERSITY_WEIGHT, INFORMATION_WEIGHT, ATTRIBUTE_WEIGHT = 5.0, 20.0, 4.0  # of these losses in G's
 TARGET_CORRELATION = 0.7  # of noise with Q's estimate of it, from which on the mutual-information loss is 0
-Q_LR = 1e-3  # higher than G's, because Q must keep up with what G does
-Q_INPUT_NOISE = 0.1  # standard deviation of the noise added to the pictures that Q gets
 EPSILON = 1e-12  # under a root, whose slope at 0 is infinite
 TUNABLE = ("diversity", "information", "attributes", "lr", "lr_halve_every")  # may change when a run is resumed
 

@@ -44,15 +44,13 @@ from .fit import (
     save_samples,
     step_generator,
 )
-from .objectives import diversity_loss, mutual_information_loss
+from .objectives import Q_INPUT_NOISE, Q_LR, diversity_loss, mutual_information_loss
 
 SAVE_EVERY = 200  # steps
 UNCAPTIONED_SHARE = 0.25  # of the fakes
 INTERPOLATED_SHARE = 0.25  # of the captions
 DIVERSITY_WEIGHT, INFORMATION_WEIGHT, PIXEL_WEIGHT = 5.0, 4.0, 0.5  # of these losses in G's
 TARGET_CORRELATION = 0.4  # of noise with Q's estimate of it, from which on the mutual-information loss is 0
-Q_LR = 1e-3  # higher than G's, because Q must keep up with what G does
-Q_INPUT_NOISE = 0.1  # standard deviation of the noise added to the pictures that Q gets
 RAMP_START, RAMP_STEPS = 1500, 1000  # steps over which the attribute and mutual-information losses set in
 LR_DECAY_START = 0.75  # share of the steps from which on the learning rates fall
 LR_DECAY_TO = 0.1  # share of the learning rates that is left at the end

@@ -51,10 +51,12 @@ def train(config: StyleTraining) -> Path:
     dataset = imagefolder.read(config.data, StyleEncoderConfig().size)
     sources = {"data": dataset.digest(), "model": digest(text, generator)}
     state = RunState(out / "style-state.pt", asdict(config), sources, ("data", "model", "out"))
-    embeddings, counts, held_out = _embeddings(config, dataset, text, device)
+    embeddings, counts, held_out = _embeddings(dataset, text, device)
 
     torch.manual_seed(config.seed)
-    network = to_channels_last(StyleEncoder(StyleEncoderConfig(width=config.width)), device)
+    network = to_channels_last(
+        StyleEncoder(StyleEncoderConfig(width=config.width, noise=generator.config.noise)), device
+    )
     optimizer = torch.optim.Adam(network.parameters(), config.lr, fused=True)
     learner = Learner(network, optimizer, config.steps, config.ema_decay, state.parts)
 
@@ -77,9 +79,7 @@ def train(config: StyleTraining) -> Path:
 
 
 @torch.inference_mode()
-def _embeddings(
-    config: StyleTraining, dataset: CaptionedImages, text: TextEncoder, device: str
-) -> tuple[np.ndarray, Tensor, Tensor]:
+def _embeddings(dataset: CaptionedImages, text: TextEncoder, device: str) -> tuple[np.ndarray, Tensor, Tensor]:
     """Embeddings of training captions (N, C, E), how many a photo has (N,), embeddings of test captions (≤ 512, E)."""
     rows = dataset.training_rows()
     counts = torch.tensor([len(dataset.captions[i]) for i in rows])
@@ -94,7 +94,7 @@ def _export(
     config: StyleTraining, cost: dict, weights: dict[str, Tensor], generator: Generator, h: Tensor
 ) -> dict[str, float]:
     """Write S with its averaged weights; returns its cycle error on embeddings h (N, E)."""
-    network = StyleEncoder(StyleEncoderConfig(width=config.width)).to(h.device).eval()
+    network = StyleEncoder(StyleEncoderConfig(width=config.width, noise=generator.config.noise)).to(h.device).eval()
     network.load_state_dict(weights)
     z = torch.randn(len(h), generator.config.noise, generator=step_generator(config.seed, -1)).to(h.device)
     error = cycle_error(network, generator, z, h)
