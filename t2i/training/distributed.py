@@ -99,6 +99,20 @@ def process_group() -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("nccl" if has_gpu else "gloo", timeout=TIMEOUT)
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        with told_end_of_others():
+            yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def told_end_of_others() -> Iterator[None]:
+    """What fails because another process has ended becomes an `InputError`: that one has said why, or was killed."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, dist.DistBackendError) or "/gloo/" in str(
+            error
+        ):  # gloo's errors have no class of their own
+            raise InputError("another process of this training has ended") from error
+        raise

@@ -14,7 +14,7 @@ from t2i import __main__
 from t2i.__main__ import main
 from t2i.errors import InputError
 from t2i.training import projected
-from t2i.training.distributed import Processes
+from t2i.training.distributed import Processes, told_end_of_others
 from tests.datasets import write_dataset
 from tests.screen import ROOT
 from tests.training import torchrun_worker as worker
@@ -58,6 +58,7 @@ def test_a_killed_process_costs_the_steps_since_the_last_state_and_one_process_g
 
     assert run.finished.stdout.endswith(f"\n{run.out}\n") and run.finished.stdout.count("\n") == 3
     assert run.finished.stderr.count("the second process is killed") == 1 and steps_of_log() == [2, 4]
+    assert run.finished.stderr.count("Traceback") == 1, "torchrun's own, at the end"
     assert not [path.name for path in run.out.rglob("*") if path.name.endswith(".part")]
     record = json.loads((run.out / "config.json").read_text())["training"]["gan"]
     assert (record["steps_done"], record["processes"], record["batch"]) == (4, 2, 8)
@@ -121,6 +122,13 @@ def test_an_error_of_one_process_is_raised_in_all():
     with pytest.raises(InputError, match="no such folder"):
         OthersDiffer(0, 2, "no such folder").prepare(lambda: 1)
     assert OthersDiffer(0, 2).prepare(lambda: 1) == OthersDiffer(1, 2).prepare(lambda: 1) == 1
+
+
+def test_the_end_of_another_process_is_told_apart_from_other_errors():
+    gloo = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]: Connection reset by peer"
+    for error, raised in ((gloo, InputError), ("shapes do not fit", RuntimeError)):
+        with pytest.raises(raised), told_end_of_others():
+            raise RuntimeError(error)
 
 
 def test_each_process_draws_its_own_numbers():

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
@@ -19,7 +20,7 @@ from t2i.data.corpus import load_corpus
 from t2i.locate import Checkpoint
 from t2i.models import CBNGeneratorConfig
 from t2i.training import projected
-from t2i.training.distributed import Processes, process_group
+from t2i.training.distributed import Processes, process_group, told_end_of_others
 from t2i.training.fit import step_generator
 
 SAVE_EVERY, KILLED_AT, STEPS = 2, 3, 4  # steps
@@ -102,7 +103,13 @@ def run(file: str, data: str, text: str, out: str) -> int:
 
     Returns the exit code of a training whose batch does not divide, the last of what is run.
     """
-    with process_group() as group, patch.object(projected, "process_group", lambda: nullcontext(group)):
+
+    @contextmanager
+    def joined() -> Iterator[Processes]:
+        with told_end_of_others():
+            yield group
+
+    with process_group() as group, patch.object(projected, "process_group", joined):
         if not os.path.exists(file):
             result = gradients(data, text, group)
             if group.is_first:
