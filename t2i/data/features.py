@@ -14,7 +14,6 @@ from ..device import best_device, computes_bfloat16, half_precision, to_channels
 from .cache import cached, digest
 
 INPUT_SIZE = 224  # pixels along a side of what the network gets
-NUM_FEATURES = 1280
 View = tuple[float, float, float, bool]  # left, top and side in fractions of the picture, and whether mirrored
 WHOLE: View = (0.0, 0.0, 1.0, False)
 VIEWS = (WHOLE, (0.1, 0.1, 0.8, True))  # and the mirrored centre

@@ -413,7 +413,14 @@ def _style(inputs: _Inputs) -> dict:
         area, curve = disentangling.verification_roc(codes[rows], clusters, seed=inputs.config.seed)
         caption_area, _ = disentangling.verification_roc(captions[rows], clusters, seed=inputs.config.seed)
         pairs_of = min(len(rows), disentangling.MAX_CODES)
-        result[name] = {"roc": area, "roc_of_captions": caption_area, "pairs_of": pairs_of, "curve": curve}
+        result[name] = {
+            "roc": area,
+            "roc_of_captions": caption_area,
+            "explained": disentangling.explained_variance(codes[rows], measurements),
+            "explained_by_captions": disentangling.explained_variance(captions[rows], measurements),
+            "pairs_of": pairs_of,
+            "curve": curve,
+        }
     return result
 
 

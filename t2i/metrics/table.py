@@ -1,8 +1,8 @@
 """All metrics of `evaluate`, one row each.
 
-The README's tables, the model cards, the model-index of `publish` and the tab "Compare" read this table. A new metric
-is a new row here and the code in `evaluation/run.py` that measures it. Nothing heavy is imported, since the page reads
-it.
+The tables of `docs/evaluation.md`, the model cards, the model-index of `publish` and the tab "Compare" read this table.
+A new metric is a new row here and the code in `evaluation/run.py` that measures it. Nothing heavy is imported, since
+the page reads it.
 """
 
 from collections.abc import Callable, Mapping
@@ -232,10 +232,24 @@ METRICS = (
         compare_format=decimals(0, 100, "%"),
     ),
     Metric(
+        path="style.background.explained",
+        label="variance of the background colour that a linear map of style codes predicts, % (of captions)",
+        format=decimals(0, 100),
+        better="higher",
+        compared_with=("style.background.explained_by_captions",),
+    ),
+    Metric(
         path="style.pose.roc",
         label="photos of the same pose, ROC AUC of style codes (of captions)",
         better="higher",
         compared_with=("style.pose.roc_of_captions",),
+    ),
+    Metric(
+        path="style.pose.explained",
+        label="variance of the pose that a linear map of style codes predicts, % (of captions)",
+        format=decimals(0, 100),
+        better="higher",
+        compared_with=("style.pose.explained_by_captions",),
     ),
 )
 

@@ -17,6 +17,7 @@ from t2i.evaluation import classifier, report, run, sheet
 from t2i.evaluation.run import Evaluation, evaluate
 from t2i.metrics.table import METRICS
 from t2i.models import CBNGenerator, CBNGeneratorConfig, ImageProjection, TextEncoder, describe
+from t2i.models.image_projection import ImageProjectionConfig
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def small_features(monkeypatch):
     def stand_in(images, view=None):
         x = torch.from_numpy(images.astype(np.float32)).permute(0, 3, 1, 2) / 255
         colours = torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1)
-        return torch.nn.functional.pad(colours, (0, features.NUM_FEATURES - colours.shape[1]))
+        return torch.nn.functional.pad(colours, (0, ImageProjectionConfig.features - colours.shape[1]))
 
     monkeypatch.setattr(features, "features", stand_in)
     monkeypatch.setattr(run, "DIVERSITY_CAPTIONS", 4)

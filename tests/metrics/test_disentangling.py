@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from t2i.metrics import disentangling
-from t2i.metrics.disentangling import background_colour, style_clusters, verification_roc
+from t2i.metrics.disentangling import background_colour, explained_variance, style_clusters, verification_roc
 
 
 def test_the_background_is_the_border_or_what_lies_outside_the_box():
@@ -34,6 +34,17 @@ def test_the_roc_area_is_1_for_codes_of_the_cluster_and_a_half_for_noise():
     assert area > 0.99 and curve[0][0] == 0 and curve[-1] == [1, 1] and len(curve) == 50
     chance, _ = verification_roc(random.normal(size=(200, 10)), labels)
     assert chance == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_explained_variance_is_that_of_a_linear_map_and_none_for_noise():
+    random = np.random.default_rng(0)
+    codes = random.normal(size=(400, 20))
+    signal, noise = codes @ random.normal(size=(20, 3)), random.normal(size=(400, 3))
+    noise *= signal.std(0) / noise.std(0)  # half of the sum's variance
+    assert explained_variance(codes, [1, 100, 0.01] * signal + 7) > 0.99
+    assert explained_variance(5 * codes, signal + noise) == pytest.approx(0.5, abs=0.1)
+    assert explained_variance(codes, noise) < 0.02
+    assert np.isfinite(explained_variance(codes, np.ones((400, 3))))
 
 
 @pytest.mark.parametrize("block", [10**9, 100, 1])

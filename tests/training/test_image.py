@@ -11,6 +11,7 @@ from t2i.data import features
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
 from t2i.models import ImageProjection, TextEncoder, TextEncoderConfig
+from t2i.models.image_projection import ImageProjectionConfig
 from t2i.training import image
 from t2i.training.image import ImageTraining
 
@@ -21,7 +22,7 @@ def config(dataset, tmp_path, monkeypatch):
 
     def colours(images, view=None):
         means = torch.from_numpy(images.astype("float32")).mean((1, 2)) / 255
-        return torch.nn.functional.pad(means, (0, features.NUM_FEATURES - 3))
+        return torch.nn.functional.pad(means, (0, ImageProjectionConfig.features - 3))
 
     monkeypatch.setattr(features, "features", colours)
     torch.manual_seed(1)

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from t2i.data import features, imagefolder
 from t2i.errors import InputError
 from t2i.models import TextEncoder, TextEncoderConfig
+from t2i.models.image_projection import ImageProjectionConfig
 from t2i.models.text_encoder import embed
 from t2i.training import fit, text
 from t2i.training.text import JointEmbedding, TextTraining, contrastive_loss
@@ -20,7 +21,7 @@ def quick_features(monkeypatch):
 
     def pooled(images, view=None):
         x = torch.from_numpy(images.copy()).float().div(255).mean((1, 2))  # (N, 3)
-        return x.repeat(1, features.NUM_FEATURES // 3 + 1)[:, : features.NUM_FEATURES]
+        return x.repeat(1, ImageProjectionConfig.features // 3 + 1)[:, : ImageProjectionConfig.features]
 
     monkeypatch.setattr(features, "features", pooled)
 
@@ -48,7 +49,7 @@ def test_the_loss_on_a_fixed_batch_falls():
     model = JointEmbedding(0.0)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     codes = text.encode([f"a {colour} square" for colour in COLOURS])
-    pictures, classes = torch.randn(4, features.NUM_FEATURES), torch.arange(4)
+    pictures, classes = torch.randn(4, ImageProjectionConfig.features), torch.arange(4)
     losses = []
     for _ in range(24):
         loss = contrastive_loss(model(codes, pictures), classes)
