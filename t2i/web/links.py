@@ -93,7 +93,7 @@ def _read_drawing(fields: Fields, caption: str, seed: int, model: str, models: M
         "caption": caption,
         "seeds": seeds,
         "at": offsets,
-        "attributes": _first(fields, "attributes", _first(fields, "style", "0")).split(","),
+        "attributes": _first(fields, "attributes", "0").split(","),
         "like": like if re.fullmatch(STYLE_PATTERN, like) else "",
         "variety": _first(fields, "variety", "1"),
         "mutation": _first(fields, "mutation", "0"),

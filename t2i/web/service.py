@@ -69,10 +69,11 @@ class Service:
     """Serves every visitor with the same loaded models, and batches the pictures of those who wait."""
 
     def __init__(self, model: str) -> None:
-        self._default_checkpoint = Checkpoint(model)
-        spec = find_spec(model, self._default_checkpoint)
+        checkpoint = Checkpoint(model)
+        spec = find_spec(model, checkpoint)
         self.default = spec.name
         self.models = {spec.name: spec} | {name: other for name, other in MODELS.items() if name != spec.name}
+        self._checkpoints = {spec.name: checkpoint}
         self._galleries: dict[str, dict[str, Any]] = {}
         self._thumbnails: dict[str, dict[str, Any]] = {}
         self._vocabularies: dict[str, frozenset[str]] = {}
@@ -314,7 +315,9 @@ class Service:
 
     def checkpoint(self, model: str) -> Checkpoint:
         """The checkpoint of one of the page's models; `InputError` if it is not available."""
-        return self._default_checkpoint if model == self.default else Checkpoint(model)
+        if model not in self._checkpoints:
+            self._checkpoints[model] = Checkpoint(model)
+        return self._checkpoints[model]
 
     def _draw(self, parsed: DrawRequest) -> tuple[np.ndarray, float]:
         """The pixels of a request, and milliseconds per picture."""

@@ -295,8 +295,8 @@ def test_hostile_storage_is_read_safely(page):
 def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(page):
     heart(page, 2).click()
     queries = [
-        "model=gone&caption=a+bird&seed=1&at=0,0&style=0",
-        "model=flowers&caption=%F0%9F%8C%B8&seed=1&at=0,0&style=0",
+        "model=gone&caption=a+bird&seed=1&at=0,0&attributes=0",
+        "model=flowers&caption=%F0%9F%8C%B8&seed=1&at=0,0&attributes=0",
     ]
     entries = [{"query": query, "picture": PICTURE} for query in queries]
     page.evaluate(

@@ -143,3 +143,12 @@ def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models)
     for person in people:
         person.join()
     assert [answer["model"] for answer in answers] == ["Other", "Other"] and len(loaded) == 1
+
+
+def test_the_configuration_of_a_model_is_read_once(model, compared, use_models):
+    use_models({"flowers": model, **compared, "birds": None})
+    service = Service("flowers")
+    for name in ("flowers", "flowers-gan"):
+        assert service.checkpoint(name) is service.checkpoint(name)
+    with pytest.raises(t2i.InputError):
+        service.checkpoint("birds")

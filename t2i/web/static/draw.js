@@ -720,7 +720,6 @@ function getState() {
 
 /** @returns {[number, number]} */
 const readOffset = ([across, down]) => [clamp(across, 0, 1), clamp(down, 0, 1)];
-const readAttributes = (query) => query.get("attributes") ?? query.get("style"); // "style" in links of earlier versions
 
 function restore(query) {
   showModel();
@@ -732,7 +731,7 @@ function restore(query) {
     setPhotoStyle(query.get("like"));
     setParents(query.getAll("parent").map(readParent));
   }
-  const attributes = splitFields(readAttributes(query), values.length);
+  const attributes = splitFields(query.get("attributes"), values.length);
   values.forEach((_, i) => setAttribute(i, attributes[i]));
   find(".fine").open = values.some(Boolean);
   const seed = Math.trunc(clamp(query.get("seed") ?? 1, 0, maxFirstSeed));
@@ -779,7 +778,7 @@ function readFavourite(text) {
     caption: query.get("caption"),
     seeds: [query.get("seed")],
     at: [splitFields(query.get("at"), 2)],
-    attributes: splitFields(readAttributes(query), props.numPictures),
+    attributes: splitFields(query.get("attributes"), props.numPictures),
     like: query.get("like"),
     variety: query.get("variety") ?? 1,
     parents: query.getAll("parent").map(readParent),

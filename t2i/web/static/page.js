@@ -1,5 +1,5 @@
-// The page: what its tabs share. Python sends this file, tab.js, share.js and album.js once, as one script ahead of the
-// tabs' own. Their only global name is `t2i`, which already holds `models` and `defaultModel`.
+// The page: what its tabs share. Python sends this file and the other shared ones once, as one script ahead of the tabs'
+// own. Their only global name is `t2i`, which already holds `models`, `defaultModel` and `runtime`.
 // Text of people and of the server goes only to textContent and setAttribute.
 
 const EMPTY_IMAGE = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw=="; // not a broken one
