@@ -5,6 +5,7 @@ import json
 from ..errors import InputError
 from .files import Files
 
+FETCH_ANEW = "fetch it anew"
 FOLDER_SPLITS = {"train2014": "train", "val2014": "test", "train2017": "train", "val2017": "test"}
 
 
@@ -24,7 +25,7 @@ def read_records(files: Files) -> list[dict]:
         except FileNotFoundError:
             continue
         except ValueError as error:
-            raise InputError(f"{where}: is not JSON ({error})") from None
+            raise InputError(f"{where}: is not JSON ({error}): {FETCH_ANEW}") from None
         try:
             captions: dict[int, list[str]] = {image["id"]: [] for image in content["images"]}
             for annotation in content["annotations"]:
@@ -32,15 +33,15 @@ def read_records(files: Files) -> list[dict]:
                     captions[annotation["image_id"]].append(" ".join(annotation["caption"].split()))
             names = {image["id"]: f"{folder}/{image['file_name']}" for image in content["images"]}
         except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{where}: is not what MS-COCO's captions look like ({error!r})") from None
+            raise InputError(f"{where}: is not what MS-COCO's captions look like ({error!r}): {FETCH_ANEW}") from None
         for image_id, name in names.items():
             record = {"captions": captions[image_id], "split": FOLDER_SPLITS[folder]}
             record["where"] = f"{where}, image {image_id}"
             if not captions[image_id]:
-                raise InputError(f"{record['where']}: has no caption")
+                raise InputError(f"{record['where']}: has no caption: write one, or leave the picture out")
             try:
                 record["file_name"] = files.find(name)
             except FileNotFoundError:
-                raise InputError(f"{record['where']}: {name} is missing") from None
+                raise InputError(f"{record['where']}: {name} is missing: bring it, or leave its entry out") from None
             records.append(record)
     return records

@@ -46,10 +46,14 @@ class Entry:
 
 
 class Files:
-    """The files of a data set by name, which has `/` between folders and does not begin with a folder of all files."""
+    """The files of a data set by name, which has `/` between folders and does not begin with a folder of all files.
+
+    `common_folder`: the name of that folder, empty if there is none.
+    """
 
     def __init__(self, path: Path, entries: dict[str, Entry]):
-        self.path, self.entries = path, _without_common_folder(entries)
+        self.path = path
+        self.entries, self.common_folder = _without_common_folder(entries)
         self._by_key: dict[str, list[str]] = {}
         for name in self.entries:
             self._by_key.setdefault(_key(name), []).append(name)
@@ -110,7 +114,7 @@ def open_files(path: Path) -> Files:
     If a folder holds archives and no data besides, as a repository of the Hub may, their files are among its own.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such zip or folder")
+        raise InputError(f"{path}: no such zip or folder: check its name")
     if not path.is_dir():
         return Files(path, _archive_entries(path))
     files = Files(path, dict(_folder_entries(path)))
@@ -181,13 +185,14 @@ def _archive_entries(path: Path) -> dict[str, Entry]:
     try:
         return dict(_zip_entries(path) if kind == "zip" else _tar_entries(path))
     except Exception:  # each compression method has its own class of error
-        raise InputError(f"{path}: neither a folder nor a readable zip, tar or Parquet file") from None
+        reason = "is neither a folder nor a readable zip, tar or Parquet file"
+        raise InputError(f"{path}: {reason}: fetch it anew, or {UNPACK}") from None
 
 
 def _mounted(archive: str, entries: dict[str, Entry]) -> dict[str, Entry]:
     """The entries of an archive in a folder: in its own top folder, else, or if it stands for a split, in its name."""
-    folder, inner = re.sub(r"(\.tar)?\.\w+$", "", archive), _without_common_folder(entries)
-    if inner is not entries and not split_of(folder):
+    folder, (inner, common) = re.sub(r"(\.tar)?\.\w+$", "", archive), _without_common_folder(entries)
+    if common and not split_of(folder):
         return entries
     return {f"{folder}/{name}": entry for name, entry in inner.items()}
 
@@ -247,12 +252,14 @@ def _tar_entries(path: Path) -> Iterator[tuple[str, Entry]]:
         raise tarfile.ReadError("cut off before its end mark")
 
 
-def _without_common_folder(entries: dict[str, Entry]) -> dict[str, Entry]:
-    """The entries without the folder, or folders, that all of them are in, unless it is a split."""
+def _without_common_folder(entries: dict[str, Entry]) -> tuple[dict[str, Entry], str]:
+    """The entries without the folder, or folders, that all of them are in, unless it is a split; and its last name."""
+    common = ""
     while True:
         tops = {name.partition("/")[0] if "/" in name else "" for name in entries if not is_clutter(name)}
         if len(tops) != 1 or not (top := tops.pop()) or split_of(top):
-            return entries
+            return entries, common
+        common = top
         entries = {name.removeprefix(f"{top}/"): e for name, e in entries.items() if name.startswith(f"{top}/")}
 
 

@@ -51,7 +51,8 @@ class CaptionedImages:
         """
         rows = self.rows("train", "val")
         if len(rows) < 2:
-            raise InputError(f"{self.name}: has {len(rows)} training pictures, and 2 are the fewest")
+            remedy = 'bring more, or mark more with the split "train"'
+            raise InputError(f"{self.name}: has {len(rows)} training pictures, and 2 are the fewest: {remedy}")
         share = readable_share([caption for i in rows for caption in self.captions[i]])
         if share < MIN_READABLE_SHARE:
             raise InputError(
@@ -64,7 +65,7 @@ class CaptionedImages:
         if len(set(self.classes[rows])) < min_classes:
             raise InputError(
                 f"{self.name}: all training pictures are of one class, so no caption mismatches one: leave out "
-                "class_id, or class folders, and every picture is a class of its own"
+                "class_id, or bring metadata.jsonl instead of class folders, and every picture is a class of its own"
             )
         return rows
 
@@ -165,10 +166,11 @@ def _hold_out(path: Path, names: list[str]) -> list[str]:
     order = sorted(set(names), key=lambda name: digest(HELD_OUT_SEED, name))
     held_out = set(order[: round(HELD_OUT_SHARE * len(order))])
     splits = ["test" if name in held_out else "train" for name in names]
-    note(
-        f"{path}: names no split: {splits.count('test')} of {len(names)} pictures, a tenth by seed {HELD_OUT_SEED}, "
-        "are held out for measuring, and the others are trained on"
-    )
+    if count := splits.count("test"):
+        held_out = f"{count} of {len(names)} pictures, a tenth by seed {HELD_OUT_SEED}, are held out for measuring"
+        note(f"{path}: names no split: {held_out}, and the others are trained on")
+    else:
+        note(f"{path}: names no split: all of its {len(names)} pictures, which are few, are trained on")
     return splits
 
 

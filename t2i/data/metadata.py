@@ -65,7 +65,7 @@ def _read_metadata(files: Files, name: str) -> Iterator[dict]:
         record["file_name"] = _picture(files, folder, record)
         yield record | {"split_of_name": _split_of_folders(record["file_name"])}
     if empty:
-        raise InputError(f"{files.path}/{name}: is empty")
+        raise InputError(f"{files.path}/{name}: is empty: write a row for each picture, such as {EXAMPLE}")
 
 
 def _read_shard(files: Files, name: str) -> Iterator[dict]:
@@ -93,9 +93,10 @@ def _jsonl_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
             try:
                 row = json.loads(line)
             except (ValueError, RecursionError) as error:
-                raise InputError(f"{where}: is not JSON ({getattr(error, 'msg', error)})") from None
+                reason = f"is not JSON ({getattr(error, 'msg', error)})"
+                raise InputError(f"{where}: {reason}: a line must be such as {EXAMPLE}") from None
             if not isinstance(row, dict):
-                raise InputError(f"{where}: needs a file_name")
+                raise InputError(f"{where}: has no fields: a line must be such as {EXAMPLE}")
             yield where, row
 
 
@@ -112,7 +113,8 @@ def _csv_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
                 raise InputError(f"{where}: has more cells than the first line: put texts with a comma in quotes")
             yield where, {field.strip(): _cell(field.strip(), value) for field, value in row.items() if value}
     except csv.Error as error:
-        raise InputError(f"{files.path}/{name}, line {reader.line_num}: is not CSV ({error})") from None
+        remedy = "save it anew as CSV, or bring it as metadata.jsonl"
+        raise InputError(f"{files.path}/{name}, line {reader.line_num}: is not CSV ({error}): {remedy}") from None
 
 
 def _cell(field: str, value: str) -> object:
@@ -130,7 +132,8 @@ def _checked(where: str, row: dict) -> dict:
     """A row of metadata as a record, with its captions as a list; `InputError` says what is wrong with it."""
     file_name = row.get("file_name", row.get("image_file_name"))
     if not isinstance(file_name, str):
-        raise InputError(f"{where}: needs a file_name")
+        fields = ", ".join(map(str, row)) or "none"
+        raise InputError(f"{where}: needs a file_name, as in {EXAMPLE}; its fields: {fields}")
     record: dict[str, Any] = {
         "where": where,
         "file_name": file_name,
@@ -181,9 +184,10 @@ def _captions(where: str, row: dict) -> list[str]:
         captions = [captions]
     if not isinstance(captions, list) or not captions:
         fields = ", ".join(map(str, row))
-        raise InputError(f"{where}: needs captions or text, a sentence or a list of them; its fields: {fields}")
+        reason = "needs captions or text, a sentence or a list of them"
+        raise InputError(f"{where}: {reason}, as in {EXAMPLE}; its fields: {fields}")
     if not all(isinstance(c, str) and c.strip() for c in captions):
-        raise InputError(f"{where}: has an empty caption")
+        raise InputError(f"{where}: has an empty caption: write a sentence, or leave the picture out")
     return captions
 
 
@@ -202,7 +206,7 @@ def _picture(files: Files, folder: str, record: dict) -> str:
             return files.find(name)
         except FileNotFoundError:
             pass
-    raise InputError(f"{record['where']}: {record['file_name']} is missing")
+    raise InputError(f"{record['where']}: {record['file_name']} is missing: bring it, or leave its row out")
 
 
 def _split_of_folders(name: str) -> str | None:
@@ -213,6 +217,11 @@ def _class_folders(files: Files) -> list[dict]:
     """Pictures in folders that are named after their classes: the name is the caption."""
     pictures = files.pictures()
     folders = {name: [part for part in name.split("/")[:-1] if not split_of(part)] for name in pictures}
+    if pictures and files.common_folder and not any(folders.values()):
+        raise InputError(
+            f"{files.path}: all pictures are of one class, {files.common_folder}: bring folders of two classes at "
+            f"least, or a metadata.jsonl with the captions, which has for each picture a line such as {EXAMPLE}"
+        )
     if not pictures or not all(folders.values()):
         heic = any(name.lower().endswith(HEIC_SUFFIXES) for name in files.names())
         raise InputError(

@@ -11,6 +11,7 @@ from ..errors import InputError
 from .files import Files
 
 BATCH_ROWS = 64  # pictures in memory at a time
+FETCH_ANEW = "fetch or write it anew"
 
 
 def read_rows(files: Files, name: str) -> Iterator[tuple[str, dict]]:
@@ -28,7 +29,8 @@ def read_pictures(files: Files, name: str) -> Iterator[bytes]:
     table = _open(files, name)
     if not (pictures := _picture_columns(table)):
         columns = ", ".join(table.schema_arrow.names)
-        raise InputError(f"{files.path}/{name}: has no column of pictures; its columns: {columns}")
+        reason = "has no column of pictures: bring one called image, with the bytes of their files"
+        raise InputError(f"{files.path}/{name}: {reason}; its columns: {columns}")
     cells = (cell for batch in _batches(files, name, table, pictures[:1]) for cell in batch.column(0).to_pylist())
     for row, cell in enumerate(cells, 1):
         data, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, None)
@@ -36,7 +38,7 @@ def read_pictures(files: Files, name: str) -> Iterator[bytes]:
             yield data if data is not None else files.read(files.find(path or ""))
         except FileNotFoundError:
             reason = f"{path} is missing" if path else "has no picture"
-            raise InputError(f"{files.path}/{name}, row {row}: {reason}") from None
+            raise InputError(f"{files.path}/{name}, row {row}: {reason}: bring it, or leave the row out") from None
 
 
 def _open(files: Files, name: str) -> Any:
@@ -45,7 +47,7 @@ def _open(files: Files, name: str) -> Any:
         return pyarrow.parquet.ParquetFile(files.open(name))
     except pyarrow.ArrowException:
         files.read(name)  # which raises the error for a pointer of Git LFS
-        raise InputError(f"{files.path}/{name}: is damaged, or no Parquet file") from None
+        raise InputError(f"{files.path}/{name}: is damaged, or no Parquet file: {FETCH_ANEW}") from None
 
 
 def _batches(files: Files, name: str, table: Any, columns: list[str]) -> Iterator[Any]:
@@ -53,7 +55,7 @@ def _batches(files: Files, name: str, table: Any, columns: list[str]) -> Iterato
     try:
         yield from table.iter_batches(BATCH_ROWS, columns=columns)
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{files.path}/{name}: is damaged ({str(error).splitlines()[0]})") from None
+        raise InputError(f"{files.path}/{name}: is damaged ({str(error).splitlines()[0]}): {FETCH_ANEW}") from None
 
 
 def _pyarrow(files: Files, name: str) -> ModuleType:
@@ -75,7 +77,7 @@ def _picture_columns(table: Any) -> list[str]:
     def holds_bytes(kind: Any) -> bool:
         if types.is_struct(kind):
             return kind.get_field_index("bytes") >= 0
-        return types.is_binary(kind) or types.is_large_binary(kind)
+        return any(is_kind(kind) for is_kind in (types.is_binary, types.is_large_binary, types.is_binary_view))
 
     names = [field.name for field in table.schema_arrow if holds_bytes(field.type)]
     return sorted(names, key=lambda name: name != "image")

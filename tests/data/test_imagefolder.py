@@ -45,6 +45,10 @@ def test_too_few_training_pictures_raise_an_error(dataset):
     assert len(squares.training_rows(batch=24)) == 24
     with pytest.raises(InputError, match="squares: has 24 training pictures, fewer than --batch 25: .*lower --batch"):
         squares.training_rows(batch=25)
+    for line in range(2, 33):
+        edit(dataset, line, split="test")
+    with pytest.raises(InputError, match="squares: has 1 training pictures, and 2 are the fewest: bring more, or mark"):
+        imagefolder.read(dataset, 12).training_rows()
 
 
 def test_a_zip_reads_like_its_folder(dataset, tmp_path):
@@ -135,11 +139,18 @@ def test_an_error_names_the_broken_picture_and_nothing_is_cached(dataset, tmp_pa
     assert not [file for file in tmp_path.rglob("*") if ".npy" in file.name]
 
 
+def test_a_line_without_fields_is_refused_with_an_example(dataset):
+    with open(dataset / "metadata.jsonl", "a") as file:
+        file.write('"red-0.png"\n')
+    with pytest.raises(InputError, match="line 33: has no fields: a line must be such as {"):
+        imagefolder.read(dataset, 12)
+
+
 @pytest.mark.parametrize("line", ["{oops", "[" * 100_000, '{"class_id": ' + "9" * 5_000 + "}"])
 def test_an_error_names_the_line_that_is_not_json(dataset, line):
     with open(dataset / "metadata.jsonl", "a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(InputError, match="line 33: is not JSON"):
+    with pytest.raises(InputError, match="line 33: is not JSON .*: a line must be such as {"):
         imagefolder.read(dataset, 12)
 
 
@@ -221,8 +232,8 @@ def test_ms_coco_is_read(tmp_path, zipped):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"annotations": []}, "captions_train2014.json, image 7: has no caption"),
-        ({"annotations": [{"image_id": 7}]}, "captions_train2014.json: is not what"),
+        ({"annotations": []}, "captions_train2014.json, image 7: has no caption: write one"),
+        ({"annotations": [{"image_id": 7}]}, "captions_train2014.json: is not what .*: fetch it anew"),
         ({"annotations": [{"image_id": 5, "caption": "no such"}]}, "captions_train2014.json: is not what"),
         ({"images": "none"}, "captions_train2014.json: is not what"),
         ({"images": [{"id": 7, "file_name": "../../up.jpg"}]}, "captions_train2014.json"),
@@ -367,7 +378,7 @@ def test_missing_or_empty_data_sets_raise_an_error(tmp_path):
     with pytest.raises(InputError, match="no metadata.jsonl"):
         imagefolder.read(tmp_path, 12)
     (tmp_path / "text.zip").write_text("not a zip")
-    with pytest.raises(InputError, match="neither a folder nor a readable zip"):
+    with pytest.raises(InputError, match="neither a folder nor a readable zip, .*: fetch it anew, or unpack it"):
         imagefolder.read(tmp_path / "text.zip", 12)
     (tmp_path / "text.zip").unlink()
     (tmp_path / "metadata.jsonl").write_text("\n")

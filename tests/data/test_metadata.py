@@ -123,7 +123,12 @@ def test_train_as_the_only_word_in_metadata_is_a_split(tmp_path):
     assert len(read(write(tmp_path / "data", rows)).rows("train")) == 20
 
 
-@pytest.mark.parametrize("count, tenth", [(5, 0), (8, 1), (20, 2), (104, 10)])
+def test_few_pictures_are_all_trained_on_and_the_note_says_so(tmp_path, caplog):
+    assert len(read(without_split(tmp_path / "data", 4)).rows("train")) == 4
+    assert caplog.messages == [f"{tmp_path}/data: names no split: all of its 4 pictures, which are few, are trained on"]
+
+
+@pytest.mark.parametrize("count, tenth", [(8, 1), (20, 2), (104, 10)])
 def test_without_any_split_a_stated_tenth_is_held_out(tmp_path, caplog, count, tenth):
     dataset = read(without_split(tmp_path / "data", count))
     assert len(dataset.rows("test")) == tenth and len(dataset.rows("train")) == count - tenth
@@ -179,6 +184,31 @@ def test_pictures_without_captions_are_refused_with_an_example(tmp_path, names):
         read(tmp_path / "data")
 
 
+@pytest.mark.parametrize("names", [["rose/1.png", "rose/2.png"], ["all/rose/1.png", "all/rose/2.png"]])
+def test_a_single_folder_of_a_class_is_refused_with_the_remedy(tmp_path, names):
+    for name in names:
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (9, 9)).save(tmp_path / "data" / name)
+    with pytest.raises(InputError, match=r"of one class, rose: bring folders of two classes .* such as {\"file_name\""):
+        read(tmp_path / "data")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
+def test_the_column_may_be_called_image_file_name(tmp_path, kind):
+    folder = write(tmp_path / "data", [{"file_name": "1.png", "text": "a square"}])
+    (folder / "metadata.jsonl").unlink()
+    assert read(write(folder, [{"image_file_name": "1.png", "text": "red"}], kind)).captions == (("red",),)
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize("field", [{"input_file_name": "1.png"}, {"file_names": ["1.png"]}, {"file_name": 1}])
+def test_a_row_without_a_file_name_is_refused_with_its_fields_and_an_example(tmp_path, kind, field):
+    [name] = field
+    words = r'row 1: needs a file_name, as in {"file_name": "0001.png", "text": "a pink flower"}; its fields: '
+    with pytest.raises(InputError, match=words.replace("row", "(row|line)") + f"{name}, text$"):
+        read(write(tmp_path / "data", [field | {"text": "red"}], kind, pictures=False))
+
+
 def write_csv(folder, text, encoding="utf-8"):
     write(folder, [{"file_name": "1.png", "text": "-"}])
     (folder / "metadata.jsonl").unlink()
@@ -213,13 +243,13 @@ def test_csv_is_read_as_spreadsheets_and_pandas_write_it(tmp_path, text, caption
         ("file_name,text\n1.png,café\n", "cp1252", r"metadata.csv: is not UTF-8 \(byte 24\): save it as UTF-8"),
         ("file_name,text\n1.png,a square\n", "utf-16", "is not UTF-8"),
         ("file_name,text\n", "utf-8", "metadata.csv: is empty"),
-        ("", "utf-8", "metadata.csv: is empty"),
+        ("", "utf-8", "metadata.csv: is empty: write a row for each picture"),
         ("file_name,text\n1.png,\n", "utf-8", "line 2: needs captions or text, .*; its fields: file_name"),
         ("file_name,prompt\n1.png,red\n", "utf-8", "needs captions or text, .*; its fields: file_name, prompt"),
-        ("name,text\n1.png,red\n", "utf-8", "needs a file_name"),
+        ("name,text\n1.png,red\n", "utf-8", "needs a file_name, .*; its fields: name, text"),
         ("file_name,text,class_id\n1.png,red,rose\n", "utf-8", "class_id must be a whole number .* not 'rose'"),
-        ("file_name,text\n1.png,%s\n" % ("x" * 200_000), "utf-8", "is not CSV"),
-        ("file_name,text\n9.png,red\n", "utf-8", "line 2: 9.png is missing"),
+        ("file_name,text\n1.png,%s\n" % ("x" * 200_000), "utf-8", "is not CSV .*: save it anew as CSV"),
+        ("file_name,text\n9.png,red\n", "utf-8", "line 2: 9.png is missing: bring it, or leave its row out"),
     ],
 )
 def test_an_error_names_the_bad_line_of_csv(tmp_path, text, encoding, words):

@@ -89,6 +89,13 @@ def test_the_column_image_is_the_picture_among_several(tmp_path):
     assert imagefolder.read(file, 8).images[0, 4, 4].tolist() == [255, 0, 0]
 
 
+@pytest.mark.parametrize("kind", [pyarrow.binary(), pyarrow.large_binary(), pyarrow.binary_view()])
+def test_bytes_of_every_type_of_arrow_are_pictures(tmp_path, kind):
+    columns = {"image": pyarrow.array([encoded("red")], kind), "text": ["a red square"]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "x.parquet")
+    assert imagefolder.read(tmp_path / "x.parquet", 8).images[0, 4, 4].tolist() == [255, 0, 0]
+
+
 def test_a_picture_may_be_a_file_that_the_row_names(tmp_path):
     row = {"image": {"bytes": None, "path": "images/1.png"}, "text": "a red square"}
     shard = write_shard(
@@ -98,7 +105,7 @@ def test_a_picture_may_be_a_file_that_the_row_names(tmp_path):
     (shard.parent / "images" / "1.png").write_bytes(encoded("red"))
     assert imagefolder.read(shard.parent, 8).images[:, 4, 4].tolist() == [[255, 0, 0], [0, 0, 255]]
     (shard.parent / "images" / "1.png").unlink()
-    with pytest.raises(InputError, match="train.parquet, row 1: images/1.png is missing"):
+    with pytest.raises(InputError, match="train.parquet, row 1: images/1.png is missing: bring it"):
         imagefolder.read(shard.parent, 12)
 
 
@@ -106,10 +113,10 @@ def test_a_picture_may_be_a_file_that_the_row_names(tmp_path):
     "row, words",
     [
         ({"image": encoded("red"), "prompt": "red"}, "row 1: needs captions or text, .*; its fields: prompt"),
-        ({"image": encoded("red"), "text": " "}, "row 1: has an empty caption"),
-        ({"text": "red", "url": "x"}, "has no column of pictures; its columns: text, url"),
-        ({"image": {"bytes": None, "path": None, "x": 1}, "text": "red"}, "row 1: has no picture"),
-        ({"image": b"no picture", "text": "red"}, "row 1: is not a readable picture"),
+        ({"image": encoded("red"), "text": " "}, "row 1: has an empty caption: write a sentence"),
+        ({"text": "red", "url": "x"}, "has no column of pictures: bring one .*; its columns: text, url"),
+        ({"image": {"bytes": None, "path": None, "x": 1}, "text": "red"}, "row 1: has no picture: bring it"),
+        ({"image": b"no picture", "text": "red"}, "row 1: is not a readable picture: save it anew"),
     ],
 )
 def test_an_error_names_the_bad_row(tmp_path, row, words):
@@ -127,7 +134,7 @@ def test_a_damaged_file_raises_an_error(folder, name):
     content = (folder / "data" / "train-00000-of-00002.parquet").read_bytes()
     for damaged in (content[:3000], content[:2000] + b"\xff" * 2000 + content[4000:]):
         (folder / "data" / name).write_bytes(damaged)
-        with pytest.raises(InputError, match=f"{name}"):
+        with pytest.raises(InputError, match=f"{name}: is damaged.*: fetch or write it anew"):
             imagefolder.read(folder, 8)
 
 
