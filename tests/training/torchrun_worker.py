@@ -6,7 +6,6 @@ Arguments: the file for the gradients, data, text encoder and folder of the trai
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -35,11 +34,8 @@ def make_small() -> None:
 
 
 def train(data: str, text: str, out: str, batch: int) -> int:
-    """A training whose second process is killed once, in a step after the first state was saved.
-
-    The first process is the slower one, so the second one has every error before it.
-    """
-    step, share_of = projected.Trainer.step, projected.share_of
+    """A training whose second process is killed once, in a step after the first state was saved."""
+    step = projected.Trainer.step
 
     def step_or_die(trainer, batch, i):
         if i == KILLED_AT and os.environ["RANK"] == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
@@ -47,12 +43,8 @@ def train(data: str, text: str, out: str, batch: int) -> int:
             os.kill(os.getpid(), signal.SIGKILL)
         return step(trainer, batch, i)
 
-    def slow_share_of(batch, processes):
-        time.sleep(0.5 * (os.environ["RANK"] == "0"))
-        return share_of(batch, processes)
-
     options = ["--data", data, "--text", text, "--out", out, "--size", "32", "--steps", str(STEPS)]
-    with patch.object(projected.Trainer, "step", step_or_die), patch.object(projected, "share_of", slow_share_of):
+    with patch.object(projected.Trainer, "step", step_or_die):
         return main(["train", "projected", *options, "--batch", str(batch)])
 
 
