@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 import gradio as gr
@@ -31,10 +32,10 @@ def launch_options(host: str = "", port: str = "", frame_ancestors: str = "", is
         raise InputError(f"PORT must be a number from 1 to {MAX_PORT}, not {port!r}")
     if isolate not in ("", "0", "1"):
         raise InputError(f"T2I_ISOLATE must be 0 or 1, not {isolate!r}")
-    bare_host = host.removeprefix("[").removesuffix("]")
+    bare_host = _without_mapping(host.removeprefix("[").removesuffix("]"))
     options = {
         "app_kwargs": {"middleware": middleware(_read_sites(frame_ancestors), isolate == "1")},
-        "server_name": f"[{bare_host}]" if ":" in bare_host else host or None,  # Gradio puts it into addresses
+        "server_name": f"[{bare_host}]" if ":" in bare_host else bare_host or None,  # Gradio puts it into addresses
         "server_port": int(port) if port else None,
     }
     return LAUNCH_LOOK | LAUNCH_LIMITS | options
@@ -64,6 +65,14 @@ def mount(app: Starlette, path: str, model: str = "flowers", frame_ancestors: st
     limits = {"middleware": middleware(_read_sites(frame_ancestors))}
     gr.mount_gradio_app(app, demo, path, app_kwargs=limits, enable_monitoring=False, **look)
     demo.favicon_path = icon  # Gradio's function takes one for "/" only, and its route serves it at every path
+
+
+def _without_mapping(host: str) -> str:
+    """An address of version 4 that is written as one of version 6 (`::ffff:127.0.0.1`) as itself; else the same."""
+    try:
+        return str(getattr(ip_address(host), "ipv4_mapped", None) or host)
+    except ValueError:  # a name
+        return host
 
 
 def _read_sites(frame_ancestors: str) -> list[str]:

@@ -256,6 +256,13 @@ def test_a_host_that_is_not_of_this_machine_is_an_input_error():
         serve(None, launch_options("192.0.2.1", str(free_port())))
 
 
+@pytest.mark.parametrize("host", ["::ffff:127.0.0.1", "[::ffff:7f00:1]", "127.0.0.1"])
+def test_an_address_of_version_4_may_be_written_as_one_of_version_6(host):
+    demo, port = Recorded(), free_port()
+    serve(demo, launch_options(host, str(port)))
+    assert (demo.options["server_name"], demo.options["server_port"]) == ("127.0.0.1", port)
+
+
 def test_without_a_port_the_page_takes_the_next_one_that_is_free(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as used:
         port = used.getsockname()[1]
