@@ -167,8 +167,8 @@ def _hold_out(path: Path, names: list[str]) -> list[str]:
     held_out = set(order[: round(HELD_OUT_SHARE * len(order))])
     splits = ["test" if name in held_out else "train" for name in names]
     if count := splits.count("test"):
-        held_out = f"{count} of {len(names)} pictures, a tenth by seed {HELD_OUT_SEED}, are held out for measuring"
-        note(f"{path}: names no split: {held_out}, and the others are trained on")
+        which = f"{count} of {len(names)} pictures, a tenth by seed {HELD_OUT_SEED}"
+        note(f"{path}: names no split: {which}, are held out for measuring, and the others are trained on")
     else:
         note(f"{path}: names no split: all of its {len(names)} pictures, which are few, are trained on")
     return splits
