@@ -2,6 +2,9 @@
 
 Three servers take turns (A B C A B C): one that batches requests, one that answers them one at a time, and two
 processes with half of the people and of the cores each. The simulated people run on the same cores.
+
+Then real visitors, one after the other, in Chromium: they type, drag a slider and drag Blend, while the server draws or
+their own browser does (docs/browser.md). What counts is the server's processor time.
 """
 
 import http.client
@@ -17,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,12 +29,18 @@ from ..device import processor, usable_cores
 from ..engine.batching import MAX_BATCH
 from ..errors import InputError
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 CROWD_SIZES = (1, 8, 32, 128)
 TURN_SECONDS, TURNS = 6.0, 2  # of typing in a turn; turns of each server
 KEY_INTERVAL = 0.18  # seconds between two keystrokes: 66 words a minute
 RETRY_DELAY = 1.0  # seconds until the page asks again after a refusal
 NUM_SEEDS = 16
 SERVERS = ("batched", "one at a time", "two processes")
+VISIT_SECONDS = 30.0  # of play of a visitor in Chromium
+VISITORS = {"the server": "server", "the device, the first": "device", "the device, each further": "device"}
+DRAWING_FUNCTIONS = {"draw", "blend", "field", "restyle", "compare", "enlarge", "match"}  # of the page
 WORDS = "a the flower petals with pink red yellow white purple center long thin round green leaves and stamen".split()
 
 # `python app.py`, with another limit on the rows of a batch; 1 means one request at a time.
@@ -42,8 +52,16 @@ runpy.run_path(sys.argv[1], run_name="__main__")
 """
 
 
-def run(model: str, crowd_sizes: tuple[int, ...] = CROWD_SIZES, seconds: float = TURN_SECONDS) -> dict:
-    """Throughput and latencies of each server for each number of people, who type for so many seconds a turn."""
+def run(
+    model: str,
+    crowd_sizes: tuple[int, ...] = CROWD_SIZES,
+    seconds: float = TURN_SECONDS,
+    visit_seconds: float = VISIT_SECONDS,
+) -> dict:
+    """Throughput and latencies of each server for each number of people, who type for so many seconds a turn.
+
+    And what visitors in Chromium, who play for `visit_seconds`, cost the server; nothing of them without Chromium.
+    """
     half = max(1, usable_cores() // 2)
     apps = [App(model, MAX_BATCH), App(model, 1), App(model, MAX_BATCH, half), App(model, MAX_BATCH, half)]
     with ExitStack() as stack:  # the apps start at the same time, because it takes long
@@ -58,11 +76,13 @@ def run(model: str, crowd_sizes: tuple[int, ...] = CROWD_SIZES, seconds: float =
                 for name, server in servers.items():
                     turns[name].append(_type_together(server, people, seconds))
             rows.append({"people": people} | {name: _summary(results, seconds) for name, results in turns.items()})
+        visitors = _visitors(batched, visit_seconds)
     return {
         "model": Path(model).name,
         "machine": {"processor": processor(), "cores": usable_cores()},
         "seconds_a_key": KEY_INTERVAL,
         "crowds": rows,
+        "visitors": visitors,
     }
 
 
@@ -84,6 +104,16 @@ def table(figures: dict) -> str:
                 f"| {row['people']} | {name} | {f['answers_a_second']} | {f['median_ms']} ms | {f['p95_ms']} ms "
                 f"| {f['processor_ms']} ms | {f['refused']} |"
             )
+    lines += [
+        "",
+        "| a visitor in Chromium draws on | server's processor time to load | and per minute of play "
+        "| requests to draw per minute |",
+        "|---|---|---|---|",
+        *(
+            f"| {name} | {v['loading_s']} s | {v['playing_s']} s | {v['requests']} |"
+            for name, v in figures["visitors"].items()
+        ),
+    ]
     return "\n".join(lines)
 
 
@@ -200,6 +230,56 @@ def _type_together(apps: list[App], people: int, seconds: float) -> _Turn:
         raise InputError(f"nobody got an answer within {seconds} seconds")
     used = sum(app.processor_seconds() for app in apps) - before
     return _Turn(latencies, sum(person.refused for person in crowd), used)
+
+
+def _visitors(app: App, seconds: float) -> dict[str, dict]:
+    """What nobody and each of `VISITORS`, who plays for so many seconds, cost the server; empty without Chromium."""
+    try:
+        from playwright.sync_api import sync_playwright
+
+        from . import screen
+    except ModuleNotFoundError:
+        return {}
+    with sync_playwright() as playwright:
+        try:
+            browser = screen.start_chromium(playwright)
+        except InputError:
+            return {}
+        start = app.processor_seconds()
+        time.sleep(seconds / 3)
+        idle = round((app.processor_seconds() - start) * 3 * 60 / seconds, 2)
+        visits = {name: _visit(app, browser, back, seconds) for name, back in VISITORS.items()}
+        return {"nobody": {"loading_s": 0.0, "playing_s": idle, "requests": 0}} | visits
+
+
+def _visit(app: App, browser: "Browser", back: str, seconds: float) -> dict:
+    """What a visitor costs the server who types, drags a slider and drags Blend, and draws on this back."""
+    from .screen import DRAG_SCRIPT, MAX_LOADING_MS, OUR_SELECTORS, PAUSE_MS
+
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    page.add_init_script(f"localStorage['t2i-draws-on'] = '{back}'")
+    asked: list[str] = []  # functions of the server
+    page.on("request", lambda request: asked.append(str(json.loads(request.post_data or "{}").get("fn_name"))))
+    start = app.processor_seconds()
+    page.goto(f"http://127.0.0.1:{app.port}{OUR_SELECTORS['address']}")
+    page.wait_for_selector(OUR_SELECTORS["ready"])
+    state = "On this device" if back == "device" else "On the server"
+    page.locator(OUR_SELECTORS["switch"], has_text=state).wait_for(timeout=MAX_LOADING_MS)
+    page.wait_for_timeout(PAUSE_MS)
+    loaded = app.processor_seconds()
+    asked.clear()
+    page.locator(OUR_SELECTORS["caption"]).select_text()  # an empty caption would be asked of the server
+    page.keyboard.type(" ".join(WORDS)[: round(seconds / 3 / KEY_INTERVAL)], delay=1000 * KEY_INTERVAL)
+    page.evaluate(DRAG_SCRIPT, [OUR_SELECTORS["attribute"], OUR_SELECTORS["pictures"], seconds / 3])
+    page.get_by_role("tab", name="Blend").click()
+    page.evaluate(DRAG_SCRIPT, [OUR_SELECTORS["blend"], OUR_SELECTORS["picture"], seconds / 3])
+    played = app.processor_seconds()
+    page.close()
+    return {
+        "loading_s": round(loaded - start, 2),
+        "playing_s": round((played - loaded) * 60 / seconds, 2),
+        "requests": round(sum(map(asked.count, DRAWING_FUNCTIONS)) * 60 / seconds),
+    }
 
 
 def _summary(turns: list[_Turn], seconds: float) -> dict:

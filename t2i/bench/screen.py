@@ -6,11 +6,12 @@ while a slider is dragged; the time from the input event of each letter to sixte
 change of tabs while pictures are loading. The pages take turns, so that a busy machine slows both.
 
 Then the same over a line of 10 Mbit/s whose answers come 0, 100 and 400 ms later: pictures a second while Blend is
-dragged and played and while a slider is dragged, and the time from the last letter of a caption typed without a pause
-to its pictures. Of this page that is measured twice: to the drafts of the last caption, and to its final pictures. In
-all of this the server draws; at the longest latency this page is measured once more while it draws in the browser.
+dragged and played and while a slider is dragged, the longest task of the page's main thread meanwhile, and the time
+from the last letter of a caption typed without a pause to its pictures. Of this page that is measured three times: to
+the first of them, to all of them, which may be drafts, and to the final ones; and its large picture is dragged, too. In
+all of this the server draws; then this page is measured over the same lines while it draws in the browser.
 
-The result is the median of three rounds and takes about ten minutes.
+The result is the median of three rounds and takes about a quarter of an hour.
 """
 
 import math
@@ -24,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, Playwright, sync_playwright
 
 from .. import locate
 from ..device import processor, usable_cores
@@ -42,6 +43,7 @@ LINE_BYTES_PER_SECOND = 1_250_000
 LETTER_DELAY_MS = 150  # of somebody who types fast
 SETTLE_MS = 2500  # after the last letter
 MAX_LOADING_MS = 60_000  # of the networks into the browser
+DRAWN_HERE = "drawn in the browser, "  # the beginning of a measurement's name
 
 # CSS selectors of each page; the plain one has no Play.
 OUR_SELECTORS = {
@@ -53,6 +55,8 @@ OUR_SELECTORS = {
     "picture": ".t2i-blend .motion",
     "blend": "#t2i-blend-across",
     "play": ".t2i-blend .play",
+    "picture_button": ".t2i-draw .picture",
+    "large": ".t2i-draw .big",
     "switch": ".draws-on",
 }
 PLAIN_SELECTORS = {
@@ -89,7 +93,14 @@ DRAG_SCRIPT = """async ([slider, images, seconds]) => {
   return frames / seconds;
 }"""
 
-# Notes which pictures of the server are of which caption.
+# Notes the longest task of the main thread, in ms.
+TASKS_SCRIPT = """() => {
+  const note = (list) => list.getEntries().forEach(({ duration }) => (longest = Math.max(longest, duration)));
+  window.longest = 0;
+  new PerformanceObserver(note).observe({ type: "longtask" });
+}"""
+
+# Notes which pictures are of which caption.
 ANSWERS_SCRIPT = """() => {
   window.answers = {};
   const send = window.fetch;
@@ -98,13 +109,23 @@ ANSWERS_SCRIPT = """() => {
     const { fn_name: name, data } = typeof all[1]?.body === "string" ? JSON.parse(all[1].body) : {};
     if (name !== "draw") return reply;
     const { pictures } = await reply.clone().json();
-    if (pictures) window.answers[pictures[0]] = data.caption;
+    for (const picture of pictures ?? []) window.answers[picture] = data.caption;
     return reply;
+  };
+}"""
+OWN_ANSWERS_SCRIPT = """() => {
+  const { draw } = t2i.local;
+  const note = (answer, caption) => answer?.pictures?.forEach((picture) => (window.answers[picture] = caption));
+  t2i.local.draw = async (captions, noise, options, onPart) => {
+    const notePart = onPart && ((part) => (note(part, captions[0]), onPart(part)));
+    const answer = await draw(captions, noise, options, notePart);
+    note(answer, captions[0]);
+    return answer;
   };
 }"""
 
 # Notes each frame after the last input event in which all pictures are new: its time after that event, and whether it
-# shows an older caption, where that is known.
+# shows an older caption, where that is known. And the time of the first frame that shows a picture of the last caption.
 CHANGES_SCRIPT = """([textbox, selector]) => {
   if (window.changes) return;
   let last = 0;
@@ -114,15 +135,17 @@ CHANGES_SCRIPT = """([textbox, selector]) => {
   document.querySelector(textbox).addEventListener("input", ({ target }) => {
     last = performance.now();
     window.changes = [];
+    window.first = null;
     window.lastCaption = target.value;
   }, true);
   const look = () => {
     const sources = images().map((image) => image.complete && image.src);
+    const isLast = (source) => window.answers[source] === window.lastCaption;
+    if (last && window.first === null && sources.some(isLast)) window.first = performance.now() - last;
     if (last && sources.every((source, i) => source && source !== before[i])) {
       before = sources;
       const time = performance.now() - last;
-      const caption = window.answers[sources[0]];
-      window.changes.push({ time, isOld: Boolean(caption) && caption !== window.lastCaption });
+      window.changes.push({ time, isOld: sources.some((source) => window.answers[source] && !isLast(source)) });
     }
     requestAnimationFrame(look);
   };
@@ -167,11 +190,7 @@ def run(model: str = "flowers") -> dict:
     """The median of the rounds of each measurement, for this page and the plain one."""
     folder = str(locate.resolve(model).resolve())
     with sync_playwright() as playwright:
-        chromium = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
-        try:
-            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        except Error as error:
-            raise InputError(f"this benchmark needs Chromium, which does not start: {error}") from None
+        browser = start_chromium(playwright)
         with _serve(folder, "app.py") as our_address, _serve(folder, "-m", "t2i.bench.screen") as plain_address:
             pages = (our_address, OUR_SELECTORS), (plain_address, PLAIN_SELECTORS)
             rounds = [[_measure(browser, *page) for page in pages] for _ in range(NUM_ROUNDS)]
@@ -187,19 +206,31 @@ def run(model: str = "flowers") -> dict:
 
 def table(figures: dict) -> str:
     """What `run` returns, as text."""
-    lines = [f"{'':60}{'this page':>10}{'plain':>10}{'times':>8}"]
-    for name, ours in figures["page"].items():
-        plain = figures["plain"].get(name, math.nan)
+    lines = [f"{'':50}{'this page':>10}{'plain':>8}{'times':>7}{'in the browser':>16}"]
+    page = figures["page"]
+    for name, ours in page.items():
+        if name.startswith(DRAWN_HERE):
+            continue  # it stands beside what the server draws
+        plain, here = figures["plain"].get(name, math.nan), page.get(DRAWN_HERE + name, math.nan)
         ratio = math.nan if 0 in (ours, plain) else ours / plain if "frames" in name else plain / ours
-        lines.append(f"{name:60}{ours:10.1f}{plain:10.1f}{ratio:8.1f}")
+        lines.append(f"{name:50}{ours:10.1f}{plain:8.1f}{ratio:7.1f}{here:16.1f}")
     machine = figures["machine"]
     hardware = f"{machine['processor']}, {machine['cores']} cores, load {machine['load']:.1f}"
     return "\n".join([*lines, f"{hardware} · Chromium {figures['chromium']}"])
 
 
+def start_chromium(playwright: Playwright) -> Browser:
+    """Debian's Chromium, else Playwright's; `InputError` if it does not start."""
+    path = "/usr/bin/chromium" if Path("/usr/bin/chromium").exists() else None
+    try:
+        return playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+    except Error as error:
+        raise InputError(f"this benchmark needs Chromium, which does not start: {error}") from None
+
+
 def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[str, float]:
     page = browser.new_page(viewport={"width": 1280, "height": 800})
-    page.add_init_script(f"({ANSWERS_SCRIPT})()")
+    page.add_init_script(f"({ANSWERS_SCRIPT})(); ({TASKS_SCRIPT})()")
     page.add_init_script("localStorage['t2i-draws-on'] = 'server'")
     start = time.monotonic()
     page.goto(address + selectors["address"])
@@ -230,8 +261,10 @@ def _measure(browser: Browser, address: str, selectors: dict[str, str]) -> dict[
     if "switch" in selectors:
         page.locator(selectors["switch"]).click()
         page.locator(selectors["switch"], has_text="On this device").wait_for(timeout=MAX_LOADING_MS)
-        own = _measure_line(page, selectors, LATENCIES_MS[-1])
-        figures |= {f"drawn here, {name}": value for name, value in own.items()}
+        page.evaluate(OWN_ANSWERS_SCRIPT)
+        for latency in LATENCIES_MS:
+            own = _measure_line(page, selectors, latency)
+            figures |= {DRAWN_HERE + name: value for name, value in own.items()}
     page.close()
     return figures
 
@@ -245,6 +278,7 @@ def _measure_line(page: Page, selectors: dict[str, str], latency: int) -> dict[s
     drag = [selectors["blend"], selectors["picture"], DRAG_SECONDS]
     page.get_by_role("tab", name="Blend").click()
     page.wait_for_timeout(PAUSE_MS)
+    page.evaluate("longest = 0")
     figures = {"frames a second, Blend dragged": page.evaluate(DRAG_SCRIPT, drag)}
     if "play" in selectors:
         page.wait_for_timeout(PAUSE_MS)
@@ -255,12 +289,22 @@ def _measure_line(page: Page, selectors: dict[str, str], latency: int) -> dict[s
     page.wait_for_timeout(PAUSE_MS)
     slider = [selectors["attribute"], selectors["pictures"], DRAG_SECONDS]
     figures["frames a second, sixteen"] = page.evaluate(DRAG_SCRIPT, slider)
+    if "large" in selectors:
+        page.wait_for_timeout(PAUSE_MS)
+        page.locator(selectors["picture_button"]).first.click()
+        page.wait_for_timeout(PAUSE_MS)
+        large = [selectors["attribute"], selectors["large"], DRAG_SECONDS]
+        figures["frames a second, one large picture"] = page.evaluate(DRAG_SCRIPT, large)
+        page.keyboard.press("Escape")
+    figures["longest task of the main thread, ms"] = page.evaluate("longest")
     page.wait_for_timeout(PAUSE_MS)
     page.locator(selectors["caption"]).fill("")
     page.evaluate(CHANGES_SCRIPT, [selectors["caption"], selectors["pictures"]])
     page.keyboard.type(CAPTION[:MAX_LETTERS], delay=LETTER_DELAY_MS)
     page.wait_for_timeout(SETTLE_MS + latency)
     times = [change["time"] for change in page.evaluate("window.changes") if not change["isOld"]] or [math.nan]
+    if "play" in selectors:
+        figures["last letter to its first picture, ms"] = page.evaluate("window.first") or math.nan
     figures["last letter to its pictures, ms"] = times[0] if "play" in selectors else times[-1]
     figures["last letter to the final pictures, ms"] = times[-1]
     session.send("Network.disable")

@@ -17,6 +17,7 @@ def apps(tiny_networks, tmp_path_factory):
     """The app in two processes, with and without batching, by the size of a batch."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     store.save(folder, tiny_networks, {})
+    (folder / "model.json").write_text('{"title": "Tiny", "examples": ["a red flower", "a blue bird"]}')
     with ExitStack() as stack:
         starting = {size: crowd.App(str(folder), size, threads) for size, threads in ((MAX_BATCH, None), (1, 1))}
         yield {size: stack.enter_context(app) for size, app in starting.items()}
@@ -25,6 +26,7 @@ def apps(tiny_networks, tmp_path_factory):
 def test_people_type_and_are_measured(apps, monkeypatch):
     monkeypatch.setattr(crowd, "App", lambda model, max_batch, threads=None: nullcontext(apps[max_batch]))
     monkeypatch.setattr(crowd, "TURNS", 1)
+    monkeypatch.setattr(crowd, "_visitors", lambda app, seconds: {})
     figures = crowd.run("tiny", crowd_sizes=(1, 3), seconds=0.8)
     assert [row["people"] for row in figures["crowds"]] == [1, 3]
     table = crowd.table(figures)
@@ -34,6 +36,14 @@ def test_people_type_and_are_measured(apps, monkeypatch):
             assert summary["processor_ms"] > 0 or not Path("/proc").exists()
             assert summary["answers_a_second"] > 0 and 0 < summary["median_ms"] <= summary["p95_ms"]
             assert f"| {row['people']} | {name} | {summary['answers_a_second']} | {summary['median_ms']} ms |" in table
+
+
+def test_a_visitor_who_draws_on_the_device_asks_the_server_for_no_picture(apps, monkeypatch):
+    monkeypatch.setattr(crowd, "VISITORS", {"the device": "device"})
+    visitors = crowd._visitors(apps[MAX_BATCH], 0.6)
+    if not visitors:
+        pytest.skip("no Chromium")
+    assert visitors["the device"]["requests"] == 0
 
 
 def test_processes_need_to_share_nothing(apps):

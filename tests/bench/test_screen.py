@@ -15,6 +15,7 @@ def test_bench_drags_and_types_on_both_pages(capsys, monkeypatch, model):
         pytest.skip(error)
     assert code == 0
     assert "keystroke to sixteen, median ms" in output and "Chromium" in output
-    assert "drawn here, 100 ms: frames a second, Blend dragged" in output
+    [blend] = [line for line in output.splitlines() if line.startswith("100 ms: frames a second, Blend dragged")]
+    assert float(blend.split()[-1]) >= 0  # drawn in the browser
     times = [float(line.split()[-3]) for line in output.splitlines() if line.startswith("change of tabs")]
     assert len(times) == 2 and all(time > 0 for time in times)
