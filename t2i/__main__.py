@@ -146,7 +146,7 @@ def _parser(arguments: list[str]) -> _Parser:
     publish.add_argument("--pip-index", metavar="URL", help="where the Space gets PyTorch without CUDA (needs --space)")
     publish.add_argument("--dry-run", action="store_true", help="list the files and their sizes, and stop")
     publish.set_defaults(run=_publish)
-    train = commands.add_parser("train", help="train a network: text, then gan, image and style")
+    train = commands.add_parser("train", help="train a network: text, then projected (or gan), image and style")
     if arguments[:1] == ["train"]:  # no other command needs the packages of the training
         _add_trainings(train)
     return parser
@@ -349,14 +349,15 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
     except ModuleNotFoundError as error:
         raise InputError(f"training needs {error.name}: pip install -r requirements-train.txt") from None
     trainings = train.add_subparsers(required=True, metavar="NETWORK")
-    for name, run, config in (
-        ("text", text.train, text.TextTraining),
-        ("projected", projected.train, projected.ProjectedTraining),
-        ("gan", paper.train, paper.GanTraining),
-        ("image", image.train, image.ImageTraining),
-        ("style", style.train, style.StyleTraining),
+    for name, module, config in (
+        ("text", text, text.TextTraining),
+        ("projected", projected, projected.ProjectedTraining),
+        ("gan", paper, paper.GanTraining),
+        ("image", image, image.ImageTraining),
+        ("style", style, style.StyleTraining),
     ):
-        parser, types = trainings.add_parser(name, help=config.__doc__), get_type_hints(config)
+        purpose = (module.__doc__ or "").partition("\n")[0]
+        parser, types = trainings.add_parser(name, help=purpose, description=purpose), get_type_hints(config)
         for field in fields(config):
             required, type_ = field.default is MISSING, types[field.name]
             if type_ is bool:
@@ -373,7 +374,7 @@ def _add_trainings(train: argparse.ArgumentParser) -> None:
                 help=None if required else "(default: %(default)s)",
             )
         parser.add_argument("--dry-run", action="store_true", help="print the configuration as JSON and stop")
-        parser.set_defaults(run=_train, train=run, config=config, distributed=name == "projected")
+        parser.set_defaults(run=_train, train=module.train, config=config, distributed=name == "projected")
 
 
 def _number(type_: type, min_integer: int) -> Callable[[str], int | float]:
