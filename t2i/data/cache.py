@@ -47,7 +47,7 @@ def cached(name: str, source: str, compute: Callable[[], T]) -> T:
     except Exception:  # torch has no common base class for the errors of a broken file
         pass
     result = compute()
-    with _told_errors(file):
+    with _explained_errors(file):
         write_tensors(file, {"source": source, "made": result})
     return result
 
@@ -75,13 +75,13 @@ def mapped_array(
         return np.load(file, mmap_mode="r")
     except (OSError, ValueError, EOFError):  # missing, or broken
         pass
-    with _told_errors(file):
+    with _explained_errors(file):
         write(file, save)
     return np.load(file, mmap_mode="r")
 
 
 @contextmanager
-def _told_errors(file: Path) -> Iterator[None]:
+def _explained_errors(file: Path) -> Iterator[None]:
     """What fails when the cache's file is written, as on a full disk, becomes an `InputError` with the remedy."""
     try:
         yield

@@ -392,8 +392,8 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
 
     def export(done: int, cost: dict) -> dict[str, float]:
         generator = trainer.averaged(corpus)
-        spread = {"processes": processes.count} if processes.count > 1 else {}
-        run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | spread | history | cost
+        group = {"processes": processes.count} if processes.count > 1 else {}
+        run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | group | history | cost
         save_checkpoint(out, {"generator": generator}, config.text, text, run, examples, corpus.mean_caption())
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
