@@ -79,7 +79,7 @@ let version = 0; // of the target
 const versions = []; // what each part shows
 const askedVersions = [];
 let underWay = 0;
-const played = new Map(); // what was played, as it is played again
+const answers = new Map(); // what was played, as it is played again
 
 function aim(captions, at = 0) {
   target = { captions, at, model: modelMenu.value };
@@ -111,8 +111,8 @@ const draw = ({ captions, at, seeds, model }) => tab.draw(captions, { seeds }, {
 
 async function ask(request) {
   const key = JSON.stringify(request);
-  const reply = played.get(key) ?? (await tab.callUntilAnswered(draw, request, (reason) => showNote(note, reason)));
-  if (isPlaying && reply.strip) played.set(key, reply);
+  const reply = answers.get(key) ?? (await tab.callUntilAnswered(draw, request, (reason) => showNote(note, reason)));
+  if (isPlaying && reply.strip) answers.set(key, reply);
   return reply;
 }
 
@@ -158,7 +158,7 @@ function play(number = 0) {
     const newStep = Math.ceil(share * NUM_STEPS);
     if (newStep > step) {
       step = newStep;
-      if (number || played.size) aim([last, next], step / NUM_STEPS);
+      if (number || answers.size) aim([last, next], step / NUM_STEPS);
       else aim([beginning(next, step / NUM_STEPS)]);
     }
     if (now - start < LETTER_TIME * next.length + HOLD_TIME) requestAnimationFrame(frame);
