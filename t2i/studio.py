@@ -1,7 +1,6 @@
 """A loaded model: pictures of captions, interpolations, the styles of photos, and search among photos."""
 
 import operator
-import reprlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -15,11 +14,11 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from . import vocabulary
-from .breeding import Genome, children
+from .breeding import WEIGHTS_TOLERANCE, Genome, check_genomes, children
 from .engine.batching import BatchedEngine
 from .engine.engine import Engine
 from .engine.mixing import mix
-from .errors import InputError
+from .errors import InputError, check_captions, check_list, check_number, check_numbers, told
 from .locate import Checkpoint
 from .media.photo import prepare
 from .models import NOISE_SIZE
@@ -91,9 +90,11 @@ def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Te
     seeds, the noise is a weighted sum of that of the four seeds around the point, divided by the norm of the weights.
     Its standard deviation remains 1 and its norm about 10, as in the generator's training.
     """
-    if len(at) != len(seeds) or not all(len(point) == 2 and all(0 <= x <= 1 for x in point) for point in at):
-        raise InputError("at must be a point [across, down] from 0 to 1 for each seed")
-    across, down = torch.tensor(at, dtype=torch.float32).unbind(1)
+    across, down = check_numbers(
+        at,
+        "at must be a point [across, down] from 0 to 1 for each seed",
+        lambda points: points.shape == (len(seeds), 2) and _are_from(0, points),
+    ).unbind(1)
     weights = torch.stack([(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down])
     steps = (0, 1, SEEDS_PER_ROW, SEEDS_PER_ROW + 1)
     corners = torch.stack([noise(seed + step for seed in seeds) for step in steps])  # (4, N, 100)
@@ -101,7 +102,7 @@ def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Te
 
 
 def _noise_at(seeds: int | Iterable[int], at: Sequence[Sequence[float]]) -> Tensor:
-    return interpolate_noise(_checked_seeds(seeds), at) if len(at) else noise(seeds)
+    return noise(seeds) if _is_empty(at) else interpolate_noise(_checked_seeds(seeds), at)
 
 
 class Studio:
@@ -169,13 +170,12 @@ class Studio:
         variety: float = 1.0,
     ) -> Tensor:
         """The noise z (N, 100) that `draw` draws from, for each seed."""
-        if not 0 <= variety <= MAX_VARIETY:
-            raise InputError(f"variety must be from 0 to {MAX_VARIETY}, not {variety}")
-        z = variety * _noise_at(seeds, at)
-        return (_vary_style(like, z) if len(like) else z) + self._attribute_offset(attributes)
+        z = check_number(variety, "variety", 0, MAX_VARIETY) * _noise_at(seeds, at)
+        return (z if _is_empty(like) else _vary_style(like, z)) + self._attribute_offset(attributes)
 
     def draw_genomes(self, genomes: Sequence[Genome], attributes: Sequence[float] = ()) -> np.ndarray:
         """Pixels (N, S, S, 3), uint8, of genomes, for instance of the children of two pictures; see `breed`."""
+        genomes = check_genomes(genomes)
         captions = list(dict.fromkeys(caption for genome in genomes for caption in genome.captions))
         own = [dict(zip(genome.captions, genome.weights)) for genome in genomes]
         weights = torch.tensor([[weights.get(caption, 0.0) for caption in captions] for weights in own])
@@ -208,11 +208,21 @@ class Studio:
         Such interpolated embeddings are near the data manifold (section 4.3); if the model has the mean of its training
         captions, they are centred on it (see `mixing.mix`). The noise is that of one seed, or of a seed for each row.
         """
-        captions = _as_list(captions)
-        if not len(weights) or not all(len(row) == len(captions) and abs(sum(row) - 1) < 1e-3 for row in weights):
-            raise InputError(f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption")
-        h = mix(self._embed(captions), torch.tensor(weights, dtype=torch.float32), self._caption_mean)
-        return self.engine.render(noise(seed).expand(len(h), -1), h)
+        captions = check_captions(captions)
+        rows = check_numbers(
+            weights,
+            f"weights must be rows of {len(captions)} numbers that sum to 1, one for each caption",
+            lambda rows: (
+                rows.ndim == 2
+                and len(rows) > 0
+                and rows.shape[1] == len(captions)
+                and ((rows.sum(1) - 1).abs() < WEIGHTS_TOLERANCE).all()
+            ),
+        )
+        z = noise(seed)
+        if len(z) not in (1, len(rows)):
+            raise InputError(f"{len(z)} seeds and {len(rows)} rows of weights: give one seed, or one for each row")
+        return self.engine.render(z.expand(len(rows), -1), mix(self._embed(captions), rows, self._caption_mean))
 
     def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:
         """Interpolate from one seed to another with one caption, both ends included (Figure 8).
@@ -230,7 +240,7 @@ class Studio:
         It is the mean of the noise of such pictures: its norm is small if the noise has little effect on the picture.
         `InputError` if the model has no style encoder, or the photo cannot be read (see `photo.prepare`).
         """
-        return self.engine.invert(prepare(photo)[None])[0]
+        return self.engine.invert(_central_squares([photo]))[0]
 
     def restyle(self, photo: Image.Image, captions: str | Sequence[str]) -> list[Image.Image]:
         """Draw captions in the style of a photo, G(S(photo), φ(t)) (section 4.4, Figure 6)."""
@@ -257,15 +267,15 @@ class Studio:
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
         """The photos of an `index` (N, 1024) that match a caption best: rows of the index, and cosines from -1 to 1."""
-        if count < 1:
-            raise InputError(f"count must be from 1, not {count}")
-        scores = index @ self.embed_captions([caption])[0]
+        count, h = int(check_number(count, "count", 1, whole=True)), self.embed_captions([caption])[0]
+        allowed = f"index must be rows of {len(h)} numbers, as index(photos) returns them"
+        scores = check_numbers(index, allowed, lambda rows: rows.ndim == 2 and rows.shape[1] == len(h)) @ h
         best = scores.topk(min(count, len(scores)))
         return list(zip(best.indices.tolist(), best.values.tolist()))
 
     def describe(self, photo: Image.Image, captions: str | Sequence[str]) -> list[tuple[str, float]]:
         """Captions sorted by how well they match a photo, the best first, with cosines from -1 to 1."""
-        captions = _as_list(captions)
+        captions = check_captions(captions)
         scores = self.embed_captions(captions) @ self.index([photo])[0]
         return [(captions[i], float(scores[i])) for i in scores.argsort(descending=True)]
 
@@ -274,10 +284,10 @@ class Studio:
 
         One of either, or as many of both. `InputError` if the model has no image encoder or a photo cannot be read.
         """
-        h = self._embed(captions)
-        if len(h) != len(photos) and 1 not in (len(h), len(photos)):
-            raise InputError(f"{len(photos)} photos and {len(h)} captions: give one of either, or as many of both")
-        return self.engine.match(_central_squares(photos), h).tolist()
+        h, squares = self._embed(captions), _central_squares(photos)
+        if len(h) != len(squares) and 1 not in (len(h), len(squares)):
+            raise InputError(f"{len(squares)} photos and {len(h)} captions: give one of either, or as many of both")
+        return self.engine.match(squares, h).tolist()
 
     @property
     def parameters(self) -> int:
@@ -307,12 +317,12 @@ class Studio:
 
         Else none; also none if the vocabulary was not recorded (`train text` records it).
         """
-        [caption] = _as_list([caption])
+        [caption] = check_captions([caption])
         return vocabulary.unknown_words(caption[: self.engine.caption_length], self._words) if self._words else []
 
     def _embed(self, captions: str | Sequence[str]) -> Tensor:
         """Embeddings h (N, 1024) of captions, of root mean square 1, as the generator needs them."""
-        captions = _as_list(captions)
+        captions = check_captions(captions)
         if not captions:
             raise InputError("give at least one caption")
         for caption in captions:
@@ -330,19 +340,12 @@ class Studio:
     def _attribute_offset(self, values: Sequence[float]) -> Tensor:
         """What these positions of the attribute sliders add to z, (100,)."""
         directions = self.engine.directions
-        if len(values) > len(directions) or not all(-1 <= value <= 1 for value in values):
-            raise InputError(f"attributes must be up to {len(directions)} numbers from -1 to 1, not {list(values)}")
-        return ATTRIBUTE_STEP * torch.tensor([float(value) for value in values]) @ directions[: len(values)]
-
-
-def _as_list(captions: str | Iterable[str]) -> list[str]:
-    """One caption or more as a list; `InputError` if one is not text."""
-    is_one = isinstance(captions, (str, bytes)) or not isinstance(captions, Iterable)
-    listed: list[Any] = [captions] if is_one else list(captions)
-    for caption in listed:
-        if not isinstance(caption, str):
-            raise InputError(f"a caption must be text, not {reprlib.repr(caption)}")
-    return listed
+        positions = check_numbers(
+            values,
+            f"attributes must be up to {len(directions)} numbers from -1 to 1",
+            lambda numbers: numbers.ndim == 1 and len(numbers) <= len(directions) and _are_from(-1, numbers),
+        )
+        return ATTRIBUTE_STEP * positions @ directions[: len(positions)]
 
 
 def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:
@@ -350,24 +353,35 @@ def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:
 
     S predicts a mean: the less the photo determines the noise, the smaller its norm. Random noise replaces the rest.
     """
-    mean = torch.as_tensor(style, dtype=torch.float32)
-    if mean.shape != z.shape[1:] or not mean.isfinite().all():
-        raise InputError(f"like must be {z.shape[1]} finite numbers, as style(photo) returns them")
+    allowed = f"like must be {z.shape[1]} finite numbers, as style(photo) returns them"
+    mean = check_numbers(style, allowed, lambda numbers: numbers.shape == z.shape[1:])
     return mean + (1 - mean.square().mean()).clamp(min=0).sqrt() * z
 
 
 def _central_squares(photos: Sequence[Image.Image]) -> np.ndarray:
     """Photos or drawn pictures as input of the photo encoders, (N, 64, 64, 3), uint8."""
-    if not photos:
+    checked = check_list(photos, Image.Image, "a photo must be an Image of Pillow, as Image.open(path) returns it")
+    if not checked:
         raise InputError("give at least one photo")
-    return np.stack([prepare(photo) for photo in photos])
+    return np.stack([prepare(photo) for photo in checked])
 
 
 def _fractions(steps: int) -> list[float]:
     """Evenly spaced numbers from 0 to 1, both included."""
-    if not 2 <= steps <= MAX_STEPS:
-        raise InputError(f"steps must be from 2 to {MAX_STEPS}, not {steps}")
-    return [step / (steps - 1) for step in range(steps)]
+    count = int(check_number(steps, "steps", 2, MAX_STEPS, whole=True))
+    return [step / (count - 1) for step in range(count)]
+
+
+def _is_empty(values: Any) -> bool:
+    try:
+        return not len(values)
+    except TypeError:  # a number, or nothing of the kind
+        return False
+
+
+def _are_from(low: float, numbers: Tensor) -> bool:
+    """Whether all numbers are from `low` to 1."""
+    return bool(((numbers >= low) & (numbers <= 1)).all())
 
 
 def _slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
@@ -383,9 +397,9 @@ def _checked_seeds(seeds: int | Iterable[int]) -> list[int]:
     try:
         numbers = [operator.index(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
     except TypeError:
-        raise InputError(f"a seed must be a whole number, not {seeds!r}") from None
+        raise InputError(f"a seed must be a whole number, not {told(seeds)}") from None
     if not numbers:
         raise InputError("give at least one seed")
     if invalid := [seed for seed in numbers if not 0 <= seed < 2**63]:
-        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {invalid[0]}")
+        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {told(invalid[0])}")
     return numbers

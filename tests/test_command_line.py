@@ -203,7 +203,7 @@ def test_search_and_describe_print_the_best_first(capsys, tiny_model, tmp_path):
         ("--count must be from 1", ["search", "a red flower", "text.jpg", "--count", "0"]),
         ("gone.png: no such file", ["describe", "gone.png", "a red flower"]),
         ("CAPTION", ["describe", "gone.png"]),
-        ("steps must be from 2 to 256, not 1", ["wander", "a red flower", "--steps", "1"]),
+        ("steps must be a whole number from 2 to 256, not 1", ["wander", "a red flower", "--steps", "1"]),
         (
             "must end in .png, .gif, .webp, .mp4, not '.bmp'",
             ["blend", "a red flower", "a blue one", "--out", "film.bmp"],

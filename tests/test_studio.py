@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -201,7 +202,7 @@ def test_an_offset_outside_0_to_1_is_an_input_error(studio, at):
 @pytest.mark.parametrize("steps", [-1, 0, 1, 257])
 def test_too_few_or_too_many_steps_are_an_input_error(studio, steps):
     for verb in (lambda: studio.blend(RED, BLUE, steps), lambda: studio.wander(RED, 1, 2, steps)):
-        with pytest.raises(t2i.InputError, match="steps must be from 2 to 256"):
+        with pytest.raises(t2i.InputError, match="steps must be a whole number from 2 to 256"):
             verb()
 
 
@@ -231,7 +232,9 @@ def test_seeds_vary_what_the_style_of_a_photo_does_not_determine(studio):
     assert near(*studio.draw_array(RED, [5, 6], like=large))
 
 
-@pytest.mark.parametrize("like", [[0.0] * 99, [[0.0] * 100], [float("nan")] * 100, [1e39] * 100])
+@pytest.mark.parametrize(
+    "like", [[0.0] * 99, [[0.0] * 100], [float("nan")] * 100, [1e39] * 100, ["x"] * 100, [None] * 100]
+)
 def test_a_malformed_style_of_a_photo_is_an_input_error(studio, like):
     with pytest.raises(t2i.InputError, match="like must be 100 finite numbers"):
         studio.draw(RED, like=like)
@@ -361,6 +364,55 @@ def test_invalid_seeds_are_an_input_error(studio, seeds):
 def test_invalid_attributes_are_an_input_error(studio, attributes):
     with pytest.raises(t2i.InputError, match="attributes must be up to 4 numbers"):
         studio.draw(RED, 0, attributes)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda s, wrong: s.draw(RED, 0, wrong), "attributes must be up to 4 numbers from -1 to 1"),
+        (lambda s, wrong: s.draw(RED, 0, [wrong]), "attributes must be up to 4 numbers from -1 to 1"),
+        (lambda s, wrong: s.draw(RED, at=wrong), "at must be a point"),
+        (lambda s, wrong: s.draw(RED, at=[wrong]), "at must be a point"),
+        (lambda s, wrong: s.draw(RED, at=[(0, wrong)]), "at must be a point"),
+        (lambda s, wrong: s.draw(RED, like=wrong), "like must be 100 finite numbers"),
+        (lambda s, wrong: s.draw(RED, variety=wrong), "variety must be a number from 0 to 1.5"),
+        (lambda s, wrong: s.blend(RED, BLUE, steps=wrong), "steps must be a whole number from 2 to 256"),
+        (lambda s, wrong: s.blend(RED, BLUE, 2, wrong), "a seed must be "),
+        (lambda s, wrong: s.wander(RED, 1, wrong), "a seed must be "),
+        (lambda s, wrong: s.wander(RED, 1, 2, wrong), "steps must be a whole number from 2 to 256"),
+        (lambda s, wrong: s.mix_array([RED, BLUE], wrong), "weights must be rows of 2 numbers that sum to 1"),
+        (lambda s, wrong: s.mix_array([RED, BLUE], [wrong]), "weights must be rows of 2 numbers that sum to 1"),
+        (lambda s, wrong: s.mix_array([RED, BLUE], [[1, wrong]]), "weights must be rows of 2 numbers that sum to 1"),
+        (lambda s, wrong: s.search(RED, wrong), "index must be rows of 1024 numbers, as index.photos. returns them"),
+        (lambda s, wrong: s.search(RED, torch.ones(1, 1024), wrong), "count must be a whole number from 1, not "),
+        (lambda s, wrong: s.style(wrong), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.restyle(wrong, RED), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.index(wrong), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.index([wrong]), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.describe(wrong, RED), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.match(wrong, RED), "a photo must be an Image of Pillow"),
+        (lambda s, wrong: s.draw_genomes(wrong), "parents and children must be of the type Genome"),
+        (lambda s, wrong: s.draw_genomes([wrong]), "parents and children must be of the type Genome"),
+        (lambda s, wrong: s.breed(wrong), "parents and children must be of the type Genome"),
+    ],
+)
+def test_what_is_of_another_kind_is_an_input_error_of_every_verb(studio, call, words):
+    for wrong in (None, "7", 7.5, [[3]], ["x"], object(), Path("a.png"), 10**400, np.full(3, np.nan)):
+        with pytest.raises(t2i.InputError, match=words) as error:
+            call(studio, wrong)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 200
+
+
+def test_seeds_that_are_not_as_many_as_rows_of_weights_are_an_input_error(studio):
+    with pytest.raises(t2i.InputError, match="^3 seeds and 2 rows of weights: give one seed, or one for each row"):
+        studio.mix_array([RED, BLUE], [[1, 0], [0, 1]], [1, 2, 3])
+
+
+def test_numbers_of_numpy_and_torch_are_numbers(studio):
+    as_usual = studio.draw_array(RED, 5, [0.5, 0], [(0, 1)], variety=0.5)
+    for kind in (np.asarray, torch.tensor):
+        given = studio.draw_array(RED, kind([5]), kind([0.5, 0]), kind([[0, 1]]), variety=kind(0.5))
+        assert np.array_equal(given, as_usual)
 
 
 def test_each_seed_has_its_own_noise(studio):
