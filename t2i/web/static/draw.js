@@ -21,8 +21,9 @@ let pictureSize = 64; // pixels a side
 
 // ---- requests
 
-const draw = ({ caption, seeds, at, like, ...options }) => tab.draw([caption], { seeds, at, like }, options);
-const requestPictures = tab.createDraftUpdater(draw, getRequest, showPictures);
+const draw = ({ caption, seeds, at, like, ...options }, onPart) =>
+  tab.draw([caption], { seeds, at, like }, options, onPart);
+const requestPictures = tab.createDraftUpdater(draw, getRequest, showPictures, showPart);
 
 function update() {
   t2i.setDrawState({ caption: captionBox.value, seed: seedBox.read(), model: modelMenu.value });
@@ -46,6 +47,14 @@ function getRequest() {
   };
 }
 
+function showPart({ caption }, { pictures }) {
+  pictures.forEach((source, i) => {
+    const image = tiles[i].picture.firstChild;
+    image.src = source;
+    image.alt = caption;
+  });
+}
+
 function showPictures(request, reply, isNewest) {
   tab.showCaptionNote(note, reply);
   const isUnreadable = Boolean(reply.error) && !reply.busy;
@@ -55,11 +64,7 @@ function showPictures(request, reply, isNewest) {
   if (!reply.error) {
     shown = request;
     pictureSize = reply.size;
-    reply.pictures.forEach((source, i) => {
-      const image = tiles[i].picture.firstChild;
-      image.src = source;
-      image.alt = request.caption;
-    });
+    showPart(request, reply);
     markHearts();
     find(".status").textContent = statusText(reply);
     panel.classList.toggle("has-unknown-words", Boolean(reply.hint));

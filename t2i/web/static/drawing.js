@@ -7,12 +7,13 @@ const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
 // ---- the backs
 
-// Returns `draw(captions, noise, options)`, a promise of an answer.
+// Returns `draw(captions, noise, options, onPart)`, a promise of an answer.
 //   captions  one for all pictures, or one for each in the style of a photo, or the two or four that `points` lie among
 //   noise     {seeds, at, like}: a picture for each seed; or {photo}: its style
 //   options   {model, attributes, points, models, full_size, draft_size}; with `models`, each draws
 //             with `strip`, small pictures come side by side in one image, `strip`, all at the first of the points
-//   answer    {pictures: sources of images, size, ms, model, parameters, …} or {error, busy}
+//   onPart    if it may be drawn in parts; see `draw` in local.js
+//   answer    {pictures: sources of images, size, ms, model, parameters, …} or {error, busy} or {isCut}
 const createServerBack = (server) => (captions, noise, { points, strip, ...options }) => {
   if (strip) return server.field({ ...options, ...noise, captions, at: points[0][0] });
   if (points) return server.blend({ ...options, captions, at: points, seed: noise.seeds[0] });
@@ -27,9 +28,9 @@ const countPictures = (captions, { photo, seeds }, { points, strip }) =>
 // The same for whoever draws: this machine, else the server. While this machine draws, a photo never leaves it.
 function createDraw(server) {
   const drawOnServer = createServerBack(server);
-  return async (captions, noise, options) => {
+  return async (captions, noise, options, onPart) => {
     const isPrivate = noise.photo && local.isOn(options.model);
-    const answer = await local.draw(captions, noise, options);
+    const answer = await local.draw(captions, noise, options, onPart);
     if (answer?.unread) return explain(server, answer.unread, options);
     if (answer) return answer;
     if (isPrivate) return { error: "This device has stopped drawing. With the next change, the server draws." };
@@ -106,8 +107,8 @@ const line = createLine();
 
 // Returns a function that sends `getRequest()` by `call`, and if it is called again meanwhile, then the newest request.
 // On a long way some are under way at once. `show(request, reply, isNewest)` gets the replies, except those older than
-// the last one shown.
-function createUpdater(call, getRequest, show) {
+// the last one shown. With `showPart(request, reply)`, replies may come in parts, until there is a newer request.
+function createUpdater(call, getRequest, show, showPart) {
   const underWay = new Set(); // numbers of requests
   let newest = 0;
   let sent = 0; // number of the last one that was sent
@@ -134,9 +135,10 @@ function createUpdater(call, getRequest, show) {
     };
     const patience = setTimeout(release, REQUEST_TIMEOUT);
     const silence = { ...NO_ANSWER, error: `${NO_ANSWER.error} These are the last pictures.` };
-    const reply = (await call(request)) || silence;
+    const onPart = (part) => (showPart(request, part), number === newest);
+    const reply = (await (showPart ? call(request, onPart) : call(request))) || silence;
     clearTimeout(patience);
-    if (number > shown) {
+    if (number > shown && !reply.isCut) {
       shown = number;
       show(request, reply, number === newest);
       if (reply.busy) setTimeout(() => number === newest && update(), RETRY_DELAY);
@@ -153,7 +155,7 @@ function createUpdater(call, getRequest, show) {
 
 // The same with drafts while something changes, as small as the line asks, then the pictures at full size; these are
 // then the newest reply. The pictures of a small model are never drafts.
-function createDraftUpdater(call, getRequest, show) {
+function createDraftUpdater(call, getRequest, show, showPart) {
   const modelsWithDrafts = new Set(); // as far as is known
   let timer;
   let isResting = false;
@@ -171,7 +173,7 @@ function createDraftUpdater(call, getRequest, show) {
     if (reply.drafts) modelsWithDrafts.add(request.model);
     if (isNewest && reply.error) clearTimeout(timer);
     if (isNewest && reply.drafts) sendWhenResting();
-  });
+  }, showPart);
 
   // Counted from the change, not from the drafts, which may be long on their way.
   function sendWhenResting() {

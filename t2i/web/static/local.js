@@ -5,6 +5,7 @@ const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page 
 const MIN_MEMORY = 4; // GB, below which nothing is fetched by itself
 const LIVE_TIME = 20; // ms per picture, with which each frame of what moves can be drawn
 const MEMORY_SHARE = 0.8; // of the last measured time per picture in the next one
+const PART_TIME = 50; // ms of drawing after which pictures are shown
 const MAX_THREADS = 4;
 const LOCAL_TIMEOUT = 4000; // ms without a sign of the worker, on top of the expected time
 const LOADING_TIMEOUT = 120_000; // ms without progress
@@ -19,6 +20,7 @@ function createLocalBack() {
   let numMessages = 0;
   let progress = null; // {loaded, total} in bytes, while something is fetched
   let numDrawing = 0; // requests
+  let firstPlace = 0; // of the next request that is drawn in parts: after the last picture
   let hasFailed = false;
   let choice = readChoice();
   const listeners = [];
@@ -164,17 +166,46 @@ function createLocalBack() {
     showState();
   });
 
-  // An answer like the server's, or null: then the server is to be asked.
-  async function draw(captions, noise, options) {
+  // An answer like the server's, or null: then the server is to be asked. With `onPart`, many pictures are drawn in
+  // parts; it gets an answer with the pictures so far, the others missing, and says whether to go on. If not, the answer
+  // is {isCut}.
+  async function draw(captions, noise, options, onPart) {
     const { model } = options;
     const count = countPictures(captions, noise, options);
     if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
-    const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
+    const partSize = Math.max(1, Math.floor(PART_TIME / msPerPicture(model)));
     numDrawing += 1;
-    const answer = await send({ verb: "draw", captions, noise, options }, timeout);
+    const answer = await (onPart && partSize < count
+      ? drawInParts(captions, noise, options, partSize, onPart)
+      : drawAtOnce(captions, noise, options, count));
     numDrawing -= 1;
+    return answer;
+  }
+
+  async function drawAtOnce(captions, noise, options, count) {
+    const { model } = options;
+    const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
+    const answer = await send({ verb: "draw", captions, noise, options }, timeout);
     if (answer?.ms) models.set(model, MEMORY_SHARE * msPerPicture(model) + (1 - MEMORY_SHARE) * answer.ms);
     return answer && { ...answer, model: findModel(model).title };
+  }
+
+  // A request begins where the last one was cut, so that all pictures change while a hand moves.
+  async function drawInParts(captions, { seeds, at, ...noise }, options, partSize, onPart) {
+    const order = seeds.map((_, i) => (firstPlace + i) % seeds.length);
+    const pictures = new Array(seeds.length);
+    for (let start = 0; ; start += partSize) {
+      const places = order.slice(start, start + partSize);
+      const pick = (list) => places.map((place) => list[place]);
+      const part = { ...noise, seeds: pick(seeds), at: at && pick(at) };
+      const answer = await drawAtOnce(captions, part, options, places.length);
+      if (!answer?.pictures) return answer;
+      places.forEach((place, i) => (pictures[place] = answer.pictures[i]));
+      firstPlace = (places.at(-1) + 1) % seeds.length;
+      const whole = { ...answer, pictures, seeds };
+      if (start + partSize >= seeds.length) return whole;
+      if (!onPart(whole)) return { isCut: true };
+    }
   }
 
   return {

@@ -71,7 +71,7 @@ function createTab(name, element, server) {
     return reply;
   }
 
-  const tracked = (call) => (request) => track(call(request));
+  const tracked = (call) => (...request) => track(call(...request));
 
   // An answer, however long it takes; `onWait` gets the reason of each wait.
   async function callUntilAnswered(call, request, onWait) {

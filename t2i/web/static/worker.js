@@ -7,6 +7,7 @@ const MAX_BATCH = 16; // pictures in one pass, which bounds the memory
 const MAX_BLOCKS = 64; // of noise in memory, 51 kB each
 const MAX_EMBEDDINGS = 256;
 const WARM_UP = 400; // ms
+const SESSION_OPTIONS = { extra: { session: { intra_op: { allow_spinning: "0" } } } }; // a thread that waits gives way
 const BMP_HEADER = 54; // bytes
 
 const models = new Map(); // by name: {manifest, sessions by role, embeddings by caption}
@@ -58,7 +59,7 @@ async function load({ model, root: address, threads }, tell) {
   const sessions = {};
   for (const [role, entry] of Object.entries(networks)) {
     const data = await fetchBytes(`models/${model}/${entry.file}`, entry, count);
-    sessions[role] = await ort.InferenceSession.create(data);
+    sessions[role] = await ort.InferenceSession.create(data, SESSION_OPTIONS);
   }
   models.set(model, { manifest, sessions, words: new Set(manifest.words.split(" ").filter(Boolean)), embeddings: new Map() });
   return { ms: await measure(models.get(model)) };
