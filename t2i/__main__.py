@@ -208,7 +208,7 @@ def _search(options: argparse.Namespace) -> None:
     [caption], studio = _clean([options.caption]), load(options.model)
     photos = dict(_photos(options.photos))
     if not photos:
-        raise InputError("none of these pictures can be read")
+        raise InputError("none of these pictures can be read: save them anew as PNG or JPEG")
     places = list(photos)
     for row, score in studio.search(caption, studio.index(list(photos.values())), options.count):
         print(f"{score:.3f}  {places[row]}")
@@ -234,7 +234,7 @@ def _photos(paths: list[Path]) -> Iterator[tuple[str, Image.Image]]:
             except InputError as error:
                 print(f"skipped: {place}: {error}", file=sys.stderr)
     if not found:
-        raise InputError(f"{paths[0]}: contains no pictures")
+        raise InputError(f"{paths[0]}: contains no pictures: give a picture, or a folder or an archive with some")
 
 
 def _describe(options: argparse.Namespace) -> None:

@@ -10,6 +10,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from .errors import InputError, told
+
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 PROCESS_CGROUPS = Path("/proc/self/cgroup")
 
@@ -19,6 +21,17 @@ Network = TypeVar("Network", bound=nn.Module)
 def best_device() -> str:
     """The device to compute on: "cuda" if there is a GPU, else "cpu"."""
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def checked_device(device: str | None) -> str:
+    """The device, by default the best one; `InputError` if this machine has none of this name."""
+    device = device or best_device()
+    try:
+        torch.zeros(0, device=device)
+        return device
+    except (RuntimeError, AssertionError, TypeError):  # torch has no common base class for them
+        reason = "must be cpu, or a device that torch finds on this machine, such as cuda"
+        raise InputError(f"device {reason}, not {told(device)}") from None
 
 
 def usable_cores() -> int:

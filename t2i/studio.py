@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from . import vocabulary
 from .breeding import WEIGHTS_TOLERANCE, Genome, check_genomes, children
+from .device import checked_device
 from .engine.batching import BatchedEngine
 from .engine.engine import Engine
 from .engine.mixing import mix
@@ -37,7 +38,10 @@ ATTRIBUTE_STEP = 3.0  # how far an attribute of 1 moves z: three standard deviat
 
 
 def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
-    """Load a model by name, folder or Hub id (see `locate.resolve`); CUDA if there is one, else the CPU."""
+    """Load a model by name, folder or Hub id (see `locate.resolve`); CUDA if there is one, else the CPU.
+
+    `InputError` if there is no such model or device.
+    """
     checkpoint = Checkpoint(name)
     spec = find_spec(name, checkpoint)
     return Studio(
@@ -47,6 +51,7 @@ def load(name: str | Path = "flowers", device: str | None = None) -> "Studio":
 
 def load_engine(checkpoint: Checkpoint, device: str | None = None) -> Engine:
     """The engine of a model, with those photo encoders that the model has."""
+    device = checked_device(device)
     roles = [*DRAWING_ROLES, *filter(checkpoint.has, PHOTO_ROLES)]
     return Engine(checkpoint.read(*roles), device, len(checkpoint.attributes))
 

@@ -198,7 +198,7 @@ def test_search_and_describe_print_the_best_first(capsys, tiny_model, tmp_path):
 @pytest.mark.parametrize(
     "words, arguments",
     [
-        ("contains no pictures", ["search", "a red flower", "empty"]),
+        ("contains no pictures: give a picture, or a folder", ["search", "a red flower", "empty"]),
         ("text.jpg: is not a readable picture", ["search", "a red flower", "text.jpg"]),
         ("--count must be from 1", ["search", "a red flower", "text.jpg", "--count", "0"]),
         ("gone.png: no such file", ["describe", "gone.png", "a red flower"]),
@@ -239,7 +239,7 @@ def test_search_skips_unreadable_files_of_a_folder_with_a_message(capsys, tiny_m
     assert err.startswith("skipped: ") and "b.png" in err and err.count("\n") == 1
     (tmp_path / "photos" / "a.png").unlink()
     code, out, err = run(capsys, "search", "a red flower", tmp_path / "photos", "--model", tiny_model)
-    assert code == 2 and "none of these pictures can be read" in err
+    assert code == 2 and "none of these pictures can be read: save them anew" in err
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar", "parquet"])

@@ -73,6 +73,12 @@ def test_own_examples_have_no_short_forms_of_the_model_whose_text_encoder_is_sha
     assert (own.examples, own.short_examples, own.subject) == (("a red square",), (), base.subject)
 
 
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", b"gpu", 99])
+def test_a_device_that_is_not_there_is_an_input_error(tiny_model, device):
+    with pytest.raises(t2i.InputError, match="^device must be cpu, or a device that torch finds .*, not "):
+        t2i.load(tiny_model, device)
+
+
 def test_drawing_needs_no_discriminator(tiny_model):
     (tiny_model / "discriminator.safetensors").unlink()
     assert len(t2i.load(tiny_model).draw(RED)) == 1
