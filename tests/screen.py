@@ -136,7 +136,7 @@ def hold_requests(page, text) -> list:
 
 
 def seeds(page) -> list[int]:
-    return [int(text.rstrip(" +")) for text in page.locator(".number").all_inner_texts()]
+    return [int(text.rstrip(" +")) for text in page.locator(".number").all_text_contents()]
 
 
 def note(page) -> str:

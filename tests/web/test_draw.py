@@ -141,6 +141,24 @@ def test_the_grid_is_dragged_like_a_map_over_the_seeds(page):
     assert place(page).startswith("Drag") and same(before, pixels(page)).all()  # the plane begins here
 
 
+def test_a_finger_that_scrolls_the_page_leaves_the_seeds(new_page, url):
+    phone = new_page(f"{url}/?tab=draw", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    settle(phone)
+    side, devtools = pitch(phone), phone.context.new_cdp_session(phone)
+
+    def swipe(across: float, down: float) -> None:
+        area = phone.locator(".picture").nth(5).bounding_box()
+        x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+        for kind, step in [("touchStart", 0), *(("touchMove", i / 5) for i in range(1, 6)), ("touchEnd", None)]:
+            points = [] if step is None else [{"x": x + step * across, "y": y + step * down}]
+            devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    swipe(2, -100)
+    assert phone.get_by_label("Seed", exact=True).input_value() == "1" and not phone.locator(".back").is_visible()
+    swipe(-side, 0)
+    assert phone.get_by_label("Seed", exact=True).input_value() == "2"
+
+
 def test_shift_and_arrow_keys_travel_over_the_seeds(page):
     before = pixels(page)
     page.locator(".picture").first.focus()

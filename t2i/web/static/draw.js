@@ -30,6 +30,7 @@ function update() {
   if (dialog.open) return updateEnlarged(); // the sixteen follow once it rests
   grid.setAttribute("aria-busy", "true");
   isSortPending = false;
+  setSorted(false); // the matches will be others
   markExamples();
   requestPictures();
 }
@@ -202,6 +203,7 @@ grid.addEventListener("pointermove", (event) => {
   const [across, down] = [event.clientX - held.clientX, event.clientY - held.clientY];
   if (!grid.hasPointerCapture(event.pointerId)) {
     if (Math.hypot(across, down) < DRAG_THRESHOLD) return;
+    if (event.pointerType === "touch" && Math.abs(down) > Math.abs(across)) return (held = null); // it scrolls the page
     grid.setPointerCapture(event.pointerId); // the click is then the grid's and enlarges nothing
   }
   held = event;
@@ -651,7 +653,7 @@ function showHand() {
   const hasHand = findAttribute("Across") >= 0;
   const subject = findModel(modelMenu.value).subject.replace(/s$/, "");
   handHelp.hidden = !hasHand;
-  handHelp.textContent = `Drag the ${subject} to move it, scroll or pinch to resize it, drag the background to light it.`;
+  handHelp.textContent = `Drag the ${subject} to move it, scroll or pinch to resize it, drag the background for light and greenery.`;
   bigImage.tabIndex = hasHand ? 0 : -1;
   bigImage.classList.toggle("has-hand", hasHand);
 }
