@@ -225,7 +225,7 @@ class Service:
         model = read_model(request, self.models)
         captions = read_ranked_captions(request, self.models[model])
         embeddings = encoding.embeddings(self._studio(model).embed_captions(cut(captions)))
-        return embeddings | {"captions": captions} | self._caption_notes([model], *captions)
+        return embeddings | {"captions": captions} | self._notes_and_model(model, *captions)
 
     def gallery(self, request: object) -> dict[str, Any]:
         """Pictures that the model draws of its own captions, to be searched, with the embeddings of `embed_photos`."""

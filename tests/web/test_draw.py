@@ -462,6 +462,11 @@ def test_a_caption_of_another_models_subject_is_offered_to_that_model(named):
     offer.wait_for(state="hidden")
     assert named.locator("#t2i-field-model").input_value() == "birds"
     assert field.input_value() == "a blue bird with wings" and field.evaluate("box => box === document.activeElement")
+    named.get_by_role("tab", name="Search").click()
+    named.locator("#t2i-search-model").select_option("flowers")
+    named.locator("#t2i-search-caption").fill("a blue bird with wings")
+    offer.wait_for()
+    assert named.locator(".results .meter:visible").count() == 0  # no percentages
 
 
 def test_a_model_may_name_its_examples_shortly(named):

@@ -56,6 +56,7 @@ def test_a_caption_finds_the_drawn_pictures_that_match_it_best(search, model):
     search.get_by_label("Search by description").fill("🌸")
     search.wait_for_function("document.querySelector('#t2i-search-note').classList.contains('error')")
     assert result_names(search) == orders[1]  # the last good results
+    assert search.locator(".results li").first.evaluate("item => getComputedStyle(item).opacity") == "0.15"
 
 
 def test_the_chosen_picture_is_described_and_a_caption_goes_to_draw(search, model):

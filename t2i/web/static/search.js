@@ -11,6 +11,7 @@ const NUM_RESULTS = 20;
 const NUM_CAPTIONS = 5; // of the chosen picture
 const photoSize = props.photoSize; // pixels a side of what the image encoder sees
 
+const panel = find(".t2i-search");
 const captionBox = find("#t2i-search-caption");
 const captionNote = find("#t2i-search-note");
 const ownCaptionsBox = find("#t2i-search-own");
@@ -53,12 +54,15 @@ const getRequest = () => ({ captions: [captionBox.value.slice(0, MAX_SENT_LENGTH
 const update = tab.createUpdater(server.embed_captions, getRequest, (request, reply, isNewest) => {
   tab.showCaptionNote(captionNote, reply);
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
+  panel.classList.toggle("is-unreadable", Boolean(reply.error) && !reply.busy);
   if (reply.error) return;
+  panel.classList.toggle("has-unknown-words", Boolean(reply.hint)); // they say nothing of a match
+  tab.showElsewhere(reply.elsewhere);
   [captionEmbedding] = decodeEmbeddings(reply.embeddings, 1);
   showResults();
   const [best] = results;
   if (isNewest && best) {
-    announce(`The best for ${request.captions[0]}: ${best.item.name}, match ${percent(best.match)}`);
+    announce(reply.hint || `The best for ${request.captions[0]}: ${best.item.name}, match ${percent(best.match)}`);
   }
 });
 
@@ -112,7 +116,7 @@ function showChosen() {
   find(".chosen img").alt = picture?.name ?? "";
   find(".picture-name").textContent = picture?.name ?? "";
   find(".remove").hidden = !pictures.own.includes(picture);
-  find(".chosen").style.visibility = picture ? "visible" : "hidden";
+  find(".chosen").hidden = find(".captions").hidden = find(".help").hidden = !picture;
   const best = picture ? rank(rankedCaptions, picture.embedding).slice(0, NUM_CAPTIONS) : [];
   captionLines.forEach(({ line, text, meter, drawButton }, i) => {
     line.style.visibility = best[i] ? "visible" : "hidden";
