@@ -39,7 +39,7 @@ OBJECTIVES: dict[str, Objective] = {
             mismatching=False,
             interpolated=False,
             formula="D: log s_r + log(1 − s_f)\nG: log s_f",
-            description="Learns to look like photos. That the words should fit, it has to find out by itself.",
+            description="Learns only to look like photos; what the words mean it must find out by itself.",
         ),
         Objective(
             "gan-cls",

@@ -163,7 +163,7 @@ class Service:
         weights = [_corner_weights(len(captions), *point) for point in read_points(request)]
         pixels, ms = self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
         pictures = self._pictures(model, pixels, ms, kind, request)
-        return pictures | self._caption_notes([model], *captions)
+        return pictures | self._notes_and_model(model, *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
         """Draw captions in the style of a photo, as data URIs.

@@ -139,7 +139,7 @@ def test_photos_and_captions_come_back_after_a_reload(page):
     tab.locator("input[type=file]").set_input_files(files)
     tab.locator(".photo").nth(7).wait_for()
     tab.get_by_label("Photo 2: choose what is seen").click()
-    tab.get_by_label("Closer").press("End")
+    tab.get_by_label("Zoom").press("End")
     tab.get_by_role("button", name="Done").click()
     squares, painted, captions = style_tab_content(page, 8 * 5)
     past.wait_for()

@@ -209,7 +209,7 @@ def test_a_ninth_photo_is_refused(styles, tmp_path):
 def test_a_photo_can_be_cropped_and_removed(styles):
     before = painted(styles)
     styles.get_by_label("Photo 1: choose what is seen").click()
-    styles.get_by_label("Closer").press("End")
+    styles.get_by_label("Zoom").press("End")
     styles.wait_for_function("old => document.querySelector('.t2i-style td img').src !== old", arg=before[0])
     zoomed = painted(styles)
     box = styles.locator(".crop").bounding_box()
@@ -218,18 +218,25 @@ def test_a_photo_can_be_cropped_and_removed(styles):
     styles.mouse.move(box["x"] + 20, box["y"] + 100, steps=4)
     styles.mouse.up()
     styles.wait_for_function("old => document.querySelector('.t2i-style td img').src !== old", arg=zoomed[0])
-    assert float(styles.get_by_label("Across", exact=True).locator("visible=true").input_value()) > 0.5
+    assert float(styles.get_by_label("Position across", exact=True).locator("visible=true").input_value()) > 0.5
     styles.get_by_role("button", name="Remove photo").click()
     assert painted(styles) == [] and styles.locator(".empty").is_visible()
 
 
-@pytest.mark.parametrize("size, dead", [((120, 80), {"Down"}), ((80, 120), {"Across"}), ((80, 80), {"Across", "Down"})])
+@pytest.mark.parametrize(
+    "size, dead",
+    [
+        ((120, 80), {"Position down"}),
+        ((80, 120), {"Position across"}),
+        ((80, 80), {"Position across", "Position down"}),
+    ],
+)
 def test_crop_sliders_without_room_are_disabled(styles, tmp_path, size, dead):
     Image.effect_noise(size, 90).convert("RGB").save(tmp_path / "other.png")
     styles.locator(".t2i-style input[type=file]").set_input_files(tmp_path / "other.png")
     styles.get_by_label("Photo 2: choose what is seen").click()
     sliders = {name: styles.locator(f"#t2i-style-crop-{name}") for name in ("x", "y", "zoom")}
-    names = {"x": "Across", "y": "Down", "zoom": "Closer"}
+    names = {"x": "Position across", "y": "Position down", "zoom": "Zoom"}
     first = next(name for name in names if names[name] not in dead)
     assert {names[name] for name, slider in sliders.items() if slider.is_disabled()} == dead
     assert styles.evaluate("document.activeElement.id") == f"t2i-style-crop-{first}"

@@ -30,7 +30,7 @@ function createColumn({ name, title, formula, description, isAvailable, figures 
     sendToTab("draw", { query: { model: name, caption: captionBox.value, seed: seedBox.read() } });
   });
   const missing = make("p", { class: "empty" }, `The weights of this model, weights/${name}, are not here.`);
-  const column = make("li");
+  const column = make("li", formula ? {} : { class: "flagship" });
   column.append(make("h2", {}, title), ...(isAvailable ? [largeImage, strip] : [missing]));
   column.append(make("p", { class: "words", ...(formula && { title: formula }) }, description));
   if (isAvailable) column.append(drawButton);
@@ -104,7 +104,7 @@ function showPictures(request, reply, isNewest) {
     status.textContent = `${ms.toFixed(1)} ms per picture`;
   }
   if (!isNewest) return;
-  if (!reply.error) addRecent(reply.compared[0].pictures[0]);
+  if (!reply.error) addRecent(reply.compared.at(-1).pictures[0]);
   announce(note.textContent || `Seed ${request.seeds[0]} by ${columns.length} models: ${request.caption}`);
 }
 

@@ -412,9 +412,9 @@ const cropCanvas = find(".crop");
 let croppedRow = null;
 
 const CROP_SLIDERS = [
-  { name: "x", label: "Across", min: 0, max: 1 },
-  { name: "y", label: "Down", min: 0, max: 1 },
-  { name: "zoom", label: "Closer", min: 1, max: 4 },
+  { name: "x", label: "Position across", min: 0, max: 1 },
+  { name: "y", label: "Position down", min: 0, max: 1 },
+  { name: "zoom", label: "Zoom", min: 1, max: 4 },
 ];
 const cropSliders = CROP_SLIDERS.map(({ name, label, min, max }) => {
   const id = `t2i-style-crop-${name}`;

@@ -14,7 +14,7 @@ from ..service import Service, errors_as_json
 
 MAX_FIGURE = 1e9  # in absolute value: anything may stand in a stranger's file, NaN too
 SEEDS_PER_MODEL = 5  # the first is shown large, the others small
-FLAGSHIP = "The best model here. It hears the words at every step, and its critic had already seen a million photos."
+FLAGSHIP = "The best model here: it gets the words at every step, and its critic had already seen a million photos."
 COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 
