@@ -18,6 +18,18 @@ from tests.screen import matches, note, pixels, rest, same, save, settle
 
 CAPTION = "a flower with pink petals"
 
+# What a finger must hit, but is less than 44 pixels high; pictures, and what lies on them, are as large as they can be.
+SMALL_TARGETS = """
+() => {
+  const targets = '.t2i-tab :is(button, select, summary, label:has([type=radio], [type=checkbox]))'
+    + ', .draws-on, .label-wrap';
+  const pictures = ':is(.strip, .mosaic) button, .results label, .heart, .lock, .forget';
+  return [...document.querySelectorAll(targets)]
+    .filter((node) => node.offsetParent && !node.matches(pictures) && node.getBoundingClientRect().height < 44)
+    .map((node) => node.className || node.textContent);
+}
+"""
+
 
 def test_the_menu_lists_available_models_with_the_papers_networks_last(page):
     options = page.get_by_label("Model", exact=True).locator("option")
@@ -115,6 +127,7 @@ def test_every_tab_fits_a_phone(new_page, url):
         )  # which its script puts there, as it asks for the first time
         rest(page)
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name
+        assert page.evaluate(SMALL_TARGETS) == [], name
 
 
 def test_a_tablet_leaves_room_for_sliders_and_tabs(page):
