@@ -290,6 +290,10 @@ def test_without_any_of_the_four_models_the_pages_own_draws_alone(browser, model
         page.locator("#t2i-compare-caption").fill("a red flower")
         page.wait_for_function(SAID, arg="Seed 1 by 1 models: a red flower")
         assert all('"models":["flowers"]' in data for data in requests if "compare" in data)
+        page.set_viewport_size({"width": 390, "height": 844})  # the best model comes first, above the four
+        flagship, first = (page.locator(f".objectives li{which}").first for which in (".flagship", ""))
+        assert flagship.bounding_box()["y"] < first.bounding_box()["y"]
+        assert flagship.bounding_box()["width"] > 2 * first.bounding_box()["width"]
         page.get_by_role("tab", name="Draw").click()
         assert page.locator("#t2i-draw-model optgroup").count() == 0
     finally:
