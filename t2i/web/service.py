@@ -365,9 +365,10 @@ class Service:
         return {"note": encoding.length_note(*captions), "hint": hint}
 
     def _notes_and_model(self, model: str, *captions: str) -> dict[str, str]:
-        """The notes on captions, and with a hint the model to draw the last one with, as `elsewhere`."""
+        """The notes on captions, and with a hint the model that knows the last of those it is on, as `elsewhere`."""
         notes = self._caption_notes([model], *captions)
-        return notes | {"elsewhere": self._model_that_knows(captions[-1]) if notes["hint"] else ""}
+        unknown = [caption for caption in captions if self._studio(model).unknown_words(caption)]
+        return notes | {"elsewhere": self._model_that_knows(unknown[-1]) if unknown else ""}
 
     def _model_that_knows(self, caption: str) -> str:
         """The name of the first model, besides the paper's, that knows the words of a caption; empty if none does."""

@@ -35,6 +35,7 @@ def blend_tab(service: Service) -> None:
             size: pixels a side
             note: says if a sentence was cut
             hint: says if the model does not know words of the sentences
+            elsewhere: with a hint, the name of a model that knows a sentence's words; empty if there is none
             ms: milliseconds per picture
             model: the title of the model
             parameters: the number of parameters of the model
