@@ -72,7 +72,7 @@ function createLine() {
     answers.push({ bytes, time, work: reply.server_ms, count: count * drawn.length });
     if (answers.length > LINE_MEMORY) answers.shift();
     const shortest = Math.min(...answers.map(({ time }) => time));
-    const hasWaited = time - shortest > reply.server_ms; // behind another one, so there were too many
+    const hasWaited = time - shortest > Math.max(reply.server_ms, shortest / 2); // behind others: there were too many
     underWay = latency() > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
   }
 
