@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from .errors import InputError, told
+from .errors import InputError, abbreviated
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 PROCESS_CGROUPS = Path("/proc/self/cgroup")
@@ -31,7 +31,7 @@ def checked_device(device: str | None) -> str:
         return device
     except (RuntimeError, AssertionError, TypeError):  # torch has no common base class for them
         reason = "must be cpu, or a device that torch finds on this machine, such as cuda"
-        raise InputError(f"device {reason}, not {told(device)}") from None
+        raise InputError(f"device {reason}, not {abbreviated(device)}") from None
 
 
 def usable_cores() -> int:

@@ -36,7 +36,7 @@ def check_numbers(
             return tensor
     except (TypeError, ValueError, RuntimeError, OverflowError):  # not numbers, or rows of different lengths
         pass
-    raise InputError(f"{allowed}, not {told(values)}")
+    raise InputError(f"{allowed}, not {abbreviated(values)}")
 
 
 def check_list(values: T | Iterable[T], kind: type[T], allowed: str) -> list[T]:
@@ -45,7 +45,7 @@ def check_list(values: T | Iterable[T], kind: type[T], allowed: str) -> list[T]:
     listed: list[Any] = [values] if is_one else list(values)  # type: ignore[arg-type]
     for value in listed:
         if not isinstance(value, kind):
-            raise InputError(f"{allowed}, not {told(value)}")
+            raise InputError(f"{allowed}, not {abbreviated(value)}")
     return listed
 
 
@@ -54,6 +54,6 @@ def check_captions(captions: str | Iterable[str]) -> list[str]:
     return check_list(captions, str, "a caption must be text")
 
 
-def told(value: object) -> str:
+def abbreviated(value: object) -> str:
     """A value in a few words, on one line."""
     return " ".join(reprlib.repr(value).split())

@@ -19,7 +19,7 @@ from .device import checked_device
 from .engine.batching import BatchedEngine
 from .engine.engine import Engine
 from .engine.mixing import mix
-from .errors import InputError, check_captions, check_list, check_number, check_numbers, told
+from .errors import InputError, abbreviated, check_captions, check_list, check_number, check_numbers
 from .locate import Checkpoint
 from .media.photo import prepare
 from .models import NOISE_SIZE
@@ -402,9 +402,9 @@ def _checked_seeds(seeds: int | Iterable[int]) -> list[int]:
     try:
         numbers = [operator.index(seed) for seed in (seeds if isinstance(seeds, Iterable) else [seeds])]
     except TypeError:
-        raise InputError(f"a seed must be a whole number, not {told(seeds)}") from None
+        raise InputError(f"a seed must be a whole number, not {abbreviated(seeds)}") from None
     if not numbers:
         raise InputError("give at least one seed")
     if invalid := [seed for seed in numbers if not 0 <= seed < 2**63]:
-        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {told(invalid[0])}")
+        raise InputError(f"a seed must be from 0 to 2**63 - 1, not {abbreviated(invalid[0])}")
     return numbers
