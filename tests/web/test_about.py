@@ -50,21 +50,25 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
         assert (np.abs(np.stack(pictures).astype(int) - drawn).mean(axis=(1, 2, 3)) < 8).all()  # JPEGs of them
 
 
-def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, model, model_128):
+@pytest.fixture(scope="module")
+def two_sizes(model, model_128):
+    """The address of a page with models of two sizes; it outlives the pages, which are still fetching their parts."""
     with served({"flowers": model_128, "flowers-gan": model}, free_port()) as address:
-        page = new_page(f"{address}/?tab=about")
-        page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64 → 128").wait_for()
-        assert page.locator("svg .size").inner_html() == "128×128"
-        assert page.locator("svg .everywhere").evaluate_all(
-            "all => all.every(part => part.getBoundingClientRect().width)"
-        )
-        page.locator("#t2i-about-model").select_option("flowers-gan")
-        page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64").wait_for()
-        assert page.locator("svg .size").inner_html() == "64×64"
-        assert not page.locator("svg .everywhere").evaluate_all(
-            "all => all.some(part => part.getBoundingClientRect().width)"
-        )
-        assert "Figure 2 of the paper, as it is built here." in page.locator("figcaption").inner_text()
+        yield address
+
+
+def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, two_sizes):
+    page = new_page(f"{two_sizes}/?tab=about")
+    page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64 → 128").wait_for()
+    assert page.locator("svg .size").inner_html() == "128×128"
+    assert page.locator("svg .everywhere").evaluate_all("all => all.every(part => part.getBoundingClientRect().width)")
+    page.locator("#t2i-about-model").select_option("flowers-gan")
+    page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64").wait_for()
+    assert page.locator("svg .size").inner_html() == "64×64"
+    assert not page.locator("svg .everywhere").evaluate_all(
+        "all => all.some(part => part.getBoundingClientRect().width)"
+    )
+    assert "Figure 2 of the paper, as it is built here." in page.locator("figcaption").inner_text()
 
 
 def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):
