@@ -95,7 +95,7 @@ class Service:
         """
         parsed = read_draw_request(request, self.models)
         pictures = self._pictures(parsed.model, *self._draw(parsed), kind, request)
-        return pictures | {"seeds": parsed.seeds} | self._notes_and_model(parsed.model, parsed.caption)
+        return pictures | {"seeds": parsed.seeds} | self._notes_and_model([parsed.model], parsed.caption)
 
     def field(self, request: object) -> dict[str, Any]:
         """Draw many small pictures of a caption, or of a point between two, side by side in one JPEG.
@@ -105,7 +105,7 @@ class Service:
         """
         captions, at, seeds, model = read_field(request, self.models)
         strip = self._draw_strip(model, tuple(cut(captions)), at, tuple(seeds))
-        return strip | self._notes_and_model(model, *captions)
+        return strip | self._notes_and_model([model], *captions)
 
     def thumbnails(self, request: object) -> dict[str, Any]:
         """A small picture of each of a model's examples, side by side in one JPEG; `request`: {"model": str}."""
@@ -150,7 +150,7 @@ class Service:
         """
         parsed = read_comparison(request, self.models)
         compared = [self._pictures(each.model, *self._draw(each), kind, request) for each in parsed]
-        notes = self._caption_notes([each.model for each in parsed], parsed[0].caption)
+        notes = self._notes_and_model([each.model for each in parsed], parsed[0].caption)
         return {"compared": compared, "seeds": parsed[0].seeds} | notes
 
     def blend(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Service:
         weights = [_corner_weights(len(captions), *point) for point in read_points(request)]
         pixels, ms = self._timed(model, lambda studio: studio.mix_array(cut(captions), weights, seed))
         pictures = self._pictures(model, pixels, ms, kind, request)
-        return pictures | self._notes_and_model(model, *captions)
+        return pictures | self._notes_and_model([model], *captions)
 
     def restyle(self, request: object, kind: str = "JPEG") -> dict[str, Any]:
         """Draw captions in the style of a photo, as data URIs.
@@ -225,7 +225,7 @@ class Service:
         model = read_model(request, self.models)
         captions = read_ranked_captions(request, self.models[model])
         embeddings = encoding.embeddings(self._studio(model).embed_captions(cut(captions)))
-        return embeddings | {"captions": captions} | self._notes_and_model(model, *captions)
+        return embeddings | {"captions": captions} | self._notes_and_model([model], *captions)
 
     def gallery(self, request: object) -> dict[str, Any]:
         """Pictures that the model draws of its own captions, to be searched, with the embeddings of `embed_photos`."""
@@ -364,11 +364,12 @@ class Service:
         hint = encoding.unknown_words_hint(unknown_to_all, [studio.spec.subject for studio in studios])
         return {"note": encoding.length_note(*captions), "hint": hint}
 
-    def _notes_and_model(self, model: str, *captions: str) -> dict[str, str]:
+    def _notes_and_model(self, models: list[str], *captions: str) -> dict[str, str]:
         """The notes on captions, and with a hint the model that knows the last of those it is on, as `elsewhere`."""
-        notes = self._caption_notes([model], *captions)
-        unknown = [caption for caption in captions if self._studio(model).unknown_words(caption)]
-        return notes | {"elsewhere": self._model_that_knows(unknown[-1]) if unknown else ""}
+        notes = self._caption_notes(models, *captions)
+        studios = [self._studio(model) for model in models]
+        unknown = [caption for caption in captions if all(studio.unknown_words(caption) for studio in studios)]
+        return notes | {"elsewhere": self._model_that_knows(unknown[-1]) if notes["hint"] and unknown else ""}
 
     def _model_that_knows(self, caption: str) -> str:
         """The name of the first model, besides the paper's, that knows the words of a caption; empty if none does."""

@@ -337,6 +337,25 @@ def test_a_hint_holds_for_all_the_compared_models(tiny_networks, tmp_path, use_m
     assert hint("flowers", "birds") == "These models know flowers and birds. They have hardly met “the”, “stock”."
     assert hint("birds", "birds") == "These models know birds. They have hardly met “the”, “stock”, “fell”."
     assert hint("flowers", "scenes") == ""  # the vocabulary of "scenes" is not recorded
+    for models, other in ((["flowers"], "birds"), (["flowers", "flowers"], "birds"), (["flowers", "birds"], "")):
+        assert Service("flowers").compare({"caption": "a market bird", "models": models})["elsewhere"] == other
+
+
+def test_a_caption_of_another_models_subject_is_offered_to_that_model_in_draw(compare):
+    def answer_with_offer(route):
+        answer = route.fetch().json()
+        offer = {"hint": "These models know flowers.", "elsewhere": "birds"} if "compared" in answer else {}
+        route.fulfill(json=answer | offer)
+
+    compare.route("**/component_server/**", answer_with_offer)
+    offer = compare.get_by_role("button", name="Draw this with Birds →")
+    assert not offer.is_visible()
+    compare.locator("#t2i-compare-caption").fill("a blue bird with wings")
+    offer.press("Enter")
+    compare.locator(".grid:visible").wait_for()
+    assert compare.locator("#t2i-draw-model").input_value() == "birds"
+    assert compare.get_by_label("Caption", exact=True).input_value() == "a blue bird with wings"
+    assert compare.evaluate("document.activeElement.textContent.trim()") == "Draw"
 
 
 @pytest.mark.parametrize("models", [[], "flowers", ["roses"], [None], [["flowers"]], {"flowers": 1}])

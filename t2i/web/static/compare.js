@@ -97,6 +97,7 @@ function getRequest() {
 function showPictures(request, reply, isNewest) {
   if (!reply.busy) showLoaded();
   tab.showCaptionNote(note, reply);
+  tab.showElsewhere(reply.elsewhere);
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   if (!reply.error) {
     reply.compared.forEach(({ pictures }, i) => showColumn(columns[i], pictures, request));

@@ -129,7 +129,7 @@ function createTab(name, element, server) {
   if (paperGroup.firstChild) modelMenu.append(paperGroup);
   modelMenu.value = drawState.model;
 
-  // Offer the model that knows a caption's words, if this one does not.
+  // Offer the model that knows a caption's words, if this one does not; without a menu, that is in Draw.
   const elsewhereButton = find(".elsewhere");
   function showElsewhere(name) {
     elsewhereButton.hidden = !name;
@@ -139,7 +139,9 @@ function createTab(name, element, server) {
   }
 
   elsewhereButton?.addEventListener("click", () => {
-    modelMenu.value = elsewhereButton.value;
+    const { value: model } = elsewhereButton;
+    if (!modelMenu.isConnected) return sendToTab("draw", { model, caption: find("textarea").value });
+    modelMenu.value = model;
     modelMenu.dispatchEvent(new Event("change"));
     find("textarea").focus(); // for the keyboard: the button is now hidden
   });

@@ -45,6 +45,7 @@ def compare_tab(service: Service) -> None:
             seeds: the seeds of the pictures
             note: says if the caption was cut
             hint: says if no model knows words of the caption
+            elsewhere: with a hint, the name of a model that knows the words; empty if there is none
             error: what was wrong, in words, instead of everything else
         """
         request = {"caption": caption, "seeds": seeds, "models": models}
