@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections import UserDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -81,7 +81,12 @@ class ModelSpec:
     gallery_captions: tuple[str, ...] = ()  # with the examples, the captions of the Search tab's own pictures
     failures: tuple[tuple[str, str], ...] = ()  # captions it fails on, and what seeds 1 to 4 show instead
     paper: bool = False  # whether it is of the paper's own networks, kept for comparison
-    objective: str = ""  # for the Compare tab, whose models differ only in their objective
+    objective: str = ""  # for the Compare tab: one of four models that differ only in it
+
+    @property
+    def group(self) -> str:
+        """Its group in a menu; empty for the main models, which come first."""
+        return "The paper's networks" if self.paper else "For comparison" if self.objective else ""
 
 
 # By the type of a field, what `model.json` must hold for it.
@@ -117,6 +122,13 @@ def read_spec(folder: Path, **defaults: object) -> ModelSpec:
     if spec.objective and spec.objective not in OBJECTIVES:
         raise InputError(f"{path}: unknown objective {spec.objective!r}; allowed: {', '.join(OBJECTIVES)}")
     return spec
+
+
+def comparisons(models: Mapping[str, ModelSpec]) -> dict[str, list[ModelSpec]]:
+    """The models that differ only in their objective, by their networks: "projected", then the "paper"'s own."""
+    compared = [spec for spec in models.values() if spec.objective]
+    groups = {"projected": [s for s in compared if not s.paper], "paper": [s for s in compared if s.paper]}
+    return {name: specs for name, specs in groups.items() if specs}
 
 
 def _is_text_list(value: object) -> bool:

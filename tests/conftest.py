@@ -112,9 +112,9 @@ def compared(tiny_networks, tmp_path_factory) -> dict[str, Path]:
         for weight in generator.parameters():
             weight.data *= 1 + 0.3 * torch.randn(weight.shape, generator=noise)
         folder = save({"generator": generator}, tmp_path_factory.mktemp("compared"), text_encoder="flowers")
-        folders[f"flowers-{objective}"] = folder
+        folders[f"paper-{objective}"] = folder
     figures = {"fidelity": {"pictures": {"kid": 0.0625}}, "agreement": {"pictures": {"r_precision": 0.141}}}
-    (folders["flowers-gan-cls"] / "evaluation.json").write_text(json.dumps(figures))
+    (folders["paper-gan-cls"] / "evaluation.json").write_text(json.dumps(figures))
     return folders
 
 

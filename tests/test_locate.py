@@ -54,9 +54,9 @@ def test_a_registered_model_that_is_neither_in_weights_nor_on_the_hub_is_an_inpu
 
 
 def test_a_model_is_available_if_it_can_be_resolved(tiny_model, use_models):
-    use_models({"flowers": tiny_model, "flowers-gan-int": None})
+    use_models({"flowers": tiny_model, "paper-gan-int": None})
     assert locate.is_available("flowers") and locate.is_available(tiny_model)
-    assert not locate.is_available("flowers-gan-int") and not locate.is_available("roses")
+    assert not locate.is_available("paper-gan-int") and not locate.is_available("roses")
 
 
 def test_a_folder_is_its_own_name_but_does_not_hide_a_registered_name(monkeypatch, tiny_model, tmp_path, use_models):
@@ -136,16 +136,16 @@ def test_a_shared_text_encoder_must_be_the_one_of_the_training(tiny_model, tiny_
 
 
 def test_a_shared_text_encoder_is_shared_on_under_the_name_of_its_owner(tiny_model, variant, use_models):
-    use_models({"flowers": tiny_model, "flowers-gan": variant})
-    shared = locate.shared_text_encoder("flowers-gan")
+    use_models({"flowers": tiny_model, "paper-gan": variant})
+    shared = locate.shared_text_encoder("paper-gan")
     assert shared == locate.shared_text_encoder("flowers") and shared["text_encoder"] == "flowers"
     assert shared["sha256"] == {"text_encoder": store.read_config(tiny_model)["sha256"]["text_encoder"]}
 
 
 def test_sharing_from_a_model_that_shares_is_refused(tiny_model, tiny_networks, tmp_path, variant, use_models):
-    use_models({"flowers": tiny_model, "flowers-gan": variant})
-    chained = save({"generator": tiny_networks["generator"]}, tmp_path / "chained", text_encoder="flowers-gan")
-    with pytest.raises(InputError, match="shares the text encoder of 'flowers-gan', which has none of its own"):
+    use_models({"flowers": tiny_model, "paper-gan": variant})
+    chained = save({"generator": tiny_networks["generator"]}, tmp_path / "chained", text_encoder="paper-gan")
+    with pytest.raises(InputError, match="shares the text encoder of 'paper-gan', which has none of its own"):
         Checkpoint(chained).read("text_encoder")
 
 

@@ -33,7 +33,7 @@ def test_registered_models_can_stand_in_a_menu():
 
 def test_the_models_to_compare_are_one_for_each_objective():
     compared = {spec.objective: name for name, spec in MODELS.items() if spec.objective}
-    assert list(compared) == list(OBJECTIVES) and compared["gan-int"] == "flowers-gan-int"
+    assert list(compared) == list(OBJECTIVES) and compared["gan-int"] == "paper-gan-int"
     assert all(spec.paper for spec in MODELS.values() if spec.objective)
 
 

@@ -18,8 +18,8 @@ from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "album.js"
-MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "short_examples", "failures", "paper"
+SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "travel.js", "album.js"
+MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "short_examples", "failures", "group"
 
 
 def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTML:
@@ -76,8 +76,8 @@ def add_api_event(function: Callable, name: str) -> None:
 
 
 def is_offered(spec: ModelSpec) -> bool:
-    """Whether the page's menus offer a model: the paper's networks only if their weights are here."""
-    return not spec.paper or is_available(spec.name)
+    """Whether the page's menus offer a model: those for comparison only if their weights are here."""
+    return not spec.group or is_available(spec.name)
 
 
 def read_static(file: str) -> str:

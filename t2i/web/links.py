@@ -7,6 +7,7 @@ from urllib.parse import parse_qs
 
 from ..errors import InputError
 from ..locate import is_available
+from ..registry import comparisons
 from .schemas import (
     MAX_SEED,
     PICTURES_PER_PAGE,
@@ -74,7 +75,9 @@ def read_link(query: str, models: Models) -> Link:
         captions = captions[:MAX_CAPTIONS]
         return Link(model, captions, seed, _draw_each(captions, [model], models), [])
     if tab == "compare":
-        names = [name for name, spec in models.items() if spec.objective and is_available(name)]
+        groups = comparisons(models)
+        specs = groups.get(_first(fields, "networks", ""), next(iter(groups.values()), []))
+        names = [spec.name for spec in specs if is_available(spec.name)]
         return Link(model, captions[:1], seed, _draw_each(captions[:1], names or [model], models, seed), [])
     drawing = _read_drawing(fields, captions[0], seed, model, models)
     return Link(model, captions[:1], seed, [drawing], [])

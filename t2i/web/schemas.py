@@ -14,7 +14,7 @@ from ..breeding import MAX_CAPTIONS, Genome
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..models import NOISE_SIZE, TextEncoderConfig
-from ..registry import OBJECTIVES, ModelSpec
+from ..registry import OBJECTIVES, ModelSpec, comparisons
 from ..studio import MAX_VARIETY
 
 PICTURES_PER_PAGE = 16
@@ -85,10 +85,12 @@ def read_single_draw_request(request: Any, models: Models) -> DrawRequest:
 
 
 def read_comparison(request: Any, models: Models) -> list[DrawRequest]:
-    """The same draw request for each of several models; without names, those of the paper's objectives."""
+    """The same draw request for each of several models; without names, those of the first comparison."""
     parsed = read_draw_request(request, models)
     names = request.get("models")
-    names = [name for name, spec in models.items() if spec.objective] if names is None else _list(names, "models")
+    if names is None:
+        names = [spec.name for spec in next(iter(comparisons(models).values()), [])]
+    names = _list(names, "models")
     return [replace(parsed, model=read_model({"model": name}, models)) for name in names[:MAX_COMPARED_MODELS]]
 
 

@@ -374,7 +374,7 @@ class Service:
     def _model_that_knows(self, caption: str) -> str:
         """The name of the first model, besides the paper's, that knows the words of a caption; empty if none does."""
         for name, spec in self.models.items():
-            if not spec.paper and name not in self._vocabularies:
+            if not spec.group and name not in self._vocabularies:
                 try:
                     self._vocabularies[name] = self.checkpoint(name).words
                 except InputError:  # not available

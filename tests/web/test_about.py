@@ -31,7 +31,7 @@ license: mit
 @pytest.fixture
 def about(page, compared):
     """The page on its tab "About"; the model "Flowers, GAN" has a stranger's card."""
-    described = compared["flowers-gan"] / "README.md"
+    described = compared["paper-gan"] / "README.md"
     described.write_text(HOSTILE)
     page.get_by_role("tab", name="About").click()
     yield page
@@ -53,7 +53,7 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
 @pytest.fixture(scope="module")
 def two_sizes(model, model_128):
     """The address of a page with models of two sizes; it outlives the pages, which are still fetching their parts."""
-    with served({"flowers": model_128, "flowers-gan": model}, free_port()) as address:
+    with served({"flowers": model_128, "paper-gan": model}, free_port()) as address:
         yield address
 
 
@@ -62,7 +62,7 @@ def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, two_sizes):
     page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64 → 128").wait_for()
     assert page.locator("svg .size").inner_html() == "128×128"
     assert page.locator("svg .everywhere").evaluate_all("all => all.every(part => part.getBoundingClientRect().width)")
-    page.locator("#t2i-about-model").select_option("flowers-gan")
+    page.locator("#t2i-about-model").select_option("paper-gan")
     page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64").wait_for()
     assert page.locator("svg .size").inner_html() == "64×64"
     assert not page.locator("svg .everywhere").evaluate_all(
@@ -76,7 +76,7 @@ def test_the_card_follows_the_model_and_a_strangers_card_is_made_safe(about):
     about.on("request", lambda request: requests.append(request.url))
     about.get_by_role("button", name="The model card").click()
     about.locator(".t2i-card", has_text="This model has no card here.").wait_for()
-    about.locator("#t2i-about-model").select_option("flowers-gan")
+    about.locator("#t2i-about-model").select_option("paper-gan")
     about.locator(".t2i-card h1", has_text="A stranger's card").wait_for()
     assert "has not been written down" in about.locator(".failure-note").inner_text()
     assert about.locator(".failures li").count() == 0
@@ -95,7 +95,7 @@ def test_a_late_answer_does_not_change_the_note_on_the_next_model(page):
     held = hold_requests(page, "[1,2,3,4]")
     page.get_by_role("tab", name="About").click()
     page.wait_for_selector(".t2i-about[data-waiting]")
-    page.locator("#t2i-about-model").select_option("flowers-gan")
+    page.locator("#t2i-about-model").select_option("paper-gan")
     note = page.locator(".failure-note")
     assert "has not been written down" in note.inner_text()
     held[0].continue_()

@@ -169,7 +169,7 @@ def test_samples_and_failures_of_style_are_not_kept(page):
     tab = page.locator(".t2i-style")
     page.get_by_role("tab", name="Style").click()
     wait_for_sample(page)
-    page.locator("#t2i-style-model").select_option("flowers-gan")
+    page.locator("#t2i-style-model").select_option("paper-gan")
     photo = {"name": "a.png", "mimeType": "image/png", "buffer": png(noise(1, 64, 64))}
     tab.locator("input[type=file]").set_input_files([photo])
     tab.locator("#t2i-style-model-note.error", has_text="no style encoder").wait_for()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import gradio_client
 import numpy as np
@@ -16,11 +17,11 @@ from t2i.registry import MODELS, OBJECTIVES
 from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.service import Service
 from t2i.web.tabs.compare import COMPARED_METRICS, figure_rows, read_figures
-from tests.screen import ask, decode, hold_requests, pixels, rest, save, seeds, settle
+from tests.screen import ask, decode, free_port, hold_requests, pixels, rest, save, seeds, served, settle
 from tests.web.test_share import link_of, query
 
 CAPTION = "a flower with pink petals"
-NAMES = [f"flowers-{objective}" for objective in OBJECTIVES]
+NAMES = [f"paper-{objective}" for objective in OBJECTIVES]
 COMPARED = [*NAMES, "flowers"]
 SAID = "words => document.querySelector('.t2i-compare .live')?.textContent === words"
 
@@ -101,14 +102,14 @@ def test_draw_opens_with_the_model_of_a_column(compare):
     type_in(compare, CAPTION, 1)
     compare.get_by_label("Draw sixteen with GAN-INT", exact=True).click()
     compare.wait_for_function("document.querySelector('.t2i-draw .status').textContent.includes('Flowers, GAN-INT ·')")
-    assert compare.locator("#t2i-draw-model").input_value() == "flowers-gan-int"
+    assert compare.locator("#t2i-draw-model").input_value() == "paper-gan-int"
     assert compare.get_by_label("Caption", exact=True).input_value() == CAPTION
 
 
 def test_draw_shows_the_same_pictures_and_gets_the_focus(compare):
     draw, button = compare.get_by_role("tab", name="Draw"), compare.get_by_label("Draw sixteen with GAN", exact=True)
     draw.click()
-    compare.locator("#t2i-draw-model").select_option("flowers-gan")
+    compare.locator("#t2i-draw-model").select_option("paper-gan")
     compare.locator("#t2i-draw-attribute-1").press("End")  # Compare does not use it
     settle(compare)
     compare.get_by_role("tab", name="Compare").click()
@@ -143,7 +144,7 @@ def test_compare_and_search_begin_with_the_caption_of_draw_and_then_keep_their_o
 def test_blend_begins_with_the_caption_of_draw_and_every_tab_with_its_model(page):
     page.get_by_label("Caption", exact=True).fill("a blue bird")
     page.get_by_label("Seed", exact=True).fill("40")
-    page.locator("#t2i-draw-model").select_option("flowers-gan-cls")
+    page.locator("#t2i-draw-model").select_option("paper-gan-cls")
     settle(page)
     page.get_by_role("tab", name="Blend").click()
     assert page.get_by_label("First sentence").input_value() == "a blue bird"
@@ -151,7 +152,7 @@ def test_blend_begins_with_the_caption_of_draw_and_every_tab_with_its_model(page
     assert page.locator("#t2i-blend-seed").input_value() == "40"
     for name in ("blend", "style", "search", "about"):
         page.get_by_role("tab", name=name.title()).click()
-        assert page.locator(f"#t2i-{name}-model").input_value() == "flowers-gan-cls"
+        assert page.locator(f"#t2i-{name}-model").input_value() == "paper-gan-cls"
 
 
 def test_compare_begins_with_its_own_example_if_draw_has_another_models_or_none(new_page, url):
@@ -162,6 +163,43 @@ def test_compare_begins_with_its_own_example_if_draw_has_another_models_or_none(
         page.get_by_label("Seed", exact=True).fill("40")
         page.get_by_role("tab", name="Compare").click()
         page.wait_for_function(SAID, arg=f"Seed 1 by 5 models: {MODELS['flowers'].examples[0]}")
+
+
+@pytest.fixture(scope="module")
+def two_groups(model, compared, tmp_path_factory):
+    """The address of a page whose own networks come with the four objectives, too: the paper's in reverse order."""
+    own = {}
+    for objective, name in zip(OBJECTIVES, reversed(NAMES), strict=True):
+        folder = shutil.copytree(compared[name], tmp_path_factory.mktemp("own") / objective)
+        description = {"title": f"Own {objective}", "objective": objective, "subject": "flowers", "order": 4}
+        (folder / "model.json").write_text(json.dumps(description | {"examples": ["a flower"]}))
+        own[f"flowers-{objective}"] = folder
+    with served({"flowers": model, **compared, **own}, free_port()) as address:
+        yield address
+
+
+def test_the_objectives_are_compared_by_either_networks(new_page, two_groups):
+    page = new_page(f"{two_groups}/?tab=compare&caption=a+flower")
+    page.wait_for_function(SAID, arg="Seed 1 by 5 models: a flower")
+    own = columns(page)
+    page.get_by_label("The paper’s networks").check()
+    page.locator(".objectives img[alt='a flower']").nth(4).wait_for()
+    papers = columns(page)
+    assert (distance(papers, own[[3, 2, 1, 0, 4]]) < 2).all() and (distance(papers, own)[0] > 8).all()
+    assert page.locator(".figures tbody th").all_text_contents() == ["GAN-CLS"]
+    link = link_of(page)
+    assert ("networks", "paper") in parse_qsl(link.partition("?")[2])
+    other = new_page(link)
+    other.wait_for_function(SAID, arg="Seed 1 by 5 models: a flower")
+    assert (distance(columns(other), papers) < 2).all()
+    page.get_by_label("This page’s networks").check()
+    rest(page)
+    menu = page.locator("#t2i-draw-model optgroup")
+    assert menu.evaluate_all("all => all.map(one => [one.label, one.children.length])") == [
+        ["For comparison", 4],
+        ["The paper's networks", 5],
+    ]
+    assert "networks" not in link_of(page) and (distance(columns(page), own) < 2).all()
 
 
 def test_draw_sixteen_needs_a_caption(compare):
@@ -190,12 +228,12 @@ def test_the_seed_of_a_link_is_clamped(new_page, url, number):
 
 
 def test_figures_are_shown_and_explained_below_their_model(browser, local_models, use_models):
-    use_models(local_models | {"flowers-paper": None, "flowers-gan": None})
+    use_models(local_models | {"flowers-paper": None, "paper-gan": None})
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
     page = browser.new_page()
     try:
-        page.goto(f"{demo.local_url}?tab=compare&model=flowers-gan&caption=a+red+flower")
+        page.goto(f"{demo.local_url}?tab=compare&model=paper-gan&caption=a+red+flower")
         page.wait_for_function(SAID, arg="Seed 1 by 4 models: a red flower")
         figures = page.locator(".figures")
         assert not figures.is_visible()
@@ -211,7 +249,7 @@ def test_figures_are_shown_and_explained_below_their_model(browser, local_models
         assert figures.evaluate("figures => figures.scrollWidth <= figures.clientWidth")
         page.set_viewport_size({"width": 1280, "height": 720})
         # One of the four is missing: its column says so, the others are drawn, and it is not in the menu.
-        assert "weights/flowers-gan, are not here" in page.locator(".objectives li").first.inner_text()
+        assert "weights/paper-gan, are not here" in page.locator(".objectives li").first.inner_text()
         assert page.locator(".objectives li").first.locator("img, button").count() == 0
         assert "model is not here. This is Flowers." in page.locator(".link-error:visible").inner_text()
         page.get_by_role("tab", name="Draw").click()
@@ -227,9 +265,9 @@ def test_the_best_figure_is_marked_for_eye_and_ear(browser, local_models, tmp_pa
     kids, precisions = (0.17, 0.2, 0.1699, 0.3), (0.05, 0.09, 0.08, 0.07)
     for objective, kid, precision in zip(OBJECTIVES, kids, precisions, strict=True):
         measured = {"fidelity": {"pictures": {"kid": kid}}, "agreement": {"pictures": {"r_precision": precision}}}
-        folder = shutil.copytree(locate.resolve(f"flowers-{objective}"), tmp_path / objective)
+        folder = shutil.copytree(locate.resolve(f"paper-{objective}"), tmp_path / objective)
         (folder / "evaluation.json").write_text(json.dumps(measured | {"style": {"background": {"roc": 0.5}}}))
-        models[f"flowers-{objective}"] = folder
+        models[f"paper-{objective}"] = folder
     use_models(models)
     demo = create_demo()
     demo.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, **LAUNCH_LOOK)
@@ -313,12 +351,12 @@ def test_a_caption_is_embedded_once_for_all_that_share_a_text_encoder(local_mode
 
 
 def test_models_of_other_text_encoders_embed_for_themselves(local_models, use_models, tmp_path, tiny_networks):
-    other = locate.resolve("flowers-gan")
+    other = locate.resolve("paper-gan")
     encoder = TextEncoder(tiny_networks["text_encoder"].config).eval()
     folder = tmp_path / "own"
     networks = {"text_encoder": encoder, **Checkpoint(other).read("generator")}
-    use_models(local_models | {"flowers-gan": save(networks, folder)})
-    answer = Service("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "flowers-gan"]}, "PNG")
+    use_models(local_models | {"paper-gan": save(networks, folder)})
+    answer = Service("flowers").compare({"caption": CAPTION, "seeds": [7], "models": ["flowers", "paper-gan"]}, "PNG")
     drawn = t2i.load(folder).draw_array(CAPTION, 7)[0]
     assert np.abs(decode(answer["compared"][1]["pictures"][0]).astype(int) - drawn).max() <= 1
 

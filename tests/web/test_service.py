@@ -148,7 +148,7 @@ def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models)
 def test_the_configuration_of_a_model_is_read_once(model, compared, use_models):
     use_models({"flowers": model, **compared, "birds": None})
     service = Service("flowers")
-    for name in ("flowers", "flowers-gan"):
+    for name in ("flowers", "paper-gan"):
         assert service.checkpoint(name) is service.checkpoint(name)
     with pytest.raises(t2i.InputError):
         service.checkpoint("birds")

@@ -205,13 +205,13 @@ def test_an_invalid_choice_is_ignored(new_page, url, choice):
 
 def test_a_link_to_about_opens_it_with_the_model(page, new_page):
     page.get_by_role("tab", name="About").click()
-    page.locator("#t2i-about-model").select_option("flowers-gan")
+    page.locator("#t2i-about-model").select_option("paper-gan")
     link = link_of(page)
     new_tab = new_page(link)
     new_tab.get_by_role("tab", name="About", selected=True).wait_for()
     new_tab.locator(".t2i-about .note", has_text="What Flowers, GAN fails on has not been written down.").wait_for()
-    assert new_tab.locator("#t2i-about-model").input_value() == "flowers-gan" and link_of(new_tab) == link
-    assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "flowers-gan")]
+    assert new_tab.locator("#t2i-about-model").input_value() == "paper-gan" and link_of(new_tab) == link
+    assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "paper-gan")]
 
 
 def test_without_a_clipboard_the_link_is_shown(page):
@@ -283,7 +283,7 @@ numbers = st.one_of(st.integers(), st.floats(), st.integers(0, 16))
 values = st.one_of(
     st.text(),
     st.lists(numbers, max_size=20).map(lambda some: ",".join(map(str, some))),
-    st.sampled_from([HOSTILE, "flowers", "flowers-gan", "true", "length", "__proto__", "4", "A" * 134, "red " * 300]),
+    st.sampled_from([HOSTILE, "flowers", "paper-gan", "true", "length", "__proto__", "4", "A" * 134, "red " * 300]),
 )
 pairs = st.lists(st.tuples(st.one_of(names, names, st.text(max_size=9)), values), max_size=20)
 queries = st.one_of(pairs.map(urlencode), st.text(st.characters(exclude_categories=["Cs", "Cc"])))

@@ -335,7 +335,7 @@ def test_samples_are_drawn_when_the_tab_is_opened(page, model):
     page.get_by_label(f"Add what is drawn of: {examples[3]}").click()
     wait_for_photo(page)
     assert np.abs(decode(photo_of(page))[..., :3].astype(int) - decode(offered[3])).max() <= 1
-    page.locator("#t2i-style-model").select_option("flowers-gan")
+    page.locator("#t2i-style-model").select_option("paper-gan")
     page.wait_for_selector(".samples button:enabled")
     assert page.locator(".samples img").first.get_attribute("src") != offered[0]
     page.locator("#t2i-style-model-note.error", has_text="no style encoder").wait_for()
@@ -345,7 +345,7 @@ def test_another_model_draws_without_the_style_of_a_photo(styles):
     styles.get_by_label("Use in Draw: the style of photo 1").click()
     styles.locator(".photo-style").wait_for()
     settle(styles)
-    styles.locator("#t2i-draw-model").select_option("flowers-gan")
+    styles.locator("#t2i-draw-model").select_option("paper-gan")
     assert (
         styles.locator(".photo-style").is_hidden() and len(pixels(styles)) == PICTURES_PER_PAGE and note(styles) == ""
     )

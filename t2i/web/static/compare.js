@@ -1,4 +1,5 @@
-// The tab "Compare": a column for each model, with the same seeds; one picture is large, the next ones are small.
+// The tab "Compare": a column for each model, with the same seeds; one picture is large, the next ones are small. The
+// models of the objectives may be of two kinds of networks, a group each.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH, REST_DELAY } = t2i;
 const { clamp, findModel, initialState, make, sendToTab, toSingleLine } = t2i;
@@ -11,7 +12,7 @@ const status = find(".status");
 
 // ---- the columns
 
-function createColumn({ name, title, formula, description, isAvailable, figures }) {
+function createColumn({ name, title, formula, description, isAvailable }) {
   const images = Array.from({ length: props.seedsPerModel }, () =>
     make("img", { alt: "", width: 64, height: 64, src: EMPTY_IMAGE }),
   );
@@ -35,7 +36,6 @@ function createColumn({ name, title, formula, description, isAvailable, figures 
   column.append(make("p", { class: "words", ...(formula && { title: formula }) }, description));
   if (isAvailable) column.append(drawButton);
   find(".objectives").append(column);
-  if (figures.length) addFigures(title, figures);
   return { name, isAvailable, title, images, seedButtons, drawButton };
 }
 
@@ -62,10 +62,36 @@ function addMetric({ label, better, meaning }) {
   find(".meanings").append(make("dt", {}, label), make("dd", {}, meaning));
 }
 
+// ---- the groups
+
+const groupButtons = props.groups.map(({ name, title }) => {
+  const button = make("input", { type: "radio", name: "t2i-compare-networks", value: name });
+  const label = make("label");
+  label.append(button, ` ${title}`);
+  find(".modes").append(label);
+  return button;
+});
+
+let columns = [];
+function showGroup(name) {
+  const group = props.groups.find((group) => group.name === name) ?? props.groups[0];
+  if (!group) return; // no model of an objective is registered
+  groupButtons[props.groups.indexOf(group)].checked = true;
+  find(".objectives").replaceChildren();
+  find(".figures tbody").replaceChildren();
+  columns = group.columns.map(createColumn).filter(({ isAvailable }) => isAvailable);
+  for (const { title, figures } of group.columns) if (figures.length) addFigures(title, figures);
+  find(".objectives").style.setProperty("--columns", group.columns.length);
+  find("details").hidden = !find(".figures tbody tr");
+  showLoading();
+}
+
 props.metrics.forEach(addMetric);
-const columns = props.columns.map(createColumn).filter(({ isAvailable }) => isAvailable);
-find(".objectives").style.setProperty("--columns", props.columns.length);
-find("details").hidden = !find(".figures tbody tr");
+find(".modes").hidden = props.groups.length < 2;
+find(".modes").addEventListener("change", (event) => {
+  showGroup(event.target.value);
+  update();
+});
 
 // ---- requests
 
@@ -78,14 +104,18 @@ function update() {
 }
 
 // If nobody has asked for these models yet, the server loads them first.
-const LOADING_TEXT = `Loading ${["no", "one", "two", "three", "four", "five"][columns.length] ?? columns.length} models …`;
-const loadingTimer = setTimeout(() => {
-  if (columns.length) announce((status.textContent = LOADING_TEXT));
-}, REST_DELAY);
+let loadingTimer;
+function showLoading() {
+  clearTimeout(loadingTimer);
+  const count = ["no", "one", "two", "three", "four", "five"][columns.length] ?? columns.length;
+  loadingTimer = setTimeout(() => {
+    if (columns.length) announce((status.textContent = `Loading ${count} models …`));
+  }, REST_DELAY);
+}
 
 function showLoaded() {
   clearTimeout(loadingTimer);
-  if (status.textContent === LOADING_TEXT) status.textContent = "\u00a0";
+  if (status.textContent.startsWith("Loading")) status.textContent = "\u00a0";
 }
 
 function getRequest() {
@@ -99,7 +129,8 @@ function showPictures(request, reply, isNewest) {
   tab.showCaptionNote(note, reply);
   tab.showElsewhere(reply.elsewhere);
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
-  if (!reply.error) {
+  const isShown = columns.every(({ name }, i) => name === request.models[i]); // else of the other group
+  if (!reply.error && isShown) {
     reply.compared.forEach(({ pictures }, i) => showColumn(columns[i], pictures, request));
     const ms = reply.compared.reduce((sum, { ms }) => sum + ms, 0) / columns.length;
     status.textContent = `${ms.toFixed(1)} ms per picture`;
@@ -133,10 +164,12 @@ captionBox.addEventListener("input", update);
 function restore(query) {
   const model = modelMenu.value;
   const initial = initialState(model);
+  showGroup(query.get("networks"));
   captionBox.value = toSingleLine(query.get("caption") ?? initial.caption ?? findModel(model).examples[0]);
   goToSeed(Math.trunc(clamp(query.get("seed") ?? initial.seed ?? 1, 0, maxFirstSeed)));
 }
 
-const getState = () => [["caption", captionBox.value], ["seed", seedBox.read()]];
+const getNetworks = () => groupButtons.slice(1).filter(({ checked }) => checked).map(({ value }) => ["networks", value]);
+const getState = () => [["caption", captionBox.value], ["seed", seedBox.read()], ...getNetworks()];
 
 const addRecent = t2i.createRecentAlbum(tab, t2i.shareable(tab, getState, restore));

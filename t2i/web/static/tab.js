@@ -122,11 +122,11 @@ function createTab(name, element, server) {
   // ---- controls
 
   const modelMenu = find("select") ?? make("select"); // Compare has no menu
-  const paperGroup = make("optgroup", { label: "The paper's networks" });
-  for (const { name, title, paper } of t2i.models) {
-    (paper ? paperGroup : modelMenu).append(make("option", { value: name }, title));
+  const groups = { "": modelMenu };
+  for (const { name, title, group } of t2i.models) {
+    if (!groups[group]) modelMenu.append((groups[group] = make("optgroup", { label: group })));
+    groups[group].append(make("option", { value: name }, title));
   }
-  if (paperGroup.firstChild) modelMenu.append(paperGroup);
   modelMenu.value = drawState.model;
 
   // Offer the model that knows a caption's words, if this one does not; without a menu, that is in Draw.

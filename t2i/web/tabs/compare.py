@@ -1,4 +1,7 @@
-"""The tab "Compare": one caption and one seed under the paper's four objectives and by the page's own model."""
+"""The tab "Compare": one caption and one seed under the paper's four objectives and by the page's own model.
+
+The four models of the objectives may be there twice: by the networks of the page's own model, and by the paper's.
+"""
 
 import json
 from pathlib import Path
@@ -7,14 +10,18 @@ from typing import Any
 from ...errors import InputError
 from ...locate import is_available
 from ...metrics.table import METRICS, find_value
-from ...registry import OBJECTIVES, ModelSpec
+from ...registry import OBJECTIVES, ModelSpec, comparisons
 from ..component import add_api_event, add_panel
 from ..schemas import MAX_SEED
 from ..service import Service, errors_as_json
 
 MAX_FIGURE = 1e9  # in absolute value: anything may stand in a stranger's file, NaN too
 SEEDS_PER_MODEL = 5  # the first is shown large, the others small
-FLAGSHIP = "The best model here: it gets the words at every step, and its critic had already seen a million photos."
+GROUP_TITLES = {"projected": "This page’s networks", "paper": "The paper’s networks"}
+FLAGSHIP = {
+    "projected": "The model of the other tabs: it learned both for longer, and has sliders with names.",
+    "paper": "The best model here: it gets the words at every step, and its critic had already seen a million photos.",
+}
 COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 
@@ -25,12 +32,10 @@ def compare_tab(service: Service) -> None:
     def compare(request):
         return errors_as_json(lambda: service.compare(request))
 
-    specs = _compared(service)
-    rows = figure_rows([_figures_of(service, spec.name) for spec in specs])
-    columns = [_column(spec, figures) for spec, figures in zip(specs, rows, strict=True)]
+    groups = [_group(service, name, specs) for name, specs in _compared(service).items()]
     metrics = [{"label": m.compare_label, "better": m.better, "meaning": m.meaning} for m in COMPARED_METRICS]
     limits = {"seedsPerModel": SEEDS_PER_MODEL, "maxSeed": MAX_SEED}
-    add_panel("compare", [compare], **limits, columns=columns, metrics=metrics)
+    add_panel("compare", [compare], **limits, groups=groups, metrics=metrics)
 
     def compare_event(caption: str, seeds: list[int] | None = None, models: list[str] | None = None) -> dict:
         """Draw a caption with several models, each with the same seeds.
@@ -54,19 +59,26 @@ def compare_tab(service: Service) -> None:
     add_api_event(compare_event, "compare")
 
 
-def _compared(service: Service) -> list[ModelSpec]:
-    """The models of the objectives, and the page's first model if it draws the same things by other networks."""
-    specs = [spec for spec in service.models.values() if spec.objective]
+def _compared(service: Service) -> dict[str, list[ModelSpec]]:
+    """The models of the objectives by their networks, each time with the page's first model if that draws the same."""
     flagship = service.models[service.default]
-    is_alike = bool(specs) and flagship.subject == specs[0].subject
-    return specs + [flagship] if is_alike and not flagship.paper and flagship not in specs else specs
+    return {
+        name: specs + [flagship] * (flagship.subject == specs[0].subject and not flagship.group)
+        for name, specs in comparisons(service.models).items()
+    }
 
 
-def _column(spec: ModelSpec, figures: list[dict[str, Any]]) -> dict[str, Any]:
+def _group(service: Service, name: str, specs: list[ModelSpec]) -> dict[str, Any]:
+    rows = figure_rows([_figures_of(service, spec.name) for spec in specs])
+    columns = [_column(spec, figures, FLAGSHIP[name]) for spec, figures in zip(specs, rows, strict=True)]
+    return {"name": name, "title": GROUP_TITLES[name], "columns": columns}
+
+
+def _column(spec: ModelSpec, figures: list[dict[str, Any]], flagship: str) -> dict[str, Any]:
     """What the page shows of a model before it draws."""
     objective = OBJECTIVES.get(spec.objective)
     title = objective.name.upper() if objective else spec.title
-    words = {"title": title, "description": objective.description if objective else FLAGSHIP}
+    words = {"title": title, "description": objective.description if objective else flagship}
     formula = objective.formula if objective else ""
     return {"name": spec.name, **words, "formula": formula, "isAvailable": is_available(spec.name), "figures": figures}
 
