@@ -81,6 +81,9 @@ def _write_all(saves: dict[Path, Callable[[Path], object]]) -> None:
             if partial.exists() or not is_complete:  # a reader may have renamed it already
                 os.replace(partial, path)
             is_complete = True
+    except OSError as error:
+        error.filename = error.filename or str(path)  # that of a full disk names no file
+        raise
     finally:
         if not is_complete:
             for partial in partials.values():
