@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from .errors import InputError, check_captions, check_list, check_number, check_numbers
-from .models import NOISE_SIZE
 
 MAX_CAPTIONS = 4  # of a picture; of more, those with the largest weights remain
 WEIGHTS_TOLERANCE = 1e-3  # of their sum, which is 1
@@ -23,8 +22,8 @@ class Genome:
     z: tuple[float, ...]
 
 
-def check_genomes(genomes: Genome | Iterable[Genome]) -> list[Genome]:
-    """One genome or more as a list; `InputError` if there is none, or one is not as `Genome` says."""
+def check_genomes(genomes: Genome | Iterable[Genome], noise_size: int) -> list[Genome]:
+    """One genome or more as a list; `InputError` if there is none, or one is not as `Genome` says with z (Z,)."""
     checked = check_list(genomes, Genome, "parents and children must be of the type Genome")
     if not checked:
         raise InputError("give at least one Genome")
@@ -35,8 +34,8 @@ def check_genomes(genomes: Genome | Iterable[Genome]) -> list[Genome]:
             f"the weights of a Genome with {count} captions must be as many numbers that sum to 1",
             lambda weights: weights.shape == (count,) and abs(weights.sum() - 1) < WEIGHTS_TOLERANCE,
         )
-        z_allowed = f"z of a Genome must be {NOISE_SIZE} finite numbers"
-        check_numbers(genome.z, z_allowed, lambda z: z.shape == (NOISE_SIZE,))
+        z_allowed = f"z of a Genome must be {noise_size} finite numbers"
+        check_numbers(genome.z, z_allowed, lambda z: z.shape == (noise_size,))
     return checked
 
 
@@ -47,7 +46,7 @@ def children(parents: Sequence[Genome], noise: Tensor, mutation: float) -> list[
     which keeps its standard deviation. `mutation`, from 0 to 1: the share of the variance of z that is the noise's own.
     Children of neighbouring noise look alike. `InputError` if there are not two valid parents or a number is not valid.
     """
-    parents = check_genomes(parents)
+    parents = check_genomes(parents, noise.shape[1])
     if len(parents) != 2:
         raise InputError(f"breeding takes two parents, not {len(parents)}")
     mutation = check_number(mutation, "mutation", 0, 1)

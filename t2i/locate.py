@@ -5,7 +5,7 @@ import re
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -109,6 +109,11 @@ class Checkpoint:
             raise store.file_error(path, f"was trained with another text encoder than that of {name!r} here")
         return owner
 
+    def network_config(self, role: str) -> Any:
+        """A network's own configuration, a frozen dataclass; `InputError` if it is missing or not valid."""
+        owner = self.owner(role)
+        return store.network_class_and_config(owner.folder, owner.config, role)[1]
+
     @property
     def attributes(self) -> tuple[AttributeSlider, ...]:
         """The sliders of z's first coordinates; empty if the generator was not trained with attributes."""
@@ -125,7 +130,7 @@ class Checkpoint:
         if "caption_mean" not in self.config:
             return None
         mean = store.text_to_vector(self.config["caption_mean"])
-        size = self.owner("text_encoder").config["text_encoder"].get("embedding")
+        size = self.network_config("text_encoder").embedding
         if len(mean) != size:
             raise store.file_error(
                 self.folder / "config.json", f"caption_mean must have {size} numbers, not {len(mean)}"

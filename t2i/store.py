@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -194,7 +195,7 @@ def read_network(folder: Path, config: dict, role: str) -> nn.Module:
     The file must have the SHA-256 that the configuration records, if it records one, and every tensor the name, shape
     and type that the network expects; all must be finite. Otherwise `InputError` names the file.
     """
-    network, path = _build(folder / "config.json", config.get(role), role), folder / f"{role}.safetensors"
+    network, path = _build(folder, config, role), folder / f"{role}.safetensors"
     data = read_bytes(path)
     if not has_recorded_hash(config, role, data):
         raise file_error(path, "is not the file whose SHA-256 config.json records")
@@ -212,8 +213,9 @@ def read_network(folder: Path, config: dict, role: str) -> nn.Module:
     return network.eval()
 
 
-def _build(path: Path, fields: object, role: str) -> nn.Module:
-    """A network without weights, from its fields in the configuration at this path."""
+def network_class_and_config(folder: Path, config: dict, role: str) -> tuple[type[nn.Module], Any]:
+    """A network's class, and its own configuration, a frozen dataclass, from this folder's `config.json`."""
+    path, fields = folder / "config.json", config.get(role)
     if not isinstance(fields, dict):
         raise file_error(path, f"does not describe {role}")
     types, name = NETWORKS[role], fields.get("type")
@@ -226,10 +228,19 @@ def _build(path: Path, fields: object, role: str) -> nn.Module:
             allowed = f"a whole number from 1 to {MAX_NETWORK_SIZE}"
             raise file_error(path, f"{role}.{key[:40]} must be {allowed}, not {str(value)[:40]}")
     try:
-        with torch.device("meta"):  # shapes alone: the weights are replaced at once
-            return network_class(config_class(**fields))
-    except (TypeError, ValueError, RuntimeError) as error:
+        return network_class, config_class(**fields)
+    except (TypeError, ValueError) as error:
         raise file_error(path, f"{role}: {error}") from None
+
+
+def _build(folder: Path, config: dict, role: str) -> nn.Module:
+    """A network without weights."""
+    network_class, network_config = network_class_and_config(folder, config, role)
+    try:
+        with torch.device("meta"):  # shapes alone: the weights are replaced at once
+            return network_class(network_config)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise file_error(folder / "config.json", f"{role}: {error}") from None
 
 
 def _is_size(value: object) -> bool:

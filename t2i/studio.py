@@ -22,10 +22,10 @@ from .engine.mixing import mix
 from .errors import InputError, abbreviated, check_captions, check_list, check_number, check_numbers
 from .locate import Checkpoint
 from .media.photo import prepare
-from .models import NOISE_SIZE
+from .models import DCGANGeneratorConfig
 from .models.text_encoder import ALPHABET, normalize_caption
 from .registry import MODELS, ModelSpec, read_spec
-from .store import AttributeSlider
+from .store import MAX_NETWORK_SIZE, AttributeSlider
 
 DRAWING_ROLES = ("text_encoder", "generator")  # the networks that draw
 PHOTO_ROLES = ("style_encoder", "image_encoder")  # the networks that encode photos; a model may lack them
@@ -75,25 +75,27 @@ def find_spec(name: str | Path, checkpoint: Checkpoint) -> ModelSpec:
     return spec
 
 
-def noise(seeds: int | Iterable[int]) -> Tensor:
-    """The noise z (N, 100), float32, of seeds 0 to 2⁶³ − 1, the same in any batch and on any device.
+def noise(seeds: int | Iterable[int], size: int = DCGANGeneratorConfig.noise) -> Tensor:
+    """The noise z (N, Z) of seeds 0 to 2⁶³ − 1, float32, the same in any batch and on any device.
 
-    Torch uses only the lower 32 bits of a seed: seeds with the same lower bits have the same noise.
+    `size`: Z, the `noise_size` of a model. Torch uses only the lower 32 bits of a seed: seeds with the same lower bits
+    have the same noise.
     """
-    return torch.stack([_noise_of_seed(seed) for seed in _checked_seeds(seeds)])
+    size = int(check_number(size, "size", 1, MAX_NETWORK_SIZE, whole=True))
+    return torch.stack([_noise_of_seed(seed, size) for seed in _checked_seeds(seeds)])
 
 
 @lru_cache(NOISE_CACHE_SIZE)
-def _noise_of_seed(seed: int) -> Tensor:
-    return torch.randn(NOISE_SIZE, generator=torch.Generator().manual_seed(seed))
+def _noise_of_seed(seed: int, size: int) -> Tensor:
+    return torch.randn(size, generator=torch.Generator().manual_seed(seed))
 
 
-def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Tensor:
-    """The noise z (N, 100) of points on the plane of seeds, where the seeds are in rows of four.
+def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]], size: int) -> Tensor:
+    """The noise z (N, Z) of points on the plane of seeds, where the seeds are in rows of four.
 
     `at`: an offset [across, down] from each seed, both from 0 to 1: 1 across is seed + 1, 1 down is seed + 4. Between
     seeds, the noise is a weighted sum of that of the four seeds around the point, divided by the norm of the weights.
-    Its standard deviation remains 1 and its norm about 10, as in the generator's training.
+    Its standard deviation remains 1, as in the generator's training. `size`: Z.
     """
     across, down = check_numbers(
         at,
@@ -102,19 +104,16 @@ def interpolate_noise(seeds: Sequence[int], at: Sequence[Sequence[float]]) -> Te
     ).unbind(1)
     weights = torch.stack([(1 - across) * (1 - down), across * (1 - down), (1 - across) * down, across * down])
     steps = (0, 1, SEEDS_PER_ROW, SEEDS_PER_ROW + 1)
-    corners = torch.stack([noise(seed + step for seed in seeds) for step in steps])  # (4, N, 100)
+    corners = torch.stack([noise((seed + step for seed in seeds), size) for step in steps])  # (4, N, Z)
     return (normalize(weights, dim=0)[..., None] * corners).sum(0)
-
-
-def _noise_at(seeds: int | Iterable[int], at: Sequence[Sequence[float]]) -> Tensor:
-    return noise(seeds) if _is_empty(at) else interpolate_noise(_checked_seeds(seeds), at)
 
 
 class Studio:
     """A loaded model: its description `spec` and `name`, and its `attributes`, the sliders.
 
-    `size`: pixels a side of the pictures that it draws. Photos, and drawn pictures that are used as photos, are reduced
-    to 64×64. `has_image_encoder`: whether the model has an image encoder, which `index`, `describe` and `match` need.
+    `size`: pixels a side of the pictures that it draws. `noise_size`: Z, how many numbers their noise has. Photos, and
+    drawn pictures that are used as photos, are reduced to the input size of the photo encoders. `has_image_encoder`:
+    whether the model has an image encoder, which `index`, `describe` and `match` need.
     """
 
     def __init__(
@@ -142,7 +141,7 @@ class Studio:
 
         `attributes`: numbers from -1 to 1, one for each slider of `self.attributes` or fewer; 0 changes nothing.
         `at`: an offset from each seed on the plane of seeds (see `interpolate_noise`); none for the seeds themselves.
-        `like`: the style (100,) of a photo, from `style`: the pictures have this style, and the seeds vary the rest.
+        `like`: the style (Z,) of a photo, from `style`: the pictures have this style, and the seeds vary the rest.
         `variety`: how far the seeds stray from the mean of all pictures, a factor of their noise (ψ); 1 is as trained.
         Captions are read as `normalize_caption` says and cut at 201 characters. Pictures are S×S, S being `size`.
         `InputError` if a caption or a number is not valid.
@@ -174,13 +173,13 @@ class Studio:
         like: Sequence[float] | Tensor = (),
         variety: float = 1.0,
     ) -> Tensor:
-        """The noise z (N, 100) that `draw` draws from, for each seed."""
-        z = check_number(variety, "variety", 0, MAX_VARIETY) * _noise_at(seeds, at)
+        """The noise z (N, Z) that `draw` draws from, for each seed."""
+        z = check_number(variety, "variety", 0, MAX_VARIETY) * self._noise_at(seeds, at)
         return (z if _is_empty(like) else _vary_style(like, z)) + self._attribute_offset(attributes)
 
     def draw_genomes(self, genomes: Sequence[Genome], attributes: Sequence[float] = ()) -> np.ndarray:
         """Pixels (N, S, S, 3), uint8, of genomes, for instance of the children of two pictures; see `breed`."""
-        genomes = check_genomes(genomes)
+        genomes = check_genomes(genomes, self.noise_size)
         captions = list(dict.fromkeys(caption for genome in genomes for caption in genome.captions))
         own = [dict(zip(genome.captions, genome.weights)) for genome in genomes]
         weights = torch.tensor([[weights.get(caption, 0.0) for caption in captions] for weights in own])
@@ -195,7 +194,7 @@ class Studio:
         mutation: float = 0.1,
     ) -> list[Genome]:
         """A child of two pictures for each seed, for `draw_genomes`; see `breeding.children`."""
-        return children(parents, _noise_at(seeds, at), mutation)
+        return children(parents, self._noise_at(seeds, at), mutation)
 
     def blend(self, caption_a: str, caption_b: str, steps: int = 17, seed: int = 0) -> list[Image.Image]:
         """Interpolate from one caption to another with the noise of one seed, ends included (section 4.3, Figure 8).
@@ -224,7 +223,7 @@ class Studio:
                 and ((rows.sum(1) - 1).abs() < WEIGHTS_TOLERANCE).all()
             ),
         )
-        z = noise(seed)
+        z = noise(seed, self.noise_size)
         if len(z) not in (1, len(rows)):
             raise InputError(f"{len(z)} seeds and {len(rows)} rows of weights: give one seed, or one for each row")
         return self.engine.render(z.expand(len(rows), -1), mix(self._embed(captions), rows, self._caption_mean))
@@ -232,15 +231,15 @@ class Studio:
     def wander(self, caption: str, seed_a: int, seed_b: int, steps: int = 17) -> list[Image.Image]:
         """Interpolate from one seed to another with one caption, both ends included (Figure 8).
 
-        The interpolation is spherical: noise of 100 dimensions has a norm of about 10, and linear interpolation would
+        The interpolation is spherical: noise of Z dimensions has a norm of about √Z, and linear interpolation would
         pass through smaller norms, which the generator has not been trained with. `steps`: 2 to 256 pictures.
         """
-        z_a, z_b = noise([seed_a, seed_b])
+        z_a, z_b = noise([seed_a, seed_b], self.noise_size)
         z = _slerp(z_a, z_b, torch.tensor(_fractions(steps)))
         return [Image.fromarray(pixels) for pixels in self.engine.render(z, self._embed([caption]).expand(len(z), -1))]
 
     def style(self, photo: Image.Image) -> Tensor:
-        """The style of a photo: the z (100,) that the style encoder S predicts for its central square (section 4.4).
+        """The style of a photo: the z (Z,) that the style encoder S predicts for its central square (section 4.4).
 
         It is the mean of the noise of such pictures: its norm is small if the noise has little effect on the picture.
         `InputError` if the model has no style encoder, or the photo cannot be read (see `photo.prepare`).
@@ -257,21 +256,21 @@ class Studio:
         return self.engine.render(self.style(photo).expand(len(h), -1), h)
 
     def index(self, photos: Sequence[Image.Image]) -> Tensor:
-        """Embeddings (N, 1024) of photos, unit vectors, for `search`; their central squares are reduced to 64×64.
+        """Embeddings (N, E) of photos, unit vectors, for `search`; only their central squares count.
 
         `InputError` if the model has no image encoder, or a photo cannot be read.
         """
         return normalize(self.engine.embed_photos(_central_squares(photos)))
 
     def embed_captions(self, captions: str | Sequence[str]) -> Tensor:
-        """Embeddings (N, 1024) of captions, unit vectors: their dot products with those of `index` are cosines.
+        """Embeddings (N, E) of captions, unit vectors: their dot products with those of `index` are cosines.
 
         The generator needs another scale, a root mean square of 1, which `engine.embed` returns.
         """
         return normalize(self._embed(captions))
 
     def search(self, caption: str, index: Tensor, count: int = 16) -> list[tuple[int, float]]:
-        """The photos of an `index` (N, 1024) that match a caption best: rows of the index, and cosines from -1 to 1."""
+        """The photos of an `index` (N, E) that match a caption best: rows of the index, and cosines from -1 to 1."""
         count, h = int(check_number(count, "count", 1, whole=True)), self.embed_captions([caption])[0]
         allowed = f"index must be rows of {len(h)} numbers, as index(photos) returns them"
         scores = check_numbers(index, allowed, lambda rows: rows.ndim == 2 and rows.shape[1] == len(h)) @ h
@@ -310,6 +309,11 @@ class Studio:
         return self.engine.size
 
     @property
+    def noise_size(self) -> int:
+        """How many numbers the noise of a picture has, Z."""
+        return self.engine.noise_size
+
+    @property
     def calibration(self) -> tuple[float, float]:
         """Slope and offset of the log-odds of `match` as a function of the cosine, fitted to photos by `train image`.
 
@@ -326,7 +330,7 @@ class Studio:
         return vocabulary.unknown_words(caption[: self.engine.caption_length], self._words) if self._words else []
 
     def _embed(self, captions: str | Sequence[str]) -> Tensor:
-        """Embeddings h (N, 1024) of captions, of root mean square 1, as the generator needs them."""
+        """Embeddings h (N, E) of captions, of root mean square 1, as the generator needs them."""
         captions = check_captions(captions)
         if not captions:
             raise InputError("give at least one caption")
@@ -342,8 +346,14 @@ class Studio:
         if set(ALPHABET[:-1]).isdisjoint(letters or signs):  # the last is the space
             raise InputError("This model reads English only. Try an example.")
 
+    def _noise_at(self, seeds: int | Iterable[int], at: Sequence[Sequence[float]]) -> Tensor:
+        """The noise z (N, Z) of seeds, or of points on their plane."""
+        if _is_empty(at):
+            return noise(seeds, self.noise_size)
+        return interpolate_noise(_checked_seeds(seeds), at, self.noise_size)
+
     def _attribute_offset(self, values: Sequence[float]) -> Tensor:
-        """What these positions of the attribute sliders add to z, (100,)."""
+        """What these positions of the attribute sliders add to z, (Z,)."""
         directions = self.engine.directions
         positions = check_numbers(
             values,
@@ -354,7 +364,7 @@ class Studio:
 
 
 def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:
-    """The style of a photo (100,) plus so much of the noise z (N, 100) that the standard deviation is 1 again.
+    """The style of a photo (Z,) plus so much of the noise z (N, Z) that the standard deviation is 1 again.
 
     S predicts a mean: the less the photo determines the noise, the smaller its norm. Random noise replaces the rest.
     """
@@ -364,7 +374,7 @@ def _vary_style(style: Sequence[float] | Tensor, z: Tensor) -> Tensor:
 
 
 def _central_squares(photos: Sequence[Image.Image]) -> np.ndarray:
-    """Photos or drawn pictures as input of the photo encoders, (N, 64, 64, 3), uint8."""
+    """Photos or drawn pictures as input of the photo encoders, (N, S, S, 3), uint8."""
     checked = check_list(photos, Image.Image, "a photo must be an Image of Pillow, as Image.open(path) returns it")
     if not checked:
         raise InputError("give at least one photo")
@@ -390,7 +400,7 @@ def _are_from(low: float, numbers: Tensor) -> bool:
 
 
 def _slerp(a: Tensor, b: Tensor, t: Tensor) -> Tensor:
-    """Spherical interpolation (N, 100) from a to b (100,), at fractions t (N,) from 0 to 1."""
+    """Spherical interpolation (N, Z) from a to b (Z,), at fractions t (N,) from 0 to 1."""
     angle = torch.acos(torch.cosine_similarity(a, b, dim=0).clamp(-1, 1))
     if angle < 1e-3:  # the same seed twice
         return torch.lerp(a, b, t[:, None])

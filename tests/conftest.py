@@ -100,6 +100,21 @@ def model_128(networks_128, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def model_of_other_sizes(tmp_path_factory) -> Path:
+    """A checkpoint folder with pictures of 32×32, noise of 40 numbers and embeddings of 96; tests leave it as it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        networks = {
+            "text_encoder": TextEncoder(TextEncoderConfig(widths=(16, 16, 16), hidden=16, embedding=96)),
+            "generator": tiny_cbn(32, noise=40, embedding=96),
+            "style_encoder": StyleEncoder(StyleEncoderConfig(width=8, noise=40)),
+            "image_encoder": ImageEncoder(ImageEncoderConfig(width=8, embedding=96)),
+        }
+    mean = store.vector_to_text(torch.ones(96) / 10)
+    return save(networks, tmp_path_factory.mktemp("models") / "other", caption_mean=mean)
+
+
+@pytest.fixture(scope="session")
 def compared(tiny_networks, tmp_path_factory) -> dict[str, Path]:
     """Tiny models of the four objectives, by name; they share the text encoder of "flowers".
 

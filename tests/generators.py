@@ -7,11 +7,11 @@ from torch import nn
 from t2i.models import CBNGenerator, CBNGeneratorConfig
 
 
-def tiny_cbn(size: int = 128, channels: tuple[int, ...] = (16, 8, 8, 8, 8, 4, 4, 4)) -> CBNGenerator:
+def tiny_cbn(size: int = 128, channels: tuple[int, ...] = (16, 8, 8, 8, 8, 4, 4, 4), **sizes: int) -> CBNGenerator:
     """A random generator with real batch statistics, whose pictures depend on the caption, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(size)
-        generator = CBNGenerator(CBNGeneratorConfig(size=size, mapped=16, channels=channels)).train()
+        generator = CBNGenerator(CBNGeneratorConfig(size=size, mapped=16, channels=channels, **sizes)).train()
         for weight in generator.project.parameters():
             weight.data *= 4
         for layer in generator.modules():

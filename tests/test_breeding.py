@@ -70,4 +70,4 @@ def test_parents_and_children_that_are_not_valid_are_refused(parent, words):
     with pytest.raises(t2i.InputError, match=words):
         children([FATHER, parent], NOISE, 0.1)
     with pytest.raises(t2i.InputError, match=words):
-        check_genomes([parent])
+        check_genomes([parent], len(MOTHER.z))

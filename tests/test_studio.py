@@ -14,6 +14,7 @@ from PIL import Image
 
 import t2i
 from t2i import locate, registry, store, vocabulary
+from t2i.breeding import Genome
 from t2i.engine import Engine
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
@@ -142,6 +143,43 @@ def test_malformed_attributes_of_a_checkpoint_are_an_input_error(tiny_model, att
         t2i.load(str(tiny_model))
 
 
+def test_every_verb_takes_its_sizes_from_the_model(model_of_other_sizes):
+    studio, photo = t2i.load(model_of_other_sizes, "cpu"), Image.effect_noise((90, 70), 80).convert("RGB")
+    style, captions, at = studio.style(photo), [RED, BLUE], [(0.5, 0.5)]
+    assert (studio.size, studio.noise_size, *style.shape) == (32, 40, 40)
+    assert torch.equal(studio.latent([3, 4]), t2i.noise([3, 4], 40))
+    parents = [Genome((caption,), (1.0,), tuple(studio.latent(1)[0].tolist())) for caption in captions]
+    children = studio.breed(parents, [1, 2])
+    drawn = [
+        *studio.draw(RED, 2, [0.5, 0, 0, -1], at, style, 0.5),
+        *map(Image.fromarray, studio.draw_genomes(children)),
+        *map(Image.fromarray, studio.mix_array(captions, [[0.5, 0.5]], 3)),
+        *studio.blend(*captions, steps=2),
+        *studio.wander(RED, 1, 2, steps=2),
+        *studio.restyle(photo, captions),
+    ]
+    assert {picture.size for picture in drawn} == {(32, 32)} and len({picture.tobytes() for picture in drawn}) > 8
+    index = studio.index(drawn)
+    assert index.shape == (len(drawn), 96) and studio.embed_captions(captions).shape == (2, 96)
+    assert len(studio.search(RED, index, 3)) == 3 and len(studio.describe(photo, captions)) == 2
+    assert len(studio.match(drawn, RED)) == len(drawn)
+    for call, words in (
+        (lambda: studio.draw(RED, like=[0.5] * 100), "like must be 40 finite numbers"),
+        (
+            lambda: studio.draw_genomes([Genome((RED,), (1.0,), (0.5,) * 100)]),
+            "z of a Genome must be 40 finite numbers",
+        ),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+
+
+@pytest.mark.parametrize("size", [0, -1, 5000, 1.5, "100", None])
+def test_noise_of_no_or_too_many_numbers_is_an_input_error(size):
+    with pytest.raises(InputError, match="size must be a whole number from 1 to 4096, not "):
+        t2i.noise(1, size)
+
+
 def test_the_default_seed_is_0(studio):
     assert np.array_equal(studio.draw_array(RED), studio.draw_array(RED, 0))
 
@@ -194,7 +232,7 @@ def test_the_plane_of_seeds_contains_the_seeds_and_keeps_the_norm_of_the_noise(s
     assert near(corners, studio.draw_array(RED, [20, 21, 24, 25]))
     pictures = studio.draw_array(RED, [20] * 9, at=[(0, step / 8) for step in range(9)])
     assert all((a != b).any() for a, b in zip(pictures, pictures[1:])) and far(pictures[0], pictures[4])
-    z = interpolate_noise(range(200), [(0.5, 0.5)] * 200)
+    z = interpolate_noise(range(200), [(0.5, 0.5)] * 200, 100)
     assert z.shape == (200, 100) and abs(z.std() - 1) < 0.02  # the plain mean of four would have 0.5
     assert 9.5 < z.norm(dim=1).mean() < 10.5
 

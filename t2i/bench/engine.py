@@ -94,7 +94,7 @@ class Plain:
 
     def operations(self) -> int:
         """Multiplications and additions of the generator for one picture."""
-        z, h = noise(0), torch.zeros(1, self.generator.config.embedding)
+        z, h = torch.zeros(1, self.generator.config.noise), torch.zeros(1, self.generator.config.embedding)
         with FlopCounterMode(display=False) as counter, torch.inference_mode():
             self.generator(z.to(self.device), h.to(self.device))
         return counter.get_total_flops()
@@ -134,7 +134,8 @@ def start(folder: Path) -> dict:
 
 def exactness(engine: Engine, plain: Plain) -> dict:
     """Differences in levels of 255: of the engine from the plain networks, and of a picture alone from the batch."""
-    z, captions = noise(range(NUM_EXACTNESS_PICTURES)), [CAPTION.format(i) for i in range(NUM_EXACTNESS_PICTURES)]
+    z = noise(range(NUM_EXACTNESS_PICTURES), engine.noise_size)
+    captions = [CAPTION.format(i) for i in range(NUM_EXACTNESS_PICTURES)]
     h = engine.embed(captions)
     pictures = engine.render(z, h).astype(int)
     difference = np.abs(pictures - plain.render(z, plain.embed(captions)))
@@ -155,11 +156,11 @@ def comparisons(engine: Engine, plain: Plain, seconds: float, batch_sizes: tuple
         return [CAPTION.format(next(numbers)) for _ in range(count)]
 
     for size in batch_sizes:
-        z, h = noise(range(size)), engine.embed(captions(size))
+        z, h = noise(range(size), engine.noise_size), engine.embed(captions(size))
         yield _row("render", size, lambda model: model.render(z, h), plain, engine, seconds)
         yield _row("embed", size, lambda model: model.embed(captions(size)), plain, engine, seconds)
         yield _row("both", size, lambda model: model.render(z, model.embed(captions(size))), plain, engine, seconds)
-    z = noise(range(16))
+    z = noise(range(16), engine.noise_size)
 
     def draw(model: Engine | Plain) -> np.ndarray:
         return model.render(z, model.embed(captions(1)).expand(16, -1))
@@ -170,7 +171,8 @@ def comparisons(engine: Engine, plain: Plain, seconds: float, batch_sizes: tuple
 
 def roofline(engine: Engine, plain: Plain, batch_size: int, seconds: float) -> dict:
     """The speed of the engine's generator as a share of that of a matrix product of the same data type."""
-    z, h = noise(range(batch_size)), torch.randn(batch_size, plain.generator.config.embedding)
+    z = noise(range(batch_size), engine.noise_size)
+    h = torch.randn(batch_size, plain.generator.config.embedding)
     render, count = _render_alone(engine, z, h)
     side = MATRIX_SIZES[engine.device.type]
     matrix = torch.randn(side, side, dtype=engine.dtype, device=engine.device)

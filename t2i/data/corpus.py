@@ -13,7 +13,6 @@ from ..models.text_encoder import embed
 from .cache import digest, mapped_array
 from .imagefolder import CaptionedImages
 
-PHOTO_SIZE = 76  # pixels along a side of the photos from which crops of 64 are taken
 PHOTOS_AT_ONCE = 32  # whose captions are embedded
 
 
@@ -80,6 +79,11 @@ class Corpus:
         rows = (self.classes == self.classes[row]).nonzero()[:, 0]
         rows = rows[rows != row] if len(rows) > 1 else torch.arange(len(self.classes))
         return rows[torch.randint(len(rows), (), generator=g)]
+
+
+def photo_size(crop: int) -> int:
+    """Pixels along a side of the photos from which the paper's trainer takes crops: 76 for 64, as the released code."""
+    return crop * 19 // 16
 
 
 def random_crops(images: Tensor, rows: Tensor, size: int, g: torch.Generator) -> Tensor:

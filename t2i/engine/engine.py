@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..device import best_device, computes_bfloat16, to_channels_last
 from ..errors import InputError
-from ..models import NOISE_SIZE, ImageEncoder, Networks, StyleEncoder, attribute_directions, encode, fast_form
+from ..models import ImageEncoder, Networks, StyleEncoder, attribute_directions, encode, fast_form
 from ..models.fuse import fold, frozen
 from ..models.text_encoder import normalize_caption
 from .graphs import CAPTURE_BY_DEVICE, GraphedFunction
@@ -33,7 +33,8 @@ class Engine:
     between characters, embeddings and pixels is CUDA graphs. A picture does not depend on the rest of its batch,
     except for rounding.
 
-    `size`: side of the pictures in pixels. `directions`: (D, Z), those of z that the attribute sliders move along.
+    `size`: side of the pictures in pixels. `noise_size`: the length Z of their noise. `directions`: (D, Z), those of z
+    that the attribute sliders move along.
     """
 
     def __init__(self, networks: Networks, device: str | None = None, num_attributes: int = 0):
@@ -42,10 +43,10 @@ class Engine:
         Without attributes, the directions are the generator's own. `InputError` if the networks do not fit together.
         """
         text, generator = frozen(networks["text_encoder"]), networks["generator"]
-        if (generator.config.embedding, generator.config.noise) != (text.config.embedding, NOISE_SIZE):
+        if generator.config.embedding != text.config.embedding:
             raise InputError("the text encoder and the generator do not belong together: train the generator again")
         style, image = networks.get("style_encoder"), networks.get("image_encoder")
-        if style and style.config.noise != NOISE_SIZE:
+        if style and style.config.noise != generator.config.noise:
             raise InputError("the style encoder does not belong to this model: train it again")
         if image and image.config.embedding != text.config.embedding:
             raise InputError("the image encoder does not belong to this model: train it again")
@@ -53,7 +54,7 @@ class Engine:
         self.dtype = torch.bfloat16 if computes_bfloat16(self.device) else torch.float32
         if self.device.type == "cuda":
             self.dtype = torch.float16  # off by 0.04 levels of 255, bfloat16 by 0.3; no activation exceeds 17 of 65,504
-        self.size, noise = generator.config.size, generator.config.noise
+        self.size, self.noise_size = generator.config.size, generator.config.noise
         self.caption_length = text.config.length
         self.parameters = sum(p.numel() for network in (text, generator) for p in network.parameters())
         self.has_image_encoder = image is not None
@@ -66,8 +67,9 @@ class Engine:
         self._embedding_cache: dict[str, Tensor] = {}  # by caption, the least recently used first
         encoders = {"style": style, "image": image}
         self._photo_encoders = {name: self._fast_photo_encoder(x) for name, x in encoders.items() if x}
-        codes, z, h = encode([""], text.config.length), torch.zeros(1, noise), torch.zeros(1, text.config.embedding)
+        z, h = torch.zeros(1, self.noise_size), torch.zeros(1, text.config.embedding)
         full_length = self.device.type in CAPTURE_BY_DEVICE
+        codes = encode([""], text.config.length)
         self._encode_text = self._batched(lambda codes: text(codes, full_length), GRAPH_BATCH_SIZES, codes)
         max_graph, max_batch = MAX_RENDER_GRAPH_PIXELS // self.size**2, MAX_BATCH_PIXELS // self.size**2
         sizes = tuple(sorted({min(size, max_graph) for size in RENDER_GRAPH_BATCH_SIZES}))

@@ -45,7 +45,6 @@ FAST_FORMS: dict[type[Generator], type[nn.Module]] = {
     DCGANGenerator: FastDCGANGenerator,
     CBNGenerator: FastCBNGenerator,
 }
-NOISE_SIZE = DCGANGeneratorConfig.noise  # length Z of the noise that a seed gives, for every generator
 
 
 def fast_form(generator: Generator, place: Callable[..., nn.Sequential]) -> nn.Module:
@@ -70,7 +69,6 @@ def describe(networks: dict[str, nn.Module]) -> dict[str, dict]:
 
 __all__ = [
     "NETWORKS",
-    "NOISE_SIZE",
     "CBNGenerator",
     "CBNGeneratorConfig",
     "Discriminator",

@@ -15,7 +15,7 @@ from torch.nn.functional import cosine_similarity
 from .. import store
 from ..data import imagefolder
 from ..data.cache import digest
-from ..data.corpus import PHOTO_SIZE, random_crops
+from ..data.corpus import photo_size, random_crops
 from ..data.features import view_features
 from ..data.imagefolder import CaptionedImages
 from ..device import best_device, half_precision, to_channels_last
@@ -51,7 +51,7 @@ def train(config: ImageTraining) -> Path:
     keep_freed_memory()
     networks = Checkpoint(config.text).read("text_encoder", "image_projection")
     text, projection = networks["text_encoder"], networks["image_projection"]
-    dataset = imagefolder.read(config.data, PHOTO_SIZE)
+    dataset = imagefolder.read(config.data, photo_size(ImageEncoderConfig().size))
     rows = torch.from_numpy(dataset.training_rows())
     sources = {"data": dataset.digest(), "text": digest(text, projection)}
     state = RunState(out / "image-state.pt", asdict(config), sources, ("data", "text", "out"))
@@ -99,7 +99,7 @@ def _export(
     )
     network.load_state_dict(weights)
     classes, side = torch.from_numpy(dataset.classes), network.config.size
-    start = (PHOTO_SIZE - side) // 2
+    start = (images.shape[1] - side) // 2
 
     def embed_images(rows: Tensor) -> Tensor:
         x = images[rows, start : start + side, start : start + side].permute(0, 3, 1, 2)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data import imagefolder
 from ..data.cache import digest
-from ..data.corpus import PHOTO_SIZE, held_out_embeddings, load_corpus
+from ..data.corpus import held_out_embeddings, load_corpus, photo_size
 from ..device import best_device, half_precision, to_channels_last
 from ..errors import InputError
 from ..locate import Checkpoint
@@ -166,7 +166,7 @@ def train(config: GanTraining) -> Path:
     out, device = Path(config.out), best_device()
     keep_freed_memory()
     text = Checkpoint(config.text).read("text_encoder")["text_encoder"].to(device)
-    dataset = imagefolder.read(config.data, PHOTO_SIZE)
+    dataset = imagefolder.read(config.data, photo_size(DCGANGeneratorConfig().size))
     sources = {"data": dataset.digest(), "text": digest(text)}
     # A resumed run need not name its start again: its state has all that it began with.
     changeable = ("data", "text", "out", "epochs", *TUNABLE, *([] if config.start else ["start"]))

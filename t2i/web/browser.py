@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..breeding import MAX_CAPTIONS
 from ..errors import InputError
 from ..onnx import OnnxModel, onnx_model
+from ..store import MAX_NETWORK_SIZE
 from ..studio import noise
 from .component import read_static
 from .encoding import SMALL_SIZE
@@ -32,7 +33,8 @@ SCRIPT, WASM, ONNX = "text/javascript", "application/wasm", "application/octet-s
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # the path has a digest of what is there
 ANEW = {"Cache-Control": "no-cache"}
 ISOLATED = {"Cross-Origin-Embedder-Policy": "require-corp"}  # what an isolated page demands of its worker's script
-SEEDS_PER_BLOCK = 128  # of noise, 51 kB
+SEEDS_PER_BLOCK = 128  # of noise, 51 kB of 100 numbers each
+BLOCKS = range(MAX_SEED // SEEDS_PER_BLOCK + 2)  # a picture between two seeds needs the next one too
 SIZES = {
     "seeds_per_block": SEEDS_PER_BLOCK,
     "style_step": STYLE_STEP,
@@ -69,7 +71,7 @@ class BrowserFiles:
 
     - `<version of the runtime>/`: `worker.js`, and `ort.mjs` and `ort.wasm`, which are stored compressed
     - `models/<name>/`: `manifest.json` and the files that it names
-    - `noise/<i>`: the noise of the i-th 128 seeds, (128, 100), float32, little-endian
+    - `noise/<Z>/<i>`: the noise of the i-th 128 seeds, (128, Z), float32, little-endian
 
     The app's Blocks have `browser_models`, a `BrowserModels`.
     """
@@ -89,9 +91,9 @@ class BrowserFiles:
 def _answer(models: BrowserModels, path: list[str]) -> Response:
     missing = PlainTextResponse("There is nothing here.", 404)
     match path:
-        case ["noise", block] if block.isdecimal() and int(block[:9]) <= MAX_SEED // SEEDS_PER_BLOCK + 1:
+        case ["noise", size, block] if _is_in(range(1, MAX_NETWORK_SIZE + 1), size) and _is_in(BLOCKS, block):
             first = int(block) * SEEDS_PER_BLOCK
-            rows = noise(range(first, first + SEEDS_PER_BLOCK)).numpy().astype("<f4")
+            rows = noise(range(first, first + SEEDS_PER_BLOCK), int(size)).numpy().astype("<f4")
             return Response(rows.tobytes(), media_type=ONNX, headers=FOREVER)
         case ["models", name, file]:
             try:
@@ -110,6 +112,10 @@ def _answer(models: BrowserModels, path: list[str]) -> Response:
                 data = (RUNTIME / f"{file}.gz").read_bytes()  # every browser takes gzip
                 return Response(data, media_type=kind, headers=FOREVER | ISOLATED | {"Content-Encoding": "gzip"})
     return missing
+
+
+def _is_in(numbers: range, text: str) -> bool:
+    return text.isdecimal() and int(text[:9]) in numbers
 
 
 @cache

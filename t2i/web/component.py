@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..locate import is_available
 from ..registry import ModelSpec
 from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
+from .encoding import style_length
 from .service import Service
 
 STATIC = Path(__file__).parent / "static"
@@ -59,14 +60,19 @@ def shared_head(service: Service, runtime: str) -> str:
     It must be the `head` of a component that is built before the panels: Gradio then inserts it before it runs their
     scripts, also if a server has rendered the page. The `head` of `launch` would come too late there.
     """
-    models = [_describe(service, spec) for spec in service.models.values() if is_offered(spec)]
-    data = json.dumps({"models": models, "defaultModel": service.default, "runtime": runtime}, ensure_ascii=False)
+    known = {"models": describe_models(service), "defaultModel": service.default, "runtime": runtime}
+    data = json.dumps(known, ensure_ascii=False)
     escaped = data.replace("<", "\\u003c")  # a title must not end the script
     scripts = "\n".join(map(read_static, SHARED_SCRIPTS))
     return (
         f"<style>{read_static('common.css')}</style>\n<script>window.t2i = {escaped};</script>\n"
         f"<script>(() => {{\n{scripts}}})();</script>"
     )
+
+
+def describe_models(service: Service) -> list[dict[str, Any]]:
+    """What the scripts need to know of each model that the page offers."""
+    return [_describe(service, spec) for spec in service.models.values() if is_offered(spec)]
 
 
 def add_api_event(function: Callable, name: str) -> None:
@@ -121,8 +127,9 @@ def _describe(service: Service, spec: ModelSpec) -> dict[str, Any]:
     try:
         checkpoint = service.checkpoint(spec.name)
         attributes, encoders = checkpoint.attributes, {f"has_{role}": checkpoint.has(role) for role in PHOTO_ROLES}
+        style = style_length(checkpoint.network_config("generator").noise)
     except InputError:  # not available: the page says so when somebody chooses it
-        attributes, encoders = (), {f"has_{role}": False for role in PHOTO_ROLES}
+        attributes, encoders, style = (), {f"has_{role}": False for role in PHOTO_ROLES}, 0
     fields = {field: getattr(spec, field) for field in MODEL_FIELDS}
     sliders = [asdict(slider) for slider in attributes or UNNAMED_ATTRIBUTES]
-    return fields | {"attributes": sliders} | encoders
+    return fields | {"attributes": sliders, "style_length": style} | encoders

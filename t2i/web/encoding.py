@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import math
 import re
 from typing import Any
 
@@ -97,6 +98,11 @@ def style_text(z: Tensor) -> str:
     """The style z of a photo as a text that fits into a link, one byte for each number; `schemas` reads it."""
     levels = (z / STYLE_STEP).round().clamp(-128, 127).numpy().astype(np.int8)
     return base64.urlsafe_b64encode(levels.tobytes()).decode().rstrip("=")
+
+
+def style_length(noise_size: int) -> int:
+    """Characters of `style_text` of so many numbers."""
+    return math.ceil(noise_size * 4 / 3)
 
 
 def genome(genome: Genome) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from PIL import Image
 from ..breeding import MAX_CAPTIONS, Genome
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
-from ..models import NOISE_SIZE, TextEncoderConfig
+from ..models import TextEncoderConfig
 from ..registry import OBJECTIVES, ModelSpec, comparisons
 from ..studio import MAX_VARIETY
 
@@ -33,8 +33,9 @@ MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; 
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
 MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
 MAX_COMPARED_MODELS = len(OBJECTIVES) + 1  # and the page's own
-STYLE_LENGTH = math.ceil(NOISE_SIZE * 4 / 3)  # characters: base64 of one byte for each number of z
-STYLE_PATTERN = rf"[A-Za-z0-9_-]{{{STYLE_LENGTH}}}"  # the style of a photo as text
+STYLE_PATTERN = (
+    "([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}"  # the style of a photo as text: base64 of a byte for each number
+)
 STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
 
 Models = dict[str, ModelSpec]  # the page's models by name; the first is the default
@@ -260,10 +261,8 @@ def _style(value: object) -> list[float]:
     if value in (None, ""):
         return []
     if not isinstance(value, str) or not re.fullmatch(STYLE_PATTERN, value):
-        raise InputError(
-            f"The style of a photo must be as the server wrote it: {STYLE_LENGTH} letters, digits, - and _."
-        )
-    padding = "=" * (-STYLE_LENGTH % 4)
+        raise InputError("The style of a photo must be as the server wrote it: letters, digits, - and _.")
+    padding = "=" * (-len(value) % 4)
     return (np.frombuffer(base64.urlsafe_b64decode(value + padding), np.int8) * STYLE_STEP).tolist()
 
 

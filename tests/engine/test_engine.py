@@ -246,9 +246,7 @@ def test_networks_that_do_not_belong_together_are_refused(tiny_networks):
     small = {"mapped": 8, "channels": (4,) * 6}
     for generator in (
         DCGANGenerator(DCGANGeneratorConfig(width=8, embedding=512)),
-        DCGANGenerator(DCGANGeneratorConfig(width=8, noise=64)),
         CBNGenerator(CBNGeneratorConfig(embedding=512, **small)),
-        CBNGenerator(CBNGeneratorConfig(noise=64, **small)),
     ):
         with pytest.raises(InputError, match="belong together"):
             Engine(tiny_networks | {"generator": generator}, "cpu")

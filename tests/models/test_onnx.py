@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 import t2i
 from t2i.models import encode
@@ -74,6 +75,26 @@ def test_a_model_is_exported_with_a_manifest_of_its_files(model_128, tmp_path):
     generator = (tmp_path / "new" / manifest["networks"]["generator"]["file"]).read_bytes()
     drawn = studio.draw_array("a red flower", range(3), attributes=[0, 0.5])
     assert max_difference(run(generator, z=moved.numpy(), h=h), drawn) <= 6  # the engine may compute in bfloat16
+
+
+def test_a_model_of_other_sizes_is_exported_with_them(model_of_other_sizes, tmp_path):
+    t2i.export_onnx(model_of_other_sizes, tmp_path)
+    manifest, studio = json.loads((tmp_path / "manifest.json").read_text()), t2i.load(model_of_other_sizes, "cpu")
+    assert {name: manifest[name] for name in ("size", "noise", "embedding")} == {
+        "size": 32,
+        "noise": 40,
+        "embedding": 96,
+    }
+    assert np.shape(manifest["directions"]) == (4, 40) and len(manifest["caption_mean"]) == 96
+    networks = {role: (tmp_path / entry["file"]).read_bytes() for role, entry in manifest["networks"].items()}
+    caption = "a red flower"
+    h = run(networks["text_encoder"], codes=encode([caption]).numpy().astype(np.int32))
+    drawn = run(networks["generator"], z=t2i.noise(7, manifest["noise"]).numpy(), h=h)
+    difference = np.abs(drawn.astype(int) - studio.draw_array(caption, 7))
+    assert difference.max() <= 16 and difference.mean() < 2  # the engine may compute in bfloat16
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
+    z = studio.style(Image.fromarray(pixels[0])).numpy()
+    assert np.abs(run(networks["style_encoder"], pixels=pixels) - z).max() < 0.05
 
 
 def test_a_model_of_a_type_without_a_form_for_onnx_is_refused(tiny_model, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import t2i
 from t2i import store
 from t2i.data import imagefolder
-from t2i.data.corpus import PHOTO_SIZE, Corpus, load_corpus
+from t2i.data.corpus import Corpus, load_corpus, photo_size
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
 from t2i.models import ImageProjection, TextEncoder, TextEncoderConfig
@@ -211,7 +211,7 @@ def test_too_few_pictures_raise_an_error(config):
 
 def test_mismatching_captions_come_from_other_classes(config, dataset):
     text = Checkpoint(config.text).read("text_encoder")["text_encoder"]
-    corpus = load_corpus(imagefolder.read(dataset, PHOTO_SIZE), text, 64, 8, "cpu")
+    corpus = load_corpus(imagefolder.read(dataset, photo_size(64)), text, 64, 8, "cpu")
     marked = np.zeros_like(corpus.embeddings)
     marked[..., 0] = corpus.classes[:, None]
     corpus = replace(corpus, embeddings=marked)
@@ -226,7 +226,7 @@ def test_mismatching_captions_come_from_other_classes(config, dataset):
 def test_pairs_of_photos_are_of_one_class(config, dataset):
     """Squares of one colour differ only by noise, which is far less than squares of two colours do."""
     text = Checkpoint(config.text).read("text_encoder")["text_encoder"]
-    corpus = load_corpus(imagefolder.read(dataset, PHOTO_SIZE), text, 64, 8, "cpu")
+    corpus = load_corpus(imagefolder.read(dataset, photo_size(64)), text, 64, 8, "cpu")
     without_classes = replace(corpus, classes=torch.arange(len(corpus.classes)))
     pairs = (corpus.pairs(100), without_classes.pairs(100))
     near, far = ((first - second).abs().mean() for first, second in pairs)

@@ -51,20 +51,24 @@ def test_the_failures_of_a_model_are_drawn_when_the_tab_is_opened(about, model):
 
 
 @pytest.fixture(scope="module")
-def two_sizes(model, model_128):
+def two_sizes(model_of_other_sizes, model_128):
     """The address of a page with models of two sizes; it outlives the pages, which are still fetching their parts."""
-    with served({"flowers": model_128, "paper-gan": model}, free_port()) as address:
+    with served({"flowers": model_128, "birds": model_of_other_sizes}, free_port()) as address:
         yield address
 
 
-def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, two_sizes):
+def test_the_figure_shows_the_networks_of_the_chosen_model(new_page, two_sizes, url):
     page = new_page(f"{two_sizes}/?tab=about")
     page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64 → 128").wait_for()
     assert page.locator("svg .size").inner_html() == "128×128"
+    assert page.locator("svg :is(.noise-size, .embedding-size)").all_text_contents() == ["1,024 numbers", "100 numbers"]
     assert page.locator("svg .everywhere").evaluate_all("all => all.every(part => part.getBoundingClientRect().width)")
-    page.locator("#t2i-about-model").select_option("paper-gan")
-    page.locator("svg .sides", has_text="4 → 8 → 16 → 32 → 64").wait_for()
-    assert page.locator("svg .size").inner_html() == "64×64"
+    page.locator("#t2i-about-model").select_option("birds")
+    page.locator("svg .sides", has_text="4 → 8 → 16 → 32").wait_for()
+    assert page.locator("svg .size").inner_html() == "32×32"
+    assert page.locator("svg :is(.noise-size, .embedding-size)").all_text_contents() == ["96 numbers", "40 numbers"]
+    page.goto(f"{url}/?tab=about")
+    page.locator("svg .size", has_text="64×64").wait_for()
     assert not page.locator("svg .everywhere").evaluate_all(
         "all => all.some(part => part.getBoundingClientRect().width)"
     )

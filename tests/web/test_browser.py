@@ -5,7 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from hashlib import sha256
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import numpy as np
 import pytest
@@ -146,10 +146,11 @@ def test_a_models_networks_are_served_as_its_manifest_says(url):
 
 
 def test_noise_is_that_of_the_seeds(url):
-    rows = np.frombuffer(get(f"{url}/browser/noise/2")[0], "<f4").reshape(SEEDS_PER_BLOCK, 100)
-    assert np.array_equal(rows, t2i.noise(range(2 * SEEDS_PER_BLOCK, 3 * SEEDS_PER_BLOCK)).numpy())
-    for block in ("9999", "-1", "x", "1" * 5000):
-        assert is_missing(f"{url}/browser/noise/{block}")
+    for size in (100, 40):
+        rows = np.frombuffer(get(f"{url}/browser/noise/{size}/2")[0], "<f4").reshape(SEEDS_PER_BLOCK, size)
+        assert np.array_equal(rows, t2i.noise(range(2 * SEEDS_PER_BLOCK, 3 * SEEDS_PER_BLOCK), size).numpy())
+    for block in ("100/9999", "100/-1", "100/x", "100/" + "1" * 5000, "0/1", "5000/1", "x/1", "²/1", "1"):
+        assert is_missing(f"{url}/browser/noise/{quote(block)}")
 
 
 # ---- pictures

@@ -5,6 +5,7 @@ import io
 import math
 import threading
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -12,9 +13,11 @@ import t2i
 from t2i import registry
 from t2i.registry import MODELS
 from t2i.studio import load_engine
+from t2i.web.component import describe_models
+from t2i.web.encoding import style_length
 from t2i.web.schemas import PICTURES_PER_PAGE, read_draw_request
-from t2i.web.service import Service
-from tests.screen import as_uri, ask, save
+from t2i.web.service import Service, errors_as_json
+from tests.screen import as_uri, ask, decode, save
 
 CAPTION = "a flower with pink petals"
 
@@ -120,6 +123,39 @@ def test_a_child_is_compared_with_the_caption_of_its_nearer_parent(model, use_mo
     assert set(nearer) == set(captions)
     pictures = [Image.fromarray(pixels) for pixels in studio.draw_genomes(children)]
     assert service.match(request)["matches"] == pytest.approx(studio.match(pictures, nearer), abs=0.01)
+
+
+def test_a_model_of_other_sizes_is_served(model_of_other_sizes, use_models):
+    use_models({"flowers": model_of_other_sizes})
+    service, studio = Service("flowers"), t2i.load(model_of_other_sizes)
+    photo = Image.effect_noise((64, 64), 80).convert("RGB")
+    like = service.style({"photo": as_uri(photo)})["like"]
+    assert len(like) == style_length(40) == 54
+    request = {"caption": CAPTION, "seeds": [7], "at": [[0.5, 0]], "like": like, "attributes": [0.5, 0, 0, 1]}
+    [drawn] = service.draw(request, "PNG")["pictures"]
+    expected = studio.draw_array(CAPTION, 7, request["attributes"], request["at"], studio.style(photo).clamp(-4, 4))
+    assert np.abs(decode(drawn).astype(int) - expected[0]).mean() < 1  # the style is rounded
+    parents = service.parents({"pictures": [request, request | {"caption": "an oak"}]})["parents"]
+    assert service.draw({"caption": CAPTION, "parents": parents, "mutation": 0.5})["size"] == 32
+    blend = {"captions": [CAPTION, "an oak"], "at": [[0.5, 0]]}
+    for verb, fields in {
+        "field": {"captions": [CAPTION, "an oak"], "at": 0.5, "seeds": [1, 2]},
+        "match": request,
+        "blend": blend,
+        "film": blend | {"kind": "gif"},
+        "restyle": {"photo": as_uri(photo), "captions": [CAPTION]},
+        "search": {"caption": CAPTION, "photos": [as_uri(photo)]},
+        "describe": {"photo": as_uri(photo)},
+        "gallery": {},
+        "enlarge": request,
+        "png": request,
+        "poster": request,
+    }.items():
+        assert "error" not in errors_as_json(lambda: getattr(service, verb)(fields)), verb
+    for other in ({"like": "A" * style_length(100)}, {"parents": [parents[0] | {"z": "A" * style_length(100)}] * 2}):
+        assert "must be 40 finite numbers" in errors_as_json(lambda: service.draw(request | other))["error"]
+    [described] = [model for model in describe_models(service) if model["name"] == "flowers"]
+    assert described["style_length"] == len(like)
 
 
 def test_others_can_draw_while_a_model_is_loaded(model, monkeypatch, use_models):

@@ -19,10 +19,12 @@ function createFailure([caption, words]) {
 
 // The figure shows the chosen model's own networks.
 function showNetworks(name) {
-  const { size, isConditional, isProjected } = props.networks[name];
+  const { size, noise, embedding, isConditional, isProjected } = props.networks[name];
   const sides = [];
   for (let side = 4; side < size; side *= 2) sides.push(side);
   find(".sides").textContent = [...sides, size].join(" → ");
+  find(".noise-size").textContent = `${noise} numbers`;
+  find(".embedding-size").textContent = `${embedding.toLocaleString("en")} numbers`;
   find(".size").textContent = `${size}×${size}`;
   find(".critic").textContent = isProjected ? "on features" : `${size} → 4`;
   for (const part of element.querySelectorAll(".everywhere")) part.toggleAttribute("hidden", !isConditional);

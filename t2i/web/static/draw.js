@@ -11,7 +11,6 @@ const grid = find(".grid");
 const note = find("#t2i-draw-note");
 const dialog = find("dialog");
 
-const STYLE_PATTERN = new RegExp(`^${props.stylePattern}$`); // of a z as text
 
 const seeds = []; // of the sixteen places
 const offsets = []; // from each seed on the plane of seeds, [across, down], 0 to 1
@@ -367,7 +366,7 @@ function readParent(text) {
 }
 
 const isParent = ({ captions, weights, z }) =>
-  captions.length && captions.every((caption) => caption.trim()) && weights[0] > 0 && STYLE_PATTERN.test(z);
+  captions.length && captions.every((caption) => caption.trim()) && weights[0] > 0 && isStyle(z);
 
 function setParents(newParents, sources = []) {
   parents = newParents?.length === 2 && newParents.every(isParent) ? newParents : null;
@@ -433,8 +432,11 @@ find(".leave-family").addEventListener("click", () => {
 const photosByStyle = new Map(); // a link has no photo
 let photoStyle = "";
 
+// Whether a text is a z of the chosen model.
+const isStyle = (text) => text?.length === findModel(modelMenu.value).style_length && /^[\w-]+$/.test(text);
+
 function setPhotoStyle(style) {
-  photoStyle = STYLE_PATTERN.test(style) ? style : "";
+  photoStyle = isStyle(style) ? style : "";
   find(".photo-style").hidden = !photoStyle;
   find(".photo-style img").hidden = !photosByStyle.has(photoStyle);
   find(".photo-style img").src = photosByStyle.get(photoStyle) ?? EMPTY_IMAGE;

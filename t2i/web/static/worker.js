@@ -11,7 +11,7 @@ const SESSION_OPTIONS = { extra: { session: { intra_op: { allow_spinning: "0" } 
 const BMP_HEADER = 54; // bytes
 
 const models = new Map(); // by name: {manifest, sessions by role, embeddings by caption}
-const blocks = new Map(); // by number: a promise of the noise of 128 seeds
+const blocks = new Map(); // by size and number: a promise of the noise of 128 seeds
 let ort; // onnxruntime-web
 let root; // where everything is fetched
 
@@ -139,15 +139,14 @@ function mixCaptions({ caption_mean: mean }, rows, weights) {
 
 // ---- noise
 
-async function noiseOf(seed, { seeds_per_block: perBlock }) {
-  const number = Math.floor(seed / perBlock);
-  if (!blocks.has(number)) {
+async function noiseOf(seed, { noise: size, seeds_per_block: perBlock }) {
+  const name = `${size}/${Math.floor(seed / perBlock)}`;
+  if (!blocks.has(name)) {
     if (blocks.size >= MAX_BLOCKS) blocks.delete(blocks.keys().next().value);
-    blocks.set(number, get(`noise/${number}`).then((response) => response.arrayBuffer()));
-    blocks.get(number).catch(() => blocks.delete(number));
+    blocks.set(name, get(`noise/${name}`).then((response) => response.arrayBuffer()));
+    blocks.get(name).catch(() => blocks.delete(name));
   }
-  const block = new Float32Array(await blocks.get(number));
-  const size = block.length / perBlock;
+  const block = new Float32Array(await blocks.get(name));
   const start = (seed % perBlock) * size;
   return block.subarray(start, start + size);
 }

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ...errors import InputError
-from ...models import DCGANGeneratorConfig
+from ...models import CBNGeneratorConfig, DCGANGeneratorConfig
 from ..component import add_panel, is_offered
 from ..schemas import read_model
 from ..service import Service, errors_as_json
@@ -40,12 +40,12 @@ def _networks(service: Service, model: str) -> dict[str, Any]:
     """What the figure shows of a model's networks; as in the paper if its configuration does not say."""
     try:
         checkpoint = service.checkpoint(model)
-        generator, training = checkpoint.config["generator"], checkpoint.training("gan")
-        size = generator.get("size", DCGANGeneratorConfig().size)
-        is_conditional, is_projected = generator["type"] == "cbn", training.get("trainer") == "projected"
-    except (InputError, LookupError, AttributeError):
-        size, is_conditional, is_projected = DCGANGeneratorConfig().size, False, False
-    return {"size": size, "isConditional": is_conditional, "isProjected": is_projected}
+        generator, training = checkpoint.network_config("generator"), checkpoint.training("gan")
+    except InputError:
+        generator, training = DCGANGeneratorConfig(), {}
+    sizes = {name: getattr(generator, name) for name in ("size", "noise", "embedding")}
+    is_conditional = isinstance(generator, CBNGeneratorConfig)
+    return sizes | {"isConditional": is_conditional, "isProjected": training.get("trainer") == "projected"}
 
 
 def read_card(folder: Path) -> str:

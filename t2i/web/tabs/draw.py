@@ -2,7 +2,7 @@
 
 from ...studio import MAX_VARIETY
 from ..component import add_api_event, add_panel
-from ..schemas import MAX_FAVOURITES, MAX_SEED, PICTURES_PER_PAGE, STYLE_PATTERN
+from ..schemas import MAX_FAVOURITES, MAX_SEED, PICTURES_PER_PAGE
 from ..service import Service, errors_as_json
 
 
@@ -39,7 +39,6 @@ def draw_tab(service: Service) -> None:
         "maxSeed": MAX_SEED,
         "maxFavourites": MAX_FAVOURITES,
         "maxVariety": MAX_VARIETY,
-        "stylePattern": STYLE_PATTERN,
     }
     add_panel("draw", [draw, match, parents, thumbnails, enlarge, png, poster, sheet], **limits)
 
