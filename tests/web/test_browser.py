@@ -62,6 +62,15 @@ SLOW_WORKER = """
 """
 
 
+# Goes a tenth of a seed; whether all pictures change at once.
+STEP_SHOWS_PICTURES = f"""() => {{
+  const before = {SOURCES};
+  const press = new KeyboardEvent('keydown', {{ key: 'ArrowRight', shiftKey: true, bubbles: true }});
+  document.querySelector('.picture').dispatchEvent(press);
+  return {SOURCES}.every((source, i) => source !== before[i]);
+}}"""
+
+
 def get(address: str) -> tuple[bytes, dict[str, str]]:
     with urllib.request.urlopen(address) as answer:
         return answer.read(), dict(answer.headers)
@@ -195,6 +204,17 @@ def test_the_server_is_asked_only_for_matches_that_somebody_looks_at(device, ask
     assert not any('"match"' in data for data in asked) and not any('"enlarge"' in data for data in asked)
     with device.expect_request(lambda request: '"match"' in (request.post_data or "")):
         device.locator(".picture").first.hover()
+
+
+def test_pictures_around_the_view_are_drawn_here_ahead_of_travel(device, asked):
+    type_caption(device, CAPTION)
+    drawn(device)
+    device.evaluate("t2i.local.quick = t2i.local.drawTime, t2i.local.drawTime = (_, count) => 20 * count")
+    device.wait_for_function(STEP_SHOWS_PICTURES, polling=200)
+    device.evaluate("t2i.local.drawTime = t2i.local.quick")
+    drawn(device)
+    assert not any('"draw"' in data for data in asked)
+    device.get_by_label("Seed", exact=True).fill("1")
 
 
 def test_children_of_two_favourites_are_drawn_here(device, asked, model):

@@ -111,6 +111,8 @@ Object.assign(t2i, {
   createHand,
   createRecentAlbum,
   createTab,
+  createTravel,
+  drawMixed,
   findModel,
   initialState,
   isExample,

@@ -167,13 +167,7 @@ function mixStops(point) {
     [left, top + 1, (1 - toRight) * toBottom],
     [left + 1, top + 1, toRight * toBottom],
   ].filter(([, , weight]) => weight);
-  let sum = 0;
-  for (const [column, row, weight] of nearest) {
-    sum += weight;
-    mixed.globalAlpha = weight / sum; // of what is there already, the rest remains
-    mixed.drawImage(pictures[row * columns + column], 0, 0, mixed.canvas.width, mixed.canvas.height);
-  }
-  mixed.globalAlpha = 1;
+  t2i.drawMixed(mixed, nearest.map(([column, row, weight]) => [pictures[row * columns + column], weight]));
 }
 
 // ---- the sentences

@@ -31,7 +31,7 @@ function update() {
   isSortPending = false;
   setSorted(false); // the matches will be others
   markExamples();
-  requestPictures();
+  requestWhenStill();
 }
 
 function getRequest() {
@@ -47,15 +47,41 @@ function getRequest() {
   };
 }
 
-function showPart({ caption }, { pictures }) {
+const STILL_DELAY = 100; // ms without a step before the exact pictures are asked for
+let stillTimer;
+let isAhead = false; // the page shows what was drawn ahead: older answers are dropped
+
+// What has been drawn ahead is shown at once.
+function requestWhenStill() {
+  clearTimeout(stillTimer);
+  const request = getRequest();
+  const pictures = travel.preview(request, isLocked);
+  isAhead = Boolean(pictures);
+  if (!isAhead) return requestPictures();
+  shown = request;
+  showPart(request, { pictures });
+  markHearts();
+  showMatches(null);
+  stillTimer = setTimeout(requestPictures, STILL_DELAY);
+}
+
+// Whether a request has the seeds and offsets that the sixteen places have now.
+function isCurrent({ seeds, at }) {
+  const request = getRequest();
+  return String([request.seeds, request.at]) === String([seeds, at]);
+}
+
+function showPart(request, { pictures }) {
+  if (isAhead && !isCurrent(request)) return;
   pictures.forEach((source, i) => {
     const image = tiles[i].picture.firstChild;
     image.src = source;
-    image.alt = caption;
+    image.alt = request.caption;
   });
 }
 
 function showPictures(request, reply, isNewest) {
+  if (isAhead && !isCurrent(request)) return;
   tab.showCaptionNote(note, reply);
   const isUnreadable = Boolean(reply.error) && !reply.busy;
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
@@ -65,6 +91,7 @@ function showPictures(request, reply, isNewest) {
     shown = request;
     pictureSize = reply.size;
     showPart(request, reply);
+    travel.noteShown(request, reply.pictures);
     markHearts();
     find(".status").textContent = statusText(reply);
     panel.classList.toggle("has-unknown-words", Boolean(reply.hint));
@@ -183,7 +210,12 @@ function placeWindow(seed, [across, down]) {
   setSeeds();
 }
 
-const moveWindow = (across, down) => placeWindow(seedBox.read(), [offset[0] + across, offset[1] + down]);
+const travel = t2i.createTravel(draw, props.maxSeed);
+
+function moveWindow(across, down) {
+  placeWindow(seedBox.read(), [offset[0] + across, offset[1] + down]);
+  travel.lookAround(getRequest(), seedBox.read());
+}
 
 // Whether the key travels.
 function travelByKey(key) {
@@ -263,8 +295,7 @@ function sortByMatch() {
   isSortPending = !matches || grid.getAttribute("aria-busy") === "true";
   if (isSortPending && areDrawnHere()) requestMatches();
   if (isSortPending) return;
-  const request = getRequest();
-  if (String([request.seeds, request.at]) !== String([shown.seeds, shown.at])) return; // a later request has failed
+  if (!isCurrent(shown)) return; // a later request has failed
   const order = seeds.map((_, i) => i).sort((a, b) => matches[b] - matches[a]);
   const old = tiles.map(({ picture, lock }) => [picture.firstChild.src, lock.getAttribute("aria-pressed")]);
   order.forEach((from, to) => {

@@ -107,10 +107,7 @@ function createLocalBack() {
 
   // ---- when it begins
 
-  const isFrugal = () => {
-    const { connection, deviceMemory } = /** @type {any} */ (navigator);
-    return Boolean(connection?.saveData) || deviceMemory < MIN_MEMORY;
-  };
+  const isFrugal = () => savesData() || /** @type {any} */ (navigator).deviceMemory < MIN_MEMORY;
   const mayBegin = () => choice === "device" || (!choice && !isFrugal() && line.isFar());
 
   // After each answer of the server: fetch the networks of a model that is in use.
@@ -214,6 +211,7 @@ function createLocalBack() {
     isOn,
     onChange: (listener) => listeners.push(listener),
     isPreferred,
+    drawTime: (model, count) => count * msPerPicture(model),
     // Whether what moves may be drawn here at each frame.
     isLive: (model) => isPreferred(model, 1) && msPerPicture(model) <= LIVE_TIME,
     isBusy: () => numDrawing > 0,

@@ -13,6 +13,7 @@ const make = (tag, attributes = {}, text = "") => {
 
 const clamp = (value, low, high) => Math.min(Math.max(Number(value) || 0, low), high); // anything but a number is 0
 const percent = (share) => `${Math.round(100 * share)}%`;
+const savesData = () => Boolean(/** @type {any} */ (navigator).connection?.saveData);
 
 // ---- models
 
