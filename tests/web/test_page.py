@@ -181,6 +181,26 @@ def test_a_hostile_description_of_a_model_is_shown_as_text(new_page, model, monk
         demo.close()
 
 
+FOCUSED = "id => document.activeElement.id === id"
+OPEN_BY_ITSELF = "tab => (document.activeElement.blur(), tab.click())"  # as the page opens the tab of a link
+
+
+def test_a_tab_that_opens_is_ready_to_type_in_but_takes_no_focus_away(new_page, url):
+    page = new_page(url)
+    page.wait_for_function(FOCUSED, arg="t2i-field-caption")
+    boxes = {"Blend": "t2i-blend-1", "Style": "t2i-style-words", "Compare": "t2i-compare-caption"}
+    for name, box in boxes.items():
+        page.get_by_role("tab", name=name).evaluate(OPEN_BY_ITSELF)
+        page.wait_for_function(FOCUSED, arg=box)
+    page.get_by_role("tab", name="Draw").click()
+    page.wait_for_function(FOCUSED, arg="t2i-draw-caption")
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name="Search").press("Enter")  # with the keyboard, it stays on the tab
+    page.locator("#t2i-search-caption").wait_for()
+    rest(page)
+    assert page.evaluate("document.activeElement.textContent.trim()") == "Search"
+
+
 def test_pictures_take_most_of_a_desktop_screen_and_begin_high_on_a_phone(new_page, url):
     page = new_page(f"{url}/?tab=draw", viewport={"width": 1440, "height": 900})
     settle(page)
@@ -192,6 +212,7 @@ def test_pictures_take_most_of_a_desktop_screen_and_begin_high_on_a_phone(new_pa
     assert not page.locator(".attributes").is_visible()
     phone = new_page(f"{url}/?tab=draw", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     settle(phone)
+    assert phone.evaluate("document.activeElement === document.body")  # no keyboard covers them
     phone.get_by_text("Adjust", exact=True).click()
     assert phone.locator(".grid").bounding_box()["y"] < 844 / 3  # above a keyboard
     assert phone.evaluate("document.documentElement.scrollWidth") == 390

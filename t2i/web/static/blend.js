@@ -344,3 +344,4 @@ function restore(query) {
 }
 
 const addRecent = t2i.createRecentAlbum(tab, t2i.shareable(tab, getState, restore));
+tab.focusFirst(boxes[0]);

@@ -173,3 +173,4 @@ const getNetworks = () => groupButtons.slice(1).filter(({ checked }) => checked)
 const getState = () => [["caption", captionBox.value], ["seed", seedBox.read()], ...getNetworks()];
 
 const addRecent = t2i.createRecentAlbum(tab, t2i.shareable(tab, getState, restore));
+tab.focusFirst(captionBox);

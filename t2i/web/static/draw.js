@@ -835,4 +835,4 @@ find(".save-sheet").addEventListener("click", ({ target }) => {
   tab.saveFile(target, server.sheet, { pictures: favourites.queries().map(readFavourite) }, find(".link-note"));
 });
 
-if (tab.isOpen()) captionBox.focus({ preventScroll: true });
+tab.focusFirst(captionBox);

@@ -250,7 +250,7 @@ new ResizeObserver(() => {
   else if (isDue) {
     layOut();
     if (target) return;
-    captionBox.focus({ preventScroll: true });
+    tab.focusFirst(captionBox);
     if (isPlaying && findModel(modelMenu.value).examples.length) play();
     else update();
   }

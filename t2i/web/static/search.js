@@ -310,3 +310,4 @@ const getOmission = () =>
   getSource() === "own" && pictures.own.length ? "Your photos stay here: the link brings the words." : "";
 
 t2i.shareable(tab, getState, restore, getOmission);
+tab.focusFirst(captionBox);

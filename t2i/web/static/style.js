@@ -571,3 +571,4 @@ const addRecent = t2i.createRecentAlbum(tab, {
 
 t2i.local.onChange(showPrivacy);
 labelRows();
+tab.focusFirst(wordsBox);

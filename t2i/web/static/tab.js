@@ -146,6 +146,14 @@ function createTab(name, element, server) {
     find("textarea").focus(); // for the keyboard: the button is now hidden
   });
 
+  // Let a person type at once in the tab that opens. Not on a touch screen, whose keyboard would cover the page, and not
+  // if the focus is elsewhere, as on a tab that was opened with the keyboard.
+  function focusFirst(box) {
+    const { activeElement } = document;
+    const isFree = activeElement === document.body || activeElement.matches(`${TAB_BUTTONS}:not(:focus-visible)`);
+    if (isOpen() && isFree && matchMedia("(hover: hover)").matches) box.focus({ preventScroll: true });
+  }
+
   // The seed box and its Shuffle button; both call `onChange`.
   function createSeedBox(maxSeed, onChange) {
     const box = find("input[type=number]");
@@ -222,6 +230,7 @@ function createTab(name, element, server) {
     announce,
     modelMenu,
     showElsewhere,
+    focusFirst,
     createSeedBox,
     acceptPhotos,
   };
