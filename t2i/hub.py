@@ -31,8 +31,8 @@ def fetch(hub_id: str, revision: str | None = None) -> Path:
         raise
     except Exception as error:  # the Hub's client has no common base class for its errors
         raise InputError(f"{hub_id}: {describe_error(error)}") from None
-    if mismatched := _mismatched_networks(folder):
-        raise InputError(f"{hub_id}: {mismatched[0]}.safetensors is not the file whose SHA-256 its config.json records")
+    if mismatched := store.mismatched_files(folder):
+        raise InputError(f"{hub_id}: {mismatched[0].name} is not the file whose SHA-256 its config.json records")
     return folder
 
 
@@ -89,8 +89,9 @@ def _broken_files(folder: Path) -> list[str]:
         config = store.read_config(folder)
     except InputError:
         return ["config.json"]
-    missing = [role for role in NETWORKS if isinstance(config.get(role), dict) and not _path(folder, role).exists()]
-    return [f"{role}.safetensors" for role in (*missing, *_mismatched_networks(folder))]
+    described = [folder / f"{role}.safetensors" for role in NETWORKS if isinstance(config.get(role), dict)]
+    missing = [path for path in described if not path.exists()]
+    return [path.name for path in (*missing, *store.mismatched_files(folder))]
 
 
 def _fetch_again(hub_id: str, commit: ResolvedRevision, path: Path) -> None:
@@ -98,19 +99,6 @@ def _fetch_again(hub_id: str, commit: ResolvedRevision, path: Path) -> None:
     if is_damaged and not path.is_symlink():  # the client would keep it
         path.unlink()
     hf_hub_download(hub_id, path.name, revision=commit, force_download=is_damaged)  # if missing, only linked again
-
-
-def _path(folder: Path, role: str) -> Path:
-    return folder / f"{role}.safetensors"
-
-
-def _mismatched_networks(folder: Path) -> list[str]:
-    """The networks whose files do not have the recorded SHA-256; `InputError` if none is recorded for a file."""
-    config = store.read_config(folder)
-    files = {role: path for role in NETWORKS if (path := _path(folder, role)).exists()}
-    if unrecorded := [role for role in files if role not in config.get("sha256", {})]:
-        raise InputError(f"{folder / 'config.json'}: records no SHA-256 of {unrecorded[0]}.safetensors")
-    return [role for role, path in files.items() if not store.has_recorded_hash(config, role, path.read_bytes())]
 
 
 def describe_error(error: Exception) -> str:

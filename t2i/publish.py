@@ -55,8 +55,8 @@ def model_files(folder: str | Path) -> dict[str, Path | bytes]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; registered models are in weights/")
     for checkpoint in (folder, folder / "judge"):
-        if checkpoint.is_dir():
-            _check_weights(checkpoint)
+        if checkpoint.is_dir() and (mismatched := store.mismatched_files(checkpoint)):
+            raise InputError(f"{mismatched[0]}: is not the file whose SHA-256 config.json records")
     paths = sorted({path for pattern in MODEL_PATTERNS for path in folder.glob(pattern)})
     return {"README.md": model_card(folder)} | {path.relative_to(folder).as_posix(): path for path in paths}
 
@@ -165,12 +165,3 @@ def _eval_results(path: Path, dataset: str) -> list[EvalResult]:
     except (ValueError, RecursionError, TypeError):
         raise InputError(f"{path}: is not what `evaluate --json` writes; measure again, or remove it") from None
     return results
-
-
-def _check_weights(folder: Path) -> None:
-    config = store.read_config(folder)
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.stem not in config.get("sha256", {}):
-            raise InputError(f"{path}: config.json records no SHA-256 of it; train it again")
-        if not store.has_recorded_hash(config, path.stem, path.read_bytes()):
-            raise InputError(f"{path}: is not the file whose SHA-256 config.json records")

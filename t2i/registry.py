@@ -119,9 +119,15 @@ def read_spec(folder: Path, **defaults: object) -> ModelSpec:
             raise InputError(f"{path}: {name} must be {description}")
         fields_in_file[name] = _as_tuples(value)
     spec = ModelSpec(**{"name": folder.name, "title": folder.name} | defaults | fields_in_file)
-    if spec.objective and spec.objective not in OBJECTIVES:
-        raise InputError(f"{path}: unknown objective {spec.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+    if spec.objective:
+        check_objective(spec.objective, f"{path}: ")
     return spec
+
+
+def check_objective(name: str, place: str = "") -> None:
+    """`InputError`, which begins with `place`, if there is no objective of this name."""
+    if name not in OBJECTIVES:
+        raise InputError(f"{place}unknown objective {name!r}; allowed: {', '.join(OBJECTIVES)}")
 
 
 def comparisons(models: Mapping[str, ModelSpec]) -> dict[str, list[ModelSpec]]:

@@ -253,6 +253,15 @@ def has_recorded_hash(config: dict, role: str, data: bytes) -> bool:
     return recorded is None or recorded == sha256(data).hexdigest()
 
 
+def mismatched_files(folder: Path) -> list[Path]:
+    """The networks' files that do not have the SHA-256 that `config.json` records; `InputError` if it records none."""
+    config = read_config(folder)
+    files = [path for path in sorted(folder.glob("*.safetensors")) if path.exists()]  # not a link to nothing
+    if unrecorded := [path for path in files if path.stem not in config.get("sha256", {})]:
+        raise file_error(folder / "config.json", f"records no SHA-256 of {unrecorded[0].name}")
+    return [path for path in files if not has_recorded_hash(config, path.stem, read_bytes(path))]
+
+
 def _mismatch(expected: dict[str, Tensor], tensors: dict[str, Tensor]) -> str | None:
     """The first way in which tensors differ from a network's own in name, shape or type."""
     if expected.keys() != tensors.keys():

@@ -257,6 +257,13 @@ class Log:
             return False
 
 
+def training_before(state: RunState, start: str) -> dict:
+    """What the model `start`, from which a run began, records of its own training; empty if it began anew."""
+    if state.parts:
+        return state.parts.get("before", {})
+    return Checkpoint(start).training("gan") if start else {}
+
+
 def public_config(config) -> dict:
     """The configuration as it is published: only the last part of a path, since folders differ between machines."""
     return {k: Path(v).name if k in PATHS else v for k, v in asdict(config).items()}

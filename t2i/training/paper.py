@@ -20,7 +20,7 @@ from ..models import (
     StyleEncoder,
     StyleEncoderConfig,
 )
-from ..registry import OBJECTIVES
+from ..registry import OBJECTIVES, check_objective
 from .attributes import attribute_loss, attribute_scale
 from .fit import (
     EMA,
@@ -30,6 +30,7 @@ from .fit import (
     run_steps,
     save_checkpoint,
     save_samples,
+    training_before,
 )
 from .objectives import LOSSES, Q_INPUT_NOISE, Q_LR, diversity_loss, interpolate, mutual_information_loss
 from .widen import can_widen, widen
@@ -63,8 +64,7 @@ class GanTraining:
     seed: int = 0
 
     def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            raise InputError(f"unknown objective {self.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+        check_objective(self.objective)
 
 
 class Trainer:
@@ -212,7 +212,7 @@ def _history(config: GanTraining, state: RunState, epoch: int) -> dict[str, obje
     `before`: the training of the checkpoint that the run started from. `earlier`: the tunable settings of this run
     that were changed, with the epoch until which they were used.
     """
-    before = state.parts.get("before") if state.parts else config.start and Checkpoint(config.start).training("gan")
+    before = training_before(state, config.start)
     new, old, earlier = asdict(config), state.saved_config, state.parts.get("earlier", [])
     if changed := {name: old[name] for name in TUNABLE if old and old[name] != new[name]}:
         earlier = [*earlier, {"until_epoch": epoch} | changed]

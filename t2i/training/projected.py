@@ -30,7 +30,7 @@ from ..locate import Checkpoint
 from ..models import StyleEncoder, StyleEncoderConfig, TextEncoder
 from ..models.cbn_generator import CBNGenerator, CBNGeneratorConfig
 from ..models.projected_discriminator import PixelDiscriminator, ProjectedDiscriminator
-from ..registry import OBJECTIVES
+from ..registry import OBJECTIVES, check_objective
 from .attributes import attribute_loss, attribute_scale
 from .distributed import Processes, process_group
 from .feature_network import CHANNELS, FeatureNetwork
@@ -43,6 +43,7 @@ from .fit import (
     save_checkpoint,
     save_samples,
     step_generator,
+    training_before,
 )
 from .objectives import Q_INPUT_NOISE, Q_LR, diversity_loss, mutual_information_loss
 
@@ -83,8 +84,7 @@ class ProjectedTraining:
     seed: int = 0
 
     def __post_init__(self):
-        if self.objective not in OBJECTIVES:
-            raise InputError(f"unknown objective {self.objective!r}; allowed: {', '.join(OBJECTIVES)}")
+        check_objective(self.objective)
         try:
             CBNGeneratorConfig(size=self.size)
         except ValueError as error:
@@ -381,7 +381,7 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         trainer.load_state_dict(state.parts)
     elif config.start:
         trainer.start(config.start)
-    before = state.parts.get("before") if state.parts else config.start and Checkpoint(config.start).training("gan")
+    before = training_before(state, config.start)
     history = {"before": before} if before else {}
 
     def step(i: int, g: torch.Generator) -> dict[str, float]:
