@@ -44,22 +44,40 @@ DRAG_BLEND = """async (isLive) => {
 }"""
 
 
-# The worker says that it is slow, and what is sent to it is noted.
+# The worker says that it is slow, and what it draws in parts is noted, {caption, places}.
 SLOW_WORKER = """
-  window.sent = [];
+  window.parts = [];
   window.Worker = class extends Worker {
+    captions = {};
     addEventListener(type, listen) {
       super.addEventListener(type, event => {
-        if (event.data?.answer?.ms) event.data.answer.ms = 20;
+        const { number, answer, part } = event.data ?? {};
+        for (const timed of [answer, part]) if (timed?.ms) timed.ms = 20;
+        if (part) parts.push({ caption: this.captions[number], places: part.places });
         listen(event);
       });
     }
     postMessage(message) {
-      if (message.verb === 'draw') sent.push([message.captions[0], message.noise.seeds]);
+      window.own = this;
+      this.captions[message.number] = message.captions?.[0];
       super.postMessage(message);
     }
   };
 """
+
+# Types three captions: the second after the first part of the first, the third at once.
+CHANGE_CAPTIONS = """async () => {
+  const box = document.querySelector('#t2i-draw-caption');
+  const type = async text => {
+    box.value = text;
+    box.dispatchEvent(new Event('input'));
+    await null; // it is sent
+  };
+  await type('a white flower');
+  while (!parts.length) await new Promise(done => setTimeout(done));
+  await type('an oak');
+  await type('a blue bird');
+}"""
 
 
 # Goes a tenth of a seed; whether all pictures change at once.
@@ -353,23 +371,25 @@ def test_a_slow_device_draws_in_parts_and_leaves_what_is_no_longer_wanted(new_pa
     here = drawn(page)
     there = t2i.load(model).draw_array(CAPTION, range(1, 17)).astype(int)
     assert np.abs(here - there).max() <= MAX_DIFFERENCE
-    sent = page.evaluate("sent.splice(0)")
-    assert [seeds for _, seeds in sent] == [[i, i + 1] for i in range(1, 17, 2)]
-    page.evaluate("""async () => {
-      const box = document.querySelector('#t2i-draw-caption');
-      for (const text of ['a white flower', 'an oak', 'a blue bird']) {
-        box.value = text;
-        box.dispatchEvent(new Event('input'));
-        const count = sent.length;
-        while (sent.length === count) await new Promise(done => setTimeout(done));
-      }
-    }""")
+    assert [part["places"] for part in page.evaluate("parts.splice(0)")] == [[i, i + 1] for i in range(0, 16, 2)]
+    page.evaluate(CHANGE_CAPTIONS)
     settle(page)
-    sent = page.evaluate("sent")
-    seeds = [seed for caption, part in sent if caption == "a blue bird" for seed in part]
-    assert sorted(seeds) == [*range(1, 17)] and len(sent) < 3 * 8
+    parts = page.evaluate("parts")
+    places = [place for part in parts for place in part["places"]]
+    assert places == [i % 16 for i in range(len(places))]  # each request begins where the one before was cut
+    last = [place for part in parts if part["caption"] == "a blue bird" for place in part["places"]]
+    assert sorted(last) == [*range(16)] and len(parts) < 3 * 8
     there = t2i.load(model).draw_array("a blue bird", range(1, 17)).astype(int)
     assert np.abs(drawn(page) - there).max() <= MAX_DIFFERENCE
+
+    page.evaluate("own.postMessage = message => numLost++, window.numLost = 0")
+    for caption in ("a red flower", "a yellow flower"):
+        type_caption(page, caption)
+    page.wait_for_function("numLost === 2")
+    with page.expect_request(lambda request: '"draw"' in (request.post_data or "")) as request:
+        page.evaluate("own.dispatchEvent(new ErrorEvent('error'))")
+    assert "a yellow flower" in request.value.post_data  # the server is not asked for what is no longer wanted
+    page.wait_for_function(DRAWN_THERE)
 
 
 def test_an_isolated_page_draws_with_threads(new_page, url):

@@ -75,7 +75,7 @@ function showPart(request, { pictures }) {
   if (isAhead && !isCurrent(request)) return;
   pictures.forEach((source, i) => {
     const image = tiles[i].picture.firstChild;
-    image.src = source;
+    if (image.getAttribute("src") !== source) image.src = source; // else it would be decoded anew
     image.alt = request.caption;
   });
 }

@@ -107,7 +107,7 @@ const line = createLine();
 
 // Returns a function that sends `getRequest()` by `call`, and if it is called again meanwhile, then the newest request.
 // On a long way some are under way at once. `show(request, reply, isNewest)` gets the replies, except those older than
-// the last one shown. With `showPart(request, reply)`, replies may come in parts, until there is a newer request.
+// the last one shown. With `showPart(request, reply)`, replies may come in parts.
 function createUpdater(call, getRequest, show, showPart) {
   const underWay = new Set(); // numbers of requests
   let newest = 0;
@@ -118,9 +118,10 @@ function createUpdater(call, getRequest, show, showPart) {
 
   async function send() {
     clearTimeout(timer);
-    if (sent === newest || underWay.size >= (local.isBusy() ? 1 : line.maxUnderWay())) return;
+    const isHere = local.isBusy();
+    if (sent === newest || underWay.size >= (isHere ? local : line).maxUnderWay()) return;
     const start = performance.now();
-    const wait = underWay.size ? lastTime + line.spacing() - start : 0;
+    const wait = underWay.size && !isHere ? lastTime + line.spacing() - start : 0;
     if (wait > 0) {
       timer = setTimeout(send, wait);
       return;
@@ -135,7 +136,7 @@ function createUpdater(call, getRequest, show, showPart) {
     };
     const patience = setTimeout(release, REQUEST_TIMEOUT);
     const silence = { ...NO_ANSWER, error: `${NO_ANSWER.error} These are the last pictures.` };
-    const onPart = (part) => (showPart(request, part), number === newest);
+    const onPart = (part) => showPart(request, part);
     const reply = (await (showPart ? call(request, onPart) : call(request))) || silence;
     clearTimeout(patience);
     if (number > shown && !reply.isCut) {

@@ -16,11 +16,11 @@ const local = createLocalBack();
 function createLocalBack() {
   let worker = null;
   let models = new Map(); // by name: ms per picture as lately measured once it is loaded, until then Infinity
-  const pending = new Map(); // by number: {resolve, timer} of a message to the worker
+  const pending = new Map(); // by number: {resolve, onPart, timer} of a message to the worker
   let numMessages = 0;
   let progress = null; // {loaded, total} in bytes, while something is fetched
   let numDrawing = 0; // requests
-  let firstPlace = 0; // of the next request that is drawn in parts: after the last picture
+  let numInParts = 0; // of them
   let hasFailed = false;
   let choice = readChoice();
   const listeners = [];
@@ -35,22 +35,23 @@ function createLocalBack() {
 
   // ---- the worker
 
-  function send(message, timeout) {
+  function send(message, timeout, onPart) {
     return new Promise((resolve) => {
       const number = (numMessages += 1);
       const wait = () => setTimeout(() => fail("it does not answer"), timeout);
-      pending.set(number, { resolve, wait, timer: wait() });
+      pending.set(number, { resolve, onPart, wait, timer: wait() });
       worker.postMessage({ number, ...message });
     });
   }
 
-  function receiveMessage({ data: { number, answer, error, fetched } }) {
+  function receiveMessage({ data: { number, answer, error, fetched, part } }) {
     if (error) return fail(error);
     const waiting = pending.get(number);
     if (!waiting) return;
     clearTimeout(waiting.timer);
-    if (fetched) {
-      progress = fetched;
+    if (fetched) progress = fetched;
+    if (part) waiting.onPart(part);
+    if (fetched || part) {
       waiting.timer = waiting.wait();
     } else {
       pending.delete(number);
@@ -59,14 +60,15 @@ function createLocalBack() {
     showState();
   }
 
-  // What was asked gets no answer here, and the server is asked.
+  // What was asked gets no answer here, and the server is asked, but not for what a newer request cuts.
   function stop() {
     worker?.terminate();
     worker = progress = null;
     models = new Map();
-    for (const { resolve, timer } of pending.values()) {
-      clearTimeout(timer);
-      resolve(null);
+    const newestInParts = [...pending.values()].findLast(({ onPart }) => onPart);
+    for (const waiting of pending.values()) {
+      clearTimeout(waiting.timer);
+      waiting.resolve(waiting.onPart && waiting !== newestInParts ? { isCut: true } : null);
     }
     pending.clear();
     showState();
@@ -147,7 +149,8 @@ function createLocalBack() {
     if (!button) return; // not yet
     const { loaded, total } = progress ?? {};
     const amount = total ? ` ${megabytes(loaded)} of ${megabytes(total)} MB` : "";
-    button.textContent = progress ? `Fetching${amount} …` : isDrawing() ? "On this device" : "On the server";
+    const text = progress ? `Fetching${amount} …` : isDrawing() ? "On this device" : "On the server";
+    if (button.textContent !== text) button.textContent = text; // else no new layout
     button.title = isDrawing()
       ? "Pictures are drawn on this device, photos stay on it. Click to draw on the server."
       : progress
@@ -164,46 +167,33 @@ function createLocalBack() {
   });
 
   // An answer like the server's, or null: then the server is to be asked. With `onPart`, many pictures are drawn in
-  // parts; it gets an answer with the pictures so far, the others missing, and says whether to go on. If not, the answer
-  // is {isCut}.
+  // parts; it gets an answer with the pictures so far, the others missing. If a newer such request comes meanwhile, the
+  // answer is {isCut}.
   async function draw(captions, noise, options, onPart) {
     const { model } = options;
     const count = countPictures(captions, noise, options);
     if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
     const partSize = Math.max(1, Math.floor(PART_TIME / msPerPicture(model)));
+    const isInParts = onPart && partSize < count;
     numDrawing += 1;
-    const answer = await (onPart && partSize < count
-      ? drawInParts(captions, noise, options, partSize, onPart)
-      : drawAtOnce(captions, noise, options, count));
-    numDrawing -= 1;
-    return answer;
-  }
-
-  async function drawAtOnce(captions, noise, options, count) {
-    const { model } = options;
+    if (isInParts) numInParts += 1;
+    const pictures = new Array(count);
+    const takePart = (part) => {
+      part.places.forEach((place, i) => (pictures[place] = part.pictures[i]));
+      noteTime(model, part.ms);
+      onPart({ pictures });
+    };
+    const request = { verb: "draw", captions, noise, options, ...(isInParts && { partSize }) };
     const timeout = LOCAL_TIMEOUT + 20 * count * msPerPicture(model);
-    const answer = await send({ verb: "draw", captions, noise, options }, timeout);
-    if (answer?.ms) models.set(model, MEMORY_SHARE * msPerPicture(model) + (1 - MEMORY_SHARE) * answer.ms);
-    return answer && { ...answer, model: findModel(model).title };
+    const answer = await send(request, timeout, isInParts && takePart);
+    numDrawing -= 1;
+    if (isInParts) numInParts -= 1;
+    if (answer?.ms) noteTime(model, answer.ms);
+    return answer && { ...(isInParts && { pictures }), ...answer, model: findModel(model).title };
   }
 
-  // A request begins where the last one was cut, so that all pictures change while a hand moves.
-  async function drawInParts(captions, { seeds, at, ...noise }, options, partSize, onPart) {
-    const order = seeds.map((_, i) => (firstPlace + i) % seeds.length);
-    const pictures = new Array(seeds.length);
-    for (let start = 0; ; start += partSize) {
-      const places = order.slice(start, start + partSize);
-      const pick = (list) => places.map((place) => list[place]);
-      const part = { ...noise, seeds: pick(seeds), at: at && pick(at) };
-      const answer = await drawAtOnce(captions, part, options, places.length);
-      if (!answer?.pictures) return answer;
-      places.forEach((place, i) => (pictures[place] = answer.pictures[i]));
-      firstPlace = (places.at(-1) + 1) % seeds.length;
-      const whole = { ...answer, pictures, seeds };
-      if (start + partSize >= seeds.length) return whole;
-      if (!onPart(whole)) return { isCut: true };
-    }
-  }
+  const noteTime = (model, ms) =>
+    models.has(model) && models.set(model, MEMORY_SHARE * msPerPicture(model) + (1 - MEMORY_SHARE) * ms);
 
   return {
     draw,
@@ -215,6 +205,8 @@ function createLocalBack() {
     // Whether what moves may be drawn here at each frame.
     isLive: (model) => isPreferred(model, 1) && msPerPicture(model) <= LIVE_TIME,
     isBusy: () => numDrawing > 0,
+    // While pictures are drawn in parts, any: the newest cuts the others.
+    maxUnderWay: () => (numInParts ? Infinity : 1),
     // As the server's `style` and `enlarge`, or null.
     style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
     enlarge: ({ caption, seeds, at, like, ...options }) =>

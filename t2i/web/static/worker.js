@@ -1,5 +1,6 @@
 // Draws in a worker on the visitor's machine, with onnxruntime-web. Each message is {number, verb, …}; each reply has its
-// number and `answer`, {fetched} while a download goes on, or `error`, after which nothing more is drawn.
+// number and `answer`, {fetched} while a download goes on, {part} of the pictures while more are drawn, or `error`, after
+// which nothing more is drawn.
 // It computes what `Studio` computes (t2i/studio.py) with the numbers of the model's manifest (t2i/onnx.py), and answers
 // null where only the server can: then the page asks it.
 
@@ -266,7 +267,7 @@ async function render({ manifest: { size, noise, embedding }, sessions }, zs, hs
   return pictures;
 }
 
-// Pixels as a BMP, which costs nothing to write and loses nothing.
+// The bytes of a BMP, which costs nothing to write and loses nothing.
 function bitmapFile(pixels, width, height) {
   const bytes = new Uint8Array(BMP_HEADER + pixels.length);
   const header = new DataView(bytes.buffer);
@@ -280,15 +281,16 @@ function bitmapFile(pixels, width, height) {
     bytes[BMP_HEADER + i + 1] = pixels[i + 1];
     bytes[BMP_HEADER + i + 2] = pixels[i];
   }
-  return new Blob([bytes], { type: "image/bmp" });
+  return bytes;
 }
 
-const dataAddress = (blob) =>
-  new Promise((resolve) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(reader.result);
-    reader.readAsDataURL(blob);
-  });
+// In the worker itself: a FileReader would ask the browser's other processes.
+function dataAddress(bytes, type) {
+  const text = bytes.toBase64?.() ?? btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+  return `data:${type};base64,${text}`;
+}
+
+const pictureAddress = (pixels, width, height) => dataAddress(bitmapFile(pixels, width, height), "image/bmp");
 
 // Small pictures side by side, each reduced by means of squares.
 function joinSmall(pictures, { size, small_size: smallSize }) {
@@ -312,8 +314,9 @@ function cornerWeights(count, [across, down]) {
   return count < 3 ? top.slice(-count) : [...top.map((w) => (1 - down) * w), ...top.map((w) => down * w)];
 }
 
-// {pictures: their pixels, status}, {unread}, the caption that cannot be read, or null.
-async function drawPixels({ captions, noise, options }) {
+/** {model, zs, hs}, noise and embedding of each picture; {unread}, the caption that cannot be read; or null.
+ * @returns {Promise<any>} */
+async function plan({ captions, noise, options }) {
   const model = models.get(options.model);
   const { manifest } = model;
   const parents = options.parents?.map((parent) => readParent(parent, manifest));
@@ -321,49 +324,84 @@ async function drawPixels({ captions, noise, options }) {
   const lines = captions.map((caption) => readCaption(caption, manifest));
   if (noise.photo && lines.includes(null)) return { unread: captions[lines.indexOf(null)] };
   if (!noise.photo && lines.some((line) => line === null || hasUnknownWords(line, model))) return null;
-  const start = performance.now();
   const embeddings = [];
   for (const line of lines) embeddings.push(await embed(model, line));
-  const { zs, hs } = await (parents
+  const planned = await (parents
     ? planChildren(model, new Map(captions.map((caption, i) => [caption, embeddings[i]])), noise, parents, options)
-    : plan(model, embeddings, noise, options));
-  if (!zs) return null;
-  const pictures = await render(model, zs, hs);
-  const { size, parameters } = manifest;
-  const ms = (performance.now() - start) / pictures.length;
-  return { pictures, status: { size, parameters, ms, note: "", hint: "", elsewhere: "" } };
+    : planPictures(model, embeddings, noise, options));
+  return planned.zs ? { model, ...planned } : null;
 }
 
-async function draw(request) {
-  const drawn = await drawPixels(request);
-  if (!drawn?.pictures) return drawn;
-  const { pictures, status } = drawn;
-  const { size } = status;
-  const { noise, options } = request;
+const statusOf = ({ manifest: { size, parameters } }, ms) =>
+  ({ size, parameters, ms, note: "", hint: "", elsewhere: "" });
+
+async function draw(request, tell) {
+  if (request.partSize) return drawInParts(request, tell);
+  const start = performance.now();
+  const planned = await plan(request);
+  if (!planned?.zs) return planned;
+  const { model, zs, hs } = planned;
+  const { noise: { seeds }, options } = request;
+  const pictures = await render(model, zs, hs);
+  const status = statusOf(model, (performance.now() - start) / pictures.length);
   if (options.strip) {
-    const { pixels, width, height } = joinSmall(pictures, models.get(options.model).manifest);
-    return { ...status, size: height, strip: await dataAddress(bitmapFile(pixels, width, height)) };
+    const { pixels, width, height } = joinSmall(pictures, model.manifest);
+    return { ...status, size: height, strip: pictureAddress(pixels, width, height) };
   }
-  const sources = pictures.map((pixels) => dataAddress(bitmapFile(pixels, size, size)));
-  return { ...status, seeds: noise.seeds, pictures: await Promise.all(sources) };
+  return { ...status, seeds, pictures: pictures.map((pixels) => pictureAddress(pixels, status.size, status.size)) };
+}
+
+let newestInParts = 0; // number of the last request whose pictures come in parts
+let firstPlace = 0; // of the next one: after the last picture
+
+// Between two parts, other requests have their turn, and a newer one in parts cuts this one: then the answer is {isCut}.
+// The newer one begins where this one was cut, so that all pictures change while a hand moves. A part is {places,
+// pictures, ms}.
+async function drawInParts(request, tell) {
+  const { number, partSize, noise: { seeds } } = request;
+  const isOutdated = () => number !== newestInParts;
+  const planned = await inTurn(() => !isOutdated() && plan(request));
+  if (isOutdated()) return { isCut: true };
+  if (!planned?.zs) return planned;
+  const { model, zs, hs } = planned;
+  const order = zs.map((_, i) => (firstPlace + i) % zs.length);
+  const drawPart = async (places) => {
+    const start = performance.now();
+    const { size } = model.manifest;
+    const pick = (list) => places.map((place) => list[place]);
+    const pictures = (await render(model, pick(zs), pick(hs))).map((pixels) => pictureAddress(pixels, size, size));
+    firstPlace = (places.at(-1) + 1) % order.length;
+    return { places, pictures, ms: (performance.now() - start) / places.length };
+  };
+  let ms = 0;
+  for (let start = 0; start < order.length; start += partSize) {
+    await nextTask();
+    if (isOutdated()) return { isCut: true };
+    const part = await inTurn(() => drawPart(order.slice(start, start + partSize)));
+    tell({ part });
+    ms += (part.ms * part.places.length) / order.length;
+  }
+  return { ...statusOf(model, ms), seeds };
 }
 
 // One picture enlarged.
 async function enlarge(request) {
-  const drawn = await drawPixels(request);
-  if (!drawn?.pictures) return null;
-  const { enlarged_scale: scale } = models.get(request.options.model).manifest;
-  const { size } = drawn.status;
-  const image = await createImageBitmap(bitmapFile(drawn.pictures[0], size, size));
+  const planned = await plan(request);
+  if (!planned?.zs) return null;
+  const { model, zs, hs } = planned;
+  const { enlarged_scale: scale, size } = model.manifest;
+  const [pixels] = await render(model, zs, hs);
+  const image = await createImageBitmap(new Blob([bitmapFile(pixels, size, size)]));
   const canvas = new OffscreenCanvas(scale * size, scale * size);
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.drawImage(image, 0, 0, canvas.width, canvas.height);
-  return { picture: await dataAddress(await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 })) };
+  const file = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.92 });
+  return { picture: dataAddress(new Uint8Array(await file.arrayBuffer()), file.type) };
 }
 
 // Noise and embedding of each picture.
-async function plan(model, embeddings, noise, options) {
+async function planPictures(model, embeddings, noise, options) {
   const { points, strip } = options;
   if (noise.photo) {
     const z = await invert(model, noise.photo);
@@ -396,9 +434,27 @@ async function style({ model, photo }) {
 // ---- messages: pictures are drawn one request after the other, also while another model is loaded
 
 const verbs = { load, draw, enlarge, style };
+/** @type {Promise<any>} */
 let lastDrawn = Promise.resolve();
 
-addEventListener("message", ({ data: { number, verb, ...message } }) => {
+function inTurn(work) {
+  const result = lastDrawn.then(work);
+  lastDrawn = result.catch(() => {}); // whoever asked is told
+  return result;
+}
+
+// Resolves after the messages that have come meanwhile; a timer would wait for 4 ms.
+const { port1, port2 } = new MessageChannel();
+port1.start();
+const nextTask = () =>
+  new Promise((resolve) => {
+    port1.addEventListener("message", resolve, { once: true });
+    port2.postMessage(null);
+  });
+
+addEventListener("message", ({ data: { verb, ...message } }) => {
+  const { number, partSize } = message;
+  if (partSize) newestInParts = number;
   const tell = (reply) => postMessage({ number, ...reply });
   const answer = async () => {
     try {
@@ -407,6 +463,6 @@ addEventListener("message", ({ data: { number, verb, ...message } }) => {
       tell(error instanceof ServerAway ? { answer: null } : { error: error.message });
     }
   };
-  if (verb === "load") answer();
-  else lastDrawn = lastDrawn.then(answer);
+  if (verb === "load" || partSize) answer();
+  else inTurn(answer);
 });
