@@ -3,6 +3,7 @@
 const REQUEST_TIMEOUT = 4000; // ms without an answer before a newer request may be sent
 const RETRY_DELAY = 1000; // ms
 const REST_DELAY = 300; // ms without a change before the page asks for more, or shows a hint
+const FAR_REST_DELAY = 150; // the same for pictures at full size on a far line, where waiting comes on top of the way
 const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
 // ---- the backs
@@ -179,7 +180,8 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   // Counted from the change, not from the drafts, which may be long on their way.
   function sendWhenResting() {
     clearTimeout(timer);
-    timer = setTimeout(sendResting, lastChange + REST_DELAY - performance.now());
+    const delay = line.isFar() ? FAR_REST_DELAY : REST_DELAY;
+    timer = setTimeout(sendResting, lastChange + delay - performance.now());
   }
 
   function sendResting() {
