@@ -5,6 +5,7 @@ import hashlib
 import io
 import math
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from .schemas import MAX_CAPTION_LENGTH, STYLE_STEP
 
 MAX_HINT_WORDS = 3
 DIGEST_LENGTH = 6  # hexadecimal digits in the name of a file
+MAX_SLUG_LENGTH = 48  # characters of captions in it
 FULL_QUALITY = {"quality": 92, "subsampling": 0}  # colour at full resolution: the page enlarges these pictures
 DRAFT_QUALITY = {"quality": 65, "subsampling": 2}
 ENLARGED_QUALITY = {"quality": 92, "subsampling": 2}
@@ -78,9 +80,10 @@ def film(frames: np.ndarray, kind: str, metadata: dict[str, Any], name: str) -> 
 
 
 def file_name(model: str, *captions: str) -> str:
-    """The beginning of a file's name: the model and the captions."""
-    slugs = [re.sub(r"[^a-z0-9]+", "-", caption.lower())[: 48 // len(captions)].strip("-") for caption in captions]
-    return "-".join([model, *filter(None, slugs)])
+    """The beginning of a file's name: the model and the first words of the captions."""
+    words = [" ".join(re.findall("[a-z0-9]+", caption.lower())) for caption in captions]
+    slugs = [textwrap.shorten(text, MAX_SLUG_LENGTH // len(captions), placeholder="") for text in words]
+    return "-".join([model, *filter(None, slugs)]).replace(" ", "-")
 
 
 def _file(data: bytes, kind: str, name: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 import t2i
 from t2i.media import poster
+from t2i.web import encoding
 from tests.screen import pixels, rest, settle
 
 CAPTION = "a flower with pink petals"
@@ -58,6 +59,12 @@ def test_a_blend_becomes_a_poster(blend, model):
     wanted = poster.poster(frames, ["“a red flower” to “a blue bird”"], f"Flowers · seed {seed}")
     assert np.abs(np.asarray(saved, int) - wanted).mean() < 1
     assert "a-red-flower-a-blue-bird" in name
+
+
+def test_the_name_of_a_file_ends_with_a_whole_word():
+    captions = "a flower with long white petals", "Ein “Café”, blue & round"
+    assert encoding.file_name("flowers", *captions) == "flowers-a-flower-with-long-white-ein-caf-blue-round"
+    assert encoding.file_name("flowers", "🌸") == "flowers"
 
 
 def test_a_film_has_its_sentences_if_wanted(blend):

@@ -23,10 +23,19 @@ SMALL_TARGETS = """
 () => {
   const targets = '.t2i-tab :is(button, select, summary, label:has([type=radio], [type=checkbox]))'
     + ', .draws-on, .label-wrap';
-  const pictures = ':is(.strip, .mosaic) button, .results label, .heart, .lock, .forget';
+  const pictures = ':is(.strip, .mosaic) button, .results label, .heart, .lock';
   return [...document.querySelectorAll(targets)]
     .filter((node) => node.offsetParent && !node.matches(pictures) && node.getBoundingClientRect().height < 44)
     .map((node) => node.className || node.textContent);
+}
+"""
+
+
+# Pixels of a figure's text on the screen.
+TEXT_SIZE = """
+text => {
+  const figure = text.ownerSVGElement;
+  return (parseFloat(getComputedStyle(text).fontSize) * figure.clientWidth) / figure.viewBox.baseVal.width;
 }
 """
 
@@ -128,6 +137,10 @@ def test_every_tab_fits_a_phone(new_page, url):
         rest(page)
         assert tab.is_visible() and page.evaluate("document.documentElement.scrollWidth") == 360, name
         assert page.evaluate(SMALL_TARGETS) == [], name
+        if name == "Style":  # the caption is in sight with the pictures
+            box = page.locator("#t2i-style-words").bounding_box()
+            assert box["y"] + box["height"] < 740
+    assert page.locator("figure .small").first.evaluate(TEXT_SIZE) >= 11
 
 
 def test_a_tablet_leaves_room_for_sliders_and_tabs(page):
@@ -216,8 +229,15 @@ def test_pictures_take_most_of_a_desktop_screen_and_begin_high_on_a_phone(new_pa
     phone.get_by_text("Adjust", exact=True).click()
     assert phone.locator(".grid").bounding_box()["y"] < 844 / 3  # above a keyboard
     assert phone.evaluate("document.documentElement.scrollWidth") == 390
-    targets = phone.locator(".t2i-draw :is(button, input, select, summary):visible:not(.heart, .lock, .forget)").all()
+    targets = phone.locator(".t2i-draw :is(button, input, select, summary):visible:not(.heart, .lock)").all()
     assert len(targets) > 30 and all(target.bounding_box()["height"] >= 44 for target in targets)
+    for heart in phone.locator(".heart").all()[:9]:
+        heart.evaluate("heart => heart.click()")
+    assert phone.locator(".albums:visible").evaluate("albums => albums.scrollWidth <= albums.clientWidth")
+    targets = phone.locator(".favourites li button").all()
+    assert len(targets) == 18 and all(target.bounding_box()["height"] >= 44 for target in targets)
+    one, other = (target.bounding_box() for target in targets[:2])
+    assert other["y"] >= one["y"] + one["height"]  # a finger does not forget what it opens
     phone.locator(".picture").nth(2).tap()
     phone.locator("dialog").get_by_role("button", name="Lock").tap()
     buttons = phone.locator("dialog button:visible").all()
