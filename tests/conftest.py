@@ -39,6 +39,14 @@ settings.register_profile("long", max_examples=2000, **unhurried)
 settings.load_profile("quick")
 
 
+@pytest.fixture(autouse=True)
+def unchanged_threads():
+    """Fails a test that leaves torch with another number of threads: on busy cores, all later tests would be slower."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
+
+
 @pytest.fixture(scope="session")
 def tiny_networks() -> dict[str, nn.Module]:
     """Networks of width 8 with random weights and random batch norm statistics, in evaluation mode."""

@@ -15,15 +15,19 @@ from t2i.engine.graphs import CapturedGraph
 from tests.generators import tiny_cbn
 
 
-@pytest.fixture
-def threads():
-    """The benchmark sets the number of threads; this restores it for the other tests."""
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """The benchmark sets as many threads as there are cores, which would slow down this and later tests: one is set.
+
+    Two threads on cores that other tests keep busy wait for each other most of the time.
+    """
     before = torch.get_num_threads()
+    monkeypatch.setattr(engine, "usable_cores", lambda: 1)
     yield
     torch.set_num_threads(before)
 
 
-def test_bench_prints_a_table_and_writes_json(capsys, monkeypatch, tiny_model, tmp_path, threads):
+def test_bench_prints_a_table_and_writes_json(capsys, monkeypatch, tiny_model, tmp_path):
     monkeypatch.setattr(engine, "NUM_STARTS", 1)
     monkeypatch.setattr(engine, "run", functools.partial(engine.run, seconds=0, batch_sizes=(1, 16)))
     path = tmp_path / "figures.json"
@@ -43,7 +47,7 @@ def test_bench_prints_a_table_and_writes_json(capsys, monkeypatch, tiny_model, t
     assert figures["start"]["import_t2i"] > 0 and figures["machine"]["threads"] == torch.get_num_threads()
 
 
-def test_a_model_with_a_cbn_generator_is_measured_too(monkeypatch, tiny_model, threads):
+def test_a_model_with_a_cbn_generator_is_measured_too(monkeypatch, tiny_model):
     monkeypatch.setattr(engine, "NUM_STARTS", 1)
     store.save(tiny_model, {"generator": tiny_cbn(32)}, {})
     figures = engine.run(str(tiny_model), 0, (1, 16))
