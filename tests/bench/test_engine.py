@@ -16,15 +16,9 @@ from tests.generators import tiny_cbn
 
 
 @pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    """The benchmark sets as many threads as there are cores, which would slow down this and later tests: one is set.
-
-    Two threads on cores that other tests keep busy wait for each other most of the time.
-    """
-    before = torch.get_num_threads()
+def one_core(monkeypatch):
+    """The benchmark takes all cores, and other tests keep them busy."""
     monkeypatch.setattr(engine, "usable_cores", lambda: 1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_bench_prints_a_table_and_writes_json(capsys, monkeypatch, tiny_model, tmp_path):
