@@ -1,12 +1,14 @@
 """The README's screenshots: `python -m tools.screens http://127.0.0.1:7860`, while `make demo` serves the page.
 
-It writes to `examples/`: typing.webp (a caption is typed letter by letter, then a slider is dragged), blend.webp, and
-tabs.webp (every tab, on a desktop screen and on a phone, light and dark).
+It writes to `examples/`: typing.webp (captions in Field, then in Draw, then between two in Blend; frame by frame, so
+that a slow machine shows no less), blend.webp, and tabs.webp (every tab, on a desktop screen and on a phone, light and
+dark).
 """
 
 import io
+import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -15,10 +17,16 @@ from playwright.sync_api import Browser, Page, sync_playwright
 EXAMPLES = Path(__file__).parents[1] / "examples"
 DESKTOP, PHONE, FILM = (1024, 720), (360, 783), (1100, 740)
 DEVICE_SCALE = 0.625  # pixels of a screenshot for each pixel of CSS
-READY = ".t2i-draw .grid[aria-busy=false]"
-START_TEXT, TYPED_TEXT = "this flower has pink petals", " and a yellow center"
+FIELD_WORDS = "a purple ", "flower ", "with thin ", "petals"
+START_TEXT, ADDED_TEXT = "a flower with pink petals", " and a yellow center"
+FILM_QUALITY = 30
 GUTTER = 10  # pixels between screenshots
 TIMEOUT = 120_000  # ms
+FIELD_FADE, DRAFT_TIME, STILL_TIME = 500, 600, 150  # ms until the page shows its final pictures
+BLEND_STEPS = 16
+# The machine's own times and waits are no part of it.
+FILM_STYLE = ".status { visibility: hidden; } [data-waiting]::before { display: none; }"
+MOVE = "(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }"
 
 
 def open_tab(
@@ -31,7 +39,7 @@ def open_tab(
     page.goto(f"{address}/?__theme={'dark' if dark else 'light'}&tab={tab.lower()}", timeout=TIMEOUT)
     page.locator(f".t2i-{tab.lower()} .link-error").wait_for(state="attached", timeout=TIMEOUT)  # its script has run
     page.wait_for_timeout(1000)  # for the requests to begin
-    page.wait_for_function("!document.querySelector('[data-waiting]')", timeout=TIMEOUT)
+    rest(page)
     page.wait_for_timeout(1000)  # for the pictures to fade in
     return page
 
@@ -40,25 +48,56 @@ def screenshot(page: Page) -> Image.Image:
     return Image.open(io.BytesIO(page.screenshot(timeout=TIMEOUT))).convert("RGB")
 
 
-def typing_frames(page: Page) -> Iterator[tuple[Image.Image, int]]:
-    """Frames of the animation, and the milliseconds for which each is shown."""
-    caption, slider = page.locator("#t2i-draw-caption"), page.locator("#t2i-draw-attribute-3")
-    page.locator(".t2i-draw summary").click()  # the sliders
-    caption.fill(START_TEXT)
-    page.wait_for_selector(READY)
+Frames = Iterator[tuple[Image.Image, int]]  # each with the milliseconds for which it is shown
+
+
+def rest(page: Page) -> None:
+    page.wait_for_function("!document.querySelector('[data-waiting]')", timeout=TIMEOUT)
+
+
+def typed(page: Page, box: str, parts: Iterable[str], fade: int, duration: int) -> Frames:
+    """Type a text part by part, and wait `fade` ms for the pictures of each."""
+    for part in parts:
+        page.locator(box).press_sequentially(part)
+        rest(page)
+        page.wait_for_timeout(fade)
+        yield screenshot(page), duration
+
+
+def film_frames(browser: Browser, address: str) -> Frames:
+    """Field, Draw and Blend, one after the other."""
+
+    def open_filmed(tab: str) -> Page:
+        page = open_tab(browser, address, tab, FILM, scale=640 / FILM[0])
+        page.add_style_tag(content=FILM_STYLE)
+        return page
+
+    page = open_filmed("Field")
     yield screenshot(page), 900
-    for letter in TYPED_TEXT:
-        caption.press_sequentially(letter)
-        page.wait_for_selector(READY)
-        yield screenshot(page), 100
-    yield screenshot(page), 1200
-    low, high = (float(slider.get_attribute(end)) for end in ("min", "max"))
-    for step in (*range(2, 6, 2), *range(6, -6, -2), *range(-6, 1, 2)):
-        value = (low + high) / 2 + (high - low) / 2 * step / 8
-        slider.evaluate("(input, value) => { input.value = value; input.dispatchEvent(new Event('input')); }", value)
-        page.wait_for_selector(READY)
-        yield screenshot(page), 80
-    yield screenshot(page), 1500
+    page.locator("#t2i-field-caption").fill("")
+    yield from typed(page, "#t2i-field-caption", FIELD_WORDS, FIELD_FADE, duration=260)
+    yield screenshot(page), 900
+    page.close()
+
+    page = open_filmed("Draw")
+    page.locator("#t2i-draw-caption").fill(START_TEXT)
+    rest(page)
+    page.wait_for_timeout(DRAFT_TIME)
+    yield screenshot(page), 700
+    yield from typed(page, "#t2i-draw-caption", ADDED_TEXT, fade=0, duration=90)
+    page.wait_for_timeout(DRAFT_TIME)
+    yield screenshot(page), 1000
+    page.close()
+
+    page = open_filmed("Blend")
+    slider = page.locator("#t2i-blend-across")
+    for step in range(BLEND_STEPS + 1):
+        slider.evaluate(MOVE, 0.5 - 0.5 * math.cos(math.pi * step / BLEND_STEPS))
+        page.wait_for_timeout(STILL_TIME)
+        rest(page)
+        yield screenshot(page), 90
+    yield screenshot(page), 900
+    page.close()
 
 
 def tab_sheet(browser: Browser, address: str) -> Image.Image:
@@ -80,8 +119,9 @@ def tab_sheet(browser: Browser, address: str) -> Image.Image:
 def main(address: str) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium")
-        frames, durations = zip(*typing_frames(open_tab(browser, address, "Draw", FILM, scale=640 / FILM[0])))
-        options = {"append_images": frames[1:], "duration": list(durations), "loop": 0, "quality": 45, "method": 6}
+        frames, durations = zip(*film_frames(browser, address))
+        options = {"append_images": frames[1:], "duration": list(durations), "loop": 0, "quality": FILM_QUALITY}
+        options["method"] = 6  # the smallest files
         frames[0].save(EXAMPLES / "typing.webp", save_all=True, **options)
         screenshot(open_tab(browser, address, "Blend", (1280, 900), scale=1)).save(EXAMPLES / "blend.webp", quality=80)
         tab_sheet(browser, address).save(EXAMPLES / "tabs.webp", quality=80, method=6)
