@@ -41,7 +41,7 @@ settings.load_profile("quick")
 
 @pytest.fixture(autouse=True)
 def same_threads():
-    """Gives torch its threads back after a program has set their number: on busy cores, more take several times as long."""
+    """Gives torch its threads back after a program has set their number: on busy cores, more are far slower."""
     before = torch.get_num_threads()
     yield
     if torch.get_num_threads() != before:
