@@ -5,6 +5,7 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import huggingface_hub
 import pytest
@@ -30,13 +31,15 @@ from t2i.models import (
 from t2i.registry import OBJECTIVES
 from tests.generators import tiny_cbn
 from tests.hub import serve
-from tests.screen import SAVE_DATA, chromium, free_port, save, served, settle
+from tests.screen import SAVE_DATA, chromium, forget, free_port, save, served, settle
 from tests.weights import weights_folder
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **unhurried)
 settings.register_profile("long", max_examples=2000, **unhurried)
 settings.load_profile("quick")
+
+DESKTOP = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"}
 
 
 @pytest.fixture(autouse=True)
@@ -155,24 +158,38 @@ def browser():
         yield browser
 
 
+@pytest.fixture(scope="module")
+def contexts(browser) -> list:
+    """Browser contexts without a page, each with the origins of its earlier pages: their cache serves the next page."""
+    return []
+
+
 @pytest.fixture
-def new_page(browser):
-    """Opens pages; at the end it checks that none has shown a dialog or raised an error."""
+def new_page(browser, contexts):
+    """Opens pages, each a new visitor's; at the end it checks that none has shown a dialog or raised an error."""
     pages, problems = [], []
 
     def open_page(address: str, **properties):
-        page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce"} | properties)
-        pages.append(page)
+        is_reused = bool(contexts) and not properties
+        context, origins = contexts.pop() if is_reused else (browser.new_context(**DESKTOP | properties), set())
+        page = context.new_page()
+        forget(page, origins)
+        pages.append((page, origins, not properties))
         page.add_init_script(SAVE_DATA)
         page.on("dialog", lambda dialog: (problems.append(dialog.message), dialog.dismiss()))
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("framenavigated", lambda frame: origins.add("{0.scheme}://{0.netloc}".format(urlsplit(frame.url))))
         page.goto(address)
         return page
 
     yield open_page
-    for page in pages:
+    for page, origins, is_desktop in pages:
         page.unroute_all(behavior="ignoreErrors")  # a route that still answers would raise in the next test
         page.close()
+        if is_desktop:
+            contexts.append((page.context, origins))
+        else:
+            page.context.close()
     assert not problems
 
 

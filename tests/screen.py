@@ -107,6 +107,15 @@ def chromium(*options: str, shell: bool = False):
         browser.close()
 
 
+def forget(page, origins: set[str]) -> None:
+    """Remove all that pages of these origins have stored in a page's context, and what they were permitted."""
+    devtools = page.context.new_cdp_session(page)
+    for origin in origins:
+        devtools.send("Storage.clearDataForOrigin", {"origin": origin, "storageTypes": "all"})
+    page.context.clear_cookies()
+    page.context.clear_permissions()
+
+
 def settle(page):
     """Wait until the tab "Draw" shows the pictures of its last request."""
     page.wait_for_function(SETTLED, timeout=20_000)

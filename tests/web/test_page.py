@@ -40,6 +40,29 @@ text => {
 """
 
 
+# All that a page may leave in its browser.
+STORED = """
+async () => [localStorage.length, sessionStorage.length, document.cookie, (await indexedDB.databases()).length,
+  (await caches.keys()).length, (await navigator.permissions.query({ name: 'clipboard-read' })).state]
+"""
+STORE = """
+async () => {
+  localStorage.own = sessionStorage.own = document.cookie = 'own=1';
+  addEventListener('pagehide', () => (localStorage.late = 1));
+  await Promise.all([caches.open('own'), new Promise((done) => (indexedDB.open('own').onsuccess = done))]);
+}
+"""
+
+
+@pytest.mark.parametrize("visitor", range(2))
+def test_a_new_page_finds_nothing_that_earlier_ones_have_stored(new_page, url, visitor):
+    page = new_page(f"{url}/manifest.json")
+    assert page.evaluate(STORED) == [0, 0, "", 0, 0, "prompt"]
+    page.context.grant_permissions(["clipboard-read"])
+    page.evaluate(STORE)
+    assert page.evaluate(STORED) == [1, 1, "own=1", 1, 1, "granted"]
+
+
 def test_the_menu_lists_available_models_with_the_papers_networks_last(page):
     options = page.get_by_label("Model", exact=True).locator("option")
     offered = [spec for spec in MODELS.values() if spec.objective or is_offered(spec)]
