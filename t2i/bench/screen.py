@@ -75,7 +75,8 @@ DRAG_SCRIPT = """async ([slider, images, seconds]) => {
   const range = document.querySelector(slider);
   const small = new OffscreenCanvas(8, 8).getContext("2d", { willReadFrequently: true });
   const look = (node) => {
-    if (node.src) return node.complete && node.src;
+    const source = node.getAttribute("src"); // `src` would parse it, and it may be long
+    if (source) return node.complete && source;
     small.drawImage(node, 0, 0, 8, 8);
     return small.getImageData(0, 0, 8, 8).data.join();
   };
@@ -100,14 +101,16 @@ TASKS_SCRIPT = """() => {
   new PerformanceObserver(note).observe({ type: "longtask" });
 }"""
 
-# Notes which pictures are of which caption.
+# Notes which pictures are of which caption, and how often each was asked to draw in Draw.
 ANSWERS_SCRIPT = """() => {
   window.answers = {};
+  window.asked = { server: 0, browser: 0 };
   const send = window.fetch;
   window.fetch = async (...all) => {
     const reply = await send(...all);
     const { fn_name: name, data } = typeof all[1]?.body === "string" ? JSON.parse(all[1].body) : {};
     if (name !== "draw") return reply;
+    window.asked.server++;
     const { pictures } = await reply.clone().json();
     for (const picture of pictures ?? []) window.answers[picture] = data.caption;
     return reply;
@@ -120,6 +123,7 @@ OWN_ANSWERS_SCRIPT = """() => {
     const notePart = onPart && ((part) => (note(part, captions[0]), onPart(part)));
     const answer = await draw(captions, noise, options, notePart);
     note(answer, captions[0]);
+    if (answer && !options.points) window.asked.browser++;
     return answer;
   };
 }"""
@@ -278,7 +282,7 @@ def _measure_line(page: Page, selectors: dict[str, str], latency: int) -> dict[s
     drag = [selectors["blend"], selectors["picture"], DRAG_SECONDS]
     page.get_by_role("tab", name="Blend").click()
     page.wait_for_timeout(PAUSE_MS)
-    page.evaluate("longest = 0")
+    page.evaluate("longest = 0, asked = { server: 0, browser: 0 }")
     figures = {"frames a second, Blend dragged": page.evaluate(DRAG_SCRIPT, drag)}
     if "play" in selectors:
         page.wait_for_timeout(PAUSE_MS)
@@ -297,6 +301,7 @@ def _measure_line(page: Page, selectors: dict[str, str], latency: int) -> dict[s
         figures["frames a second, one large picture"] = page.evaluate(DRAG_SCRIPT, large)
         page.keyboard.press("Escape")
     figures["longest task of the main thread, ms"] = page.evaluate("longest")
+    figures |= {f"drawn by the {who} for Draw, answers": n for who, n in page.evaluate("asked").items()}
     page.wait_for_timeout(PAUSE_MS)
     page.locator(selectors["caption"]).fill("")
     page.evaluate(CHANGES_SCRIPT, [selectors["caption"], selectors["pictures"]])
