@@ -184,8 +184,9 @@ def new_page(browser, contexts):
 
     yield open_page
     for page, origins, is_desktop in pages:
-        page.unroute_all(behavior="ignoreErrors")  # a route that still answers would raise in the next test
-        page.close()
+        for tab in page.context.pages:  # the test may have closed the page, or opened others
+            tab.unroute_all(behavior="ignoreErrors")  # a route that still answers would raise in the next test
+            tab.close()
         if is_desktop:
             contexts.append((page.context, origins))
         else:

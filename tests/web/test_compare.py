@@ -194,12 +194,13 @@ def test_the_objectives_are_compared_by_either_networks(new_page, two_groups):
     assert (distance(columns(other), papers) < 2).all()
     page.get_by_label("This page’s networks").check()
     rest(page)
+    assert "networks" not in link_of(page) and (distance(columns(page), own) < 2).all()
+    page.get_by_role("tab", name="Draw").click()
     menu = page.locator("#t2i-draw-model optgroup")
     assert menu.evaluate_all("all => all.map(one => [one.label, one.children.length])") == [
         ["For comparison", 4],
         ["The paper's networks", 5],
     ]
-    assert "networks" not in link_of(page) and (distance(columns(page), own) < 2).all()
 
 
 def test_draw_sixteen_needs_a_caption(compare):

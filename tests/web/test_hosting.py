@@ -173,7 +173,7 @@ def assert_used(new_page, address: str) -> None:
     page.get_by_label("Caption", exact=True).fill("a dark blue flower")
     settle(page)
     assert (before != pixels(page)).any()
-    assert page.evaluate("fetch(`${gradio_config.root}/browser/noise/0`).then(answer => answer.status)") == 200
+    assert page.evaluate("fetch(`${gradio_config.root}/browser/noise/100/0`).then(answer => answer.status)") == 200
     drawn = gradio_client.Client(address, verbose=False).predict(**DRAW, api_name="/draw")
     assert len(drawn["pictures"]) == 1
     tag = page.evaluate("document.querySelector('meta[property=\"og:image\"]').content")

@@ -150,10 +150,11 @@ def test_the_ring_around_the_chosen_picture_does_not_cover_its_match(search):
     before = line()
     assert before.std() > 0  # a part of it is dark
     search.locator(".results label").nth(2).click()
-    assert choice.is_checked() and (line() == before).all()
+    assert choice.is_checked() and np.abs(line() - before).max() < 8
     choice.press("ArrowLeft")
     search.keyboard.press("ArrowRight")
-    assert choice.is_checked() and choice.evaluate("one => one.matches(':focus-visible')") and (line() == before).all()
+    assert choice.is_checked() and choice.evaluate("one => one.matches(':focus-visible')")
+    assert np.abs(line() - before).max() < 8
 
 
 def test_photos_wait_for_a_server_that_does_not_answer(search, tmp_path):
