@@ -161,6 +161,7 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   const modelsWithDrafts = new Set(); // as far as is known
   let timer;
   let isResting = false;
+  let isFinal = false; // what the newest request asked for is shown at full size, as this machine draws it
   let lastChange = 0;
   let lastModel;
 
@@ -174,6 +175,7 @@ function createDraftUpdater(call, getRequest, show, showPart) {
     show(request, reply, isNewest && !reply.drafts);
     if (reply.drafts) modelsWithDrafts.add(request.model);
     if (isNewest && reply.error) clearTimeout(timer);
+    isFinal = isNewest && !reply.drafts && !reply.error;
     if (isNewest && reply.drafts) sendWhenResting();
   }, showPart);
 
@@ -185,13 +187,13 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   }
 
   function sendResting() {
-    if (!modelsWithDrafts.has(lastModel)) return;
+    if (!modelsWithDrafts.has(lastModel) || isFinal || local.isBusy()) return;
     isResting = true;
     send();
   }
 
   return () => {
-    isResting = false;
+    isResting = isFinal = false;
     lastChange = performance.now();
     sendWhenResting();
     send();
