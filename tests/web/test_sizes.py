@@ -20,6 +20,7 @@ from t2i.web.component import STATIC
 from t2i.web.service import Service
 from tests.generators import tiny_cbn
 from tests.screen import decode, free_port, rest, served, settle, wait_for_photo
+from tests.web.test_browser import use_device
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 WIDTHS = "[...document.querySelectorAll('.grid img')].map(image => image.naturalWidth)"
@@ -240,6 +241,21 @@ def page(new_page, address):
 def draws(answers: list) -> list:
     """The answers to requests of draw."""
     return [one for one in answers if '"fn_name":"draw"' in (one.request.post_data or "")]
+
+
+def test_the_device_draws_a_caption_once_as_it_draws_no_drafts(page):
+    use_device(page)
+    page.evaluate("""() => {
+      const { draw } = t2i.local;
+      window.drawn = [];
+      t2i.local.draw = (captions, ...more) => (drawn.push(captions[0]), draw(captions, ...more));
+    }""")
+    for caption in ("a red flower", "a blue flower"):
+        page.get_by_label("Caption", exact=True).fill(caption)
+        page.wait_for_function("document.querySelector('.grid img').src.startsWith('data:image/bmp')")
+        settle(page)
+        page.wait_for_timeout(400)  # longer than the rest after which drafts are replaced
+    assert page.evaluate("drawn") == ["a red flower", "a blue flower"]
 
 
 def test_pictures_at_rest_have_the_models_size(page):
