@@ -282,7 +282,8 @@ def test_while_a_blend_moves_only_a_fast_machine_draws_each_point(device):
     assert len(numbers) <= 1 and num_frames == 6  # mixed from stops; a frame may take longer than a rest
     rest(device)
     numbers, num_frames = device.evaluate(DRAG_BLEND, True)
-    assert len(numbers) > 1 and set(numbers) == {1} and num_frames > 1
+    # One request may be for the stops, which a busy machine asks for only now.
+    assert numbers.count(1) > 1 and numbers.count(1) >= len(numbers) - 1 and num_frames > 1
     rest(device)
 
 

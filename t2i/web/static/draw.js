@@ -11,7 +11,6 @@ const grid = find(".grid");
 const note = find("#t2i-draw-note");
 const dialog = find("dialog");
 
-
 const seeds = []; // of the sixteen places
 const offsets = []; // from each seed on the plane of seeds, [across, down], 0 to 1
 const values = []; // of the attributes, -1 to 1, finer than their sliders' steps

@@ -187,7 +187,11 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   }
 
   function sendResting() {
-    if (!modelsWithDrafts.has(lastModel) || isFinal || local.isBusy()) return;
+    if (!modelsWithDrafts.has(lastModel) || isFinal) return;
+    if (local.isBusy()) {
+      timer = setTimeout(sendResting, REST_DELAY); // this machine may be drawing them at full size
+      return;
+    }
     isResting = true;
     send();
   }

@@ -89,10 +89,13 @@ function createTravel(draw, maxSeed) {
     wanted = { request, firstSeed };
     if (isAsking) return;
     isAsking = true;
-    while (await askForMissing()) {
-      // there is more
+    try {
+      while (await askForMissing()) {
+        // there is more
+      }
+    } finally {
+      isAsking = false;
     }
-    isAsking = false;
   }
 
   async function askForMissing() {
