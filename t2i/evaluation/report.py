@@ -9,8 +9,10 @@ from typing import NamedTuple
 from .. import registry, store
 from ..errors import InputError
 from ..metrics.table import METRICS, Metric, find_value
+from . import study
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "evaluation.md"
+STUDY = "objectives.md"
 START, END = "<!-- figures -->", "<!-- /figures -->"
 NOT_MEASURED = "–"
 REMEDY = "`evaluate MODEL --data ZIP --json FILE` writes it again"
@@ -111,7 +113,8 @@ def table(evaluations: list[dict]) -> str:
 def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[Path]:
     """Write tables of `weights/*/evaluation.json` between the two marks of each page; returns the pages.
 
-    The document gets all models, in a table for each data set. A model card that has the marks gets its own model.
+    The document gets all models, in a table for each data set. A model card that has the marks gets its own model. If
+    models were trained with several seeds, the page `STUDY` beside the document compares their objectives.
     """
     evaluations = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
     if not evaluations:
@@ -121,6 +124,8 @@ def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[P
         by_data.setdefault(figures["data"], []).append(figures)
     tables = {card: [table([figures])] for card, figures in evaluations.items() if _has_mark(card)}
     tables[document] = [table(models) for models in by_data.values()]
+    if of_study := study.paths(weights):
+        tables[document.parent / STUDY] = [study.table([read(path) for path in of_study])]
     texts = {page: _insert(page, parts) for page, parts in tables.items()}  # all, before any file is changed
     for page, text in texts.items():
         store.write(page, partial(Path.write_text, data=text, encoding="utf-8"))

@@ -129,8 +129,9 @@ def evaluate(config: Evaluation) -> dict:
     return {
         "model": Path(config.model).name, "data": Path(config.data).name, "pictures": len(inputs.rows),
         "objective": gan.get("objective"), "width": gan.get("width"), "size": inputs.full_size.shape[1],
-        "seed": config.seed, **_training_length(gan), **_training_cost(gan), "hardware": hardware(),
-        "precision": _precision(), "seconds": round(time.perf_counter() - start), **results, "left_out": left_out,
+        "seed": config.seed, "training_seed": gan.get("seed"), **_training_length(gan), **_training_cost(gan),
+        "hardware": hardware(), "precision": _precision(), "seconds": round(time.perf_counter() - start),
+        **results, "left_out": left_out,
     }  # fmt: skip
 
 
@@ -338,8 +339,9 @@ def _diversity(inputs: _Inputs) -> dict:
 def _halfway(inputs: _Inputs) -> dict:
     """Pictures of captions, and halfway between two: KID, feature distance between seeds, and how often it is low.
 
-    Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. The distance
-    is low if it is below half of that between two photos of a class.
+    Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. `plain` is
+    the paper's way, the mean of their embeddings. The distance is low if it is below half of that between two photos
+    of a class.
     """
     g = inputs.new_generator()
     first = torch.randperm(len(inputs.rows), generator=g)[:HALFWAY_PAIRS]
@@ -354,7 +356,7 @@ def _halfway(inputs: _Inputs) -> dict:
     half, mean = torch.full((1, 2), 0.5), inputs.checkpoint.caption_mean
     pairs = torch.stack([inputs.h[first], inputs.h[second]], 1)
     halfway = torch.cat([mix(pair, half, mean) for pair in pairs])
-    for name, h in (("captions", inputs.h[first]), ("halfway", halfway)):
+    for name, h in (("captions", inputs.h[first]), ("halfway", halfway), ("plain", pairs.mean(1))):
         x = features.features(inputs.draw(z, h.repeat_interleave(HALFWAY_SEEDS, 0)))
         distances = np.array([quality.mean_pairwise_distance(seeds) for seeds in x.split(HALFWAY_SEEDS)])
         result |= _distances(inputs, inputs.photo_features[inputs.reference_half], {name: x}, frechet=False)

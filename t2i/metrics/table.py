@@ -207,6 +207,19 @@ METRICS = (
         compared_with=("halfway.captions.alike",),
     ),
     Metric(
+        path="halfway.plain.kid",
+        label="at the mean of two embeddings: KID × 1000 (at captions)",
+        format=THOUSANDTHS,
+        better="lower",
+        compared_with=("halfway.captions.kid",),
+    ),
+    Metric(
+        path="halfway.plain.seeds",
+        label="at the mean of two embeddings: feature distance between seeds (at captions)",
+        better="higher",
+        compared_with=("halfway.captions.seeds",),
+    ),
+    Metric(
         path="style.cycle_error",
         label="cycle error of the style encoder",
         better="lower",
