@@ -89,12 +89,14 @@ class Files:
         return str(file) if file.name == name.rpartition("/")[2] else f"{file}/{name}"
 
     def open(self, name: str) -> BinaryIO:
-        """A file by its name as `find` returns it. `InputError` if it is damaged, or a link that leads nowhere."""
+        """A file by its name as `find` returns it. `InputError` if it is not readable, or a link to nowhere."""
         try:
             return self.entries[name].open()
         except FileNotFoundError:
             remedy = "bring that, too (a tar: pack it with `tar -h`)"
             raise InputError(f"{self.path}: {name} is a link to a file that is not there: {remedy}") from None
+        except OSError as error:
+            raise InputError(f"{self.path}: {name} cannot be read: {error.strerror or error}") from None
 
     def read(self, name: str) -> bytes:
         """What is in a file; `InputError` if that is damaged, or not there but in Git LFS."""

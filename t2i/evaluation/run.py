@@ -341,11 +341,11 @@ def _halfway(inputs: _Inputs) -> dict:
 
     Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. `plain` is
     the paper's way, the mean of their embeddings. The distance is low if it is below half of that between two photos
-    of a class.
+    of a class. KID takes one seed of each, so that it does not depend on how much the seeds differ.
     """
-    g = inputs.new_generator()
-    first = torch.randperm(len(inputs.rows), generator=g)[:HALFWAY_PAIRS]
-    second = torch.randperm(len(inputs.rows), generator=g)[: len(first)]
+    g, rows = inputs.new_generator(), inputs.other_half
+    first = rows[:HALFWAY_PAIRS]
+    second = rows[torch.randperm(len(rows), generator=g)][: len(first)]
     differ = inputs.classes[first] != inputs.classes[second]
     first, second = first[differ], second[differ]
     if not len(first):
@@ -359,7 +359,8 @@ def _halfway(inputs: _Inputs) -> dict:
     for name, h in (("captions", inputs.h[first]), ("halfway", halfway), ("plain", pairs.mean(1))):
         x = features.features(inputs.draw(z, h.repeat_interleave(HALFWAY_SEEDS, 0)))
         distances = np.array([quality.mean_pairwise_distance(seeds) for seeds in x.split(HALFWAY_SEEDS)])
-        result |= _distances(inputs, inputs.photo_features[inputs.reference_half], {name: x}, frechet=False)
+        one_seed = {name: x[::HALFWAY_SEEDS]}
+        result |= _distances(inputs, inputs.photo_features[inputs.reference_half], one_seed, frechet=False)
         low = distances < LOW_DIVERSITY * photo_distance
         result[name] |= {"seeds": float(distances.mean()), "alike": float(low.mean())}
     return result | {"photos_of_a_class": photo_distance}

@@ -28,7 +28,16 @@ COMPARED = (
     "style.cycle_error",
     "style.background.roc",
 )
+ALIKE = ("data", "size", "width", "steps", "epochs", "seed", "precision")  # in all runs of a study
 CLEAR = 4.0  # standard errors; with two seeds, chance exceeds them in 2 of 100 cases (t, 4 degrees of freedom)
+# Of the means of GAN, GAN-CLS, GAN-INT and GAN-INT-CLS; each effect is a mean of two of them minus that of the others.
+EFFECTS: dict[str, tuple[int, int, int, int]] = {
+    "wrong captions change": (-1, 1, -1, 1),
+    "interpolation changes": (-1, -1, 1, 1),
+    "interaction": (1, -1, -1, 1),  # half of how much more interpolation changes with wrong captions than without
+}
+
+Values = dict[str, list[float]]  # of a metric in the runs of each objective
 
 
 def paths(weights: Path) -> list[Path]:
@@ -38,15 +47,13 @@ def paths(weights: Path) -> list[Path]:
 
 
 def table(evaluations: list[dict]) -> str:
-    """Markdown: a row for each metric, with the mean of each objective's runs and the two effects ± standard error.
+    """Markdown: a row for each metric, with the mean of each objective's runs and the effects ± standard error.
 
-    `InputError` unless all four objectives have the same number of runs, at least two.
+    `InputError` unless the same two or more seeds were trained by each of the four objectives, with all else alike.
     """
     runs = {name: [figures for figures in evaluations if figures["objective"] == name] for name in OBJECTIVES}
-    counts = {name: len(figures) for name, figures in runs.items()}
-    if len(set(counts.values())) > 1 or min(counts.values()) < 2:
-        raise InputError(f"a study needs at least two seeds of each objective, equally many; there are {counts}")
-    header = ["", *map(str.upper, OBJECTIVES), "wrong captions change", "interpolation changes"]
+    _check(runs)
+    header = ["", *map(str.upper, OBJECTIVES), *EFFECTS]
     rows = [header, ["---"] * len(header)]
     for metric in METRICS:
         found = {name: [find_value(figures, metric.path) for figures in runs[name]] for name in OBJECTIVES}
@@ -56,25 +63,32 @@ def table(evaluations: list[dict]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def _row(metric: Metric, values: dict[str, list[float]]) -> list[str]:
+def _check(runs: dict[str, list[dict]]) -> None:
+    seeds = {name: sorted(figures.get("training_seed", -1) for figures in runs[name]) for name in OBJECTIVES}
+    first = seeds["gan"]
+    if not 2 <= len(first) == len(set(first)) or any(of_objective != first for of_objective in seeds.values()):
+        raise InputError(f"a study needs the same training seeds, at least two, of each objective; there are {seeds}")
+    for key in ALIKE:
+        found = {figures.get(key) for of_objective in runs.values() for figures in of_objective}
+        if len(found) > 1:
+            raise InputError(f"a study needs runs that differ only in objective and seed; {key}: {found}")
+
+
+def effect(values: Values, signs: tuple[int, int, int, int]) -> float:
+    """What one of `EFFECTS` is for a metric."""
+    return sum(sign * fmean(values[name]) / 2 for sign, name in zip(signs, OBJECTIVES, strict=True))
+
+
+def standard_error(values: Values) -> float:
+    """Of any of the effects, from the variance within the objectives, which have equally many runs."""
+    return math.sqrt(fmean(map(variance, values.values())) / len(values["gan"]))
+
+
+def _row(metric: Metric, values: Values) -> list[str]:
     label = f"{metric.label.partition(' (')[0]} ({metric.better} is better)"
+    error = standard_error(values)
     means = [metric.format(fmean(of_objective)) for of_objective in values.values()]
-    error = standard_error(list(values.values()))
-    effects = (effect(values, idea) for idea in ("mismatching", "interpolated"))
-    return [label, *means, *(_effect_cell(metric, change, error) for change in effects)]
-
-
-def effect(values: dict[str, list[float]], idea: str) -> float:
-    """By how much the mean of the objectives with an idea, a flag of `Objective`, exceeds that of those without."""
-    means: dict[bool, list[float]] = {True: [], False: []}
-    for name, of_objective in values.items():
-        means[getattr(OBJECTIVES[name], idea)].append(fmean(of_objective))
-    return fmean(means[True]) - fmean(means[False])
-
-
-def standard_error(groups: list[list[float]]) -> float:
-    """Of an effect, from the variance within the four groups, which have equally many runs."""
-    return math.sqrt(fmean(map(variance, groups)) / len(groups[0]))
+    return [label, *means, *(_effect_cell(metric, effect(values, signs), error) for signs in EFFECTS.values())]
 
 
 def _effect_cell(metric: Metric, change: float, error: float) -> str:

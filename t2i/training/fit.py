@@ -283,13 +283,15 @@ def save_checkpoint(
     text: TextEncoder,
     run: dict,
     examples: list[str],
+    has_attributes: bool,
     caption_mean: Tensor | None = None,
 ) -> None:
     """Write a GAN's networks with their text encoder, which is shared if `text_name` is a registered model.
 
     `run`: the configuration and what else `config.json` records of the training. `examples`: captions that the page
-    offers, for a `model.json` if there is none. `caption_mean`: the mean embedding (E,) of the training captions, if
-    mixed captions shall be centred on it.
+    offers, for a `model.json` if there is none. `has_attributes`: whether the first coordinates of z have learned the
+    attributes, so that sliders can be named after them. `caption_mean`: the mean embedding (E,) of the training
+    captions, if mixed captions shall be centred on it.
     """
     if text_name in MODELS:
         shared = shared_text_encoder(text_name)
@@ -300,7 +302,7 @@ def save_checkpoint(
         if checkpoint.has("image_projection"):  # `evaluate` measures retrieval with it
             networks = networks | {"image_projection": checkpoint.read("image_projection")["image_projection"]}
     training = {"text_encoder": Checkpoint(text_name).training("text_encoder"), "gan": run}
-    attributes = {"attributes": ATTRIBUTES} if run["attributes"] else {}
+    attributes = {"attributes": ATTRIBUTES} if has_attributes else {}
     mean = {} if caption_mean is None else {"caption_mean": store.vector_to_text(caption_mean)}
     store.save(out, networks, shared | attributes | mean | {"training": training})
     description = out / "model.json"

@@ -195,7 +195,7 @@ def train(config: GanTraining) -> Path:
         epoch, generator = done // per_epoch, trainer.averaged()
         networks = {"generator": generator, "discriminator": trainer.discriminator}
         run = public_config(config) | {"epochs_done": epoch} | history | cost
-        save_checkpoint(out, networks, config.text, text, run, dataset.examples())
+        save_checkpoint(out, networks, config.text, text, run, dataset.examples(), bool(config.attributes))
         save_samples(out / f"samples-{epoch:04}.png", generator, held_out)
         return {}
 

@@ -108,7 +108,9 @@ class Batch:
         """A random batch for noise of size Z."""
         rows, fake_rows = (torch.randint(len(corpus), (config.batch,), generator=g) for _ in range(2))
         pairs = int(config.batch * (1 - UNCAPTIONED_SHARE) / 2)
-        interpolated = int(pairs * INTERPOLATED_SHARE) if OBJECTIVES[config.objective].interpolated else 0
+        interpolated = 0
+        if OBJECTIVES[config.objective].interpolated and pairs > 1:
+            interpolated = max(1, int(pairs * INTERPOLATED_SHARE))
         h = corpus.captions(fake_rows[:pairs], config.captions, g)
         share = torch.rand(interpolated, 1, generator=g).to(h.device)
         second = h[torch.randperm(pairs, generator=g)[:interpolated]]
@@ -304,7 +306,8 @@ class Trainer:
     def state_dict(self) -> dict[str, dict[str, Tensor]]:
         """All weights in half precision, without Adam's moments: small enough to be published.
 
-        Adam has no momentum here, and forgets its second moments within a hundred steps.
+        A resumed run is therefore not exactly the uninterrupted one. D's and G's Adam has no first moment, and the
+        second moments are measured anew within some hundred steps.
         """
         return {name: _to_half(network.state_dict()) for name, network in self._networks().items()}
 
@@ -394,7 +397,9 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         generator = trainer.averaged(corpus)
         group = {"processes": processes.count} if processes.count > 1 else {}
         run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | group | history | cost
-        save_checkpoint(out, {"generator": generator}, config.text, text, run, examples, corpus.mean_caption())
+        has_attributes = bool(config.attributes) and (done > RAMP_START or bool(before.get("attributes")))
+        networks, mean = {"generator": generator}, corpus.mean_caption()
+        save_checkpoint(out, networks, config.text, text, run, examples, has_attributes, mean)
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
 

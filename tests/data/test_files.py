@@ -10,11 +10,12 @@ import tarfile
 import unicodedata
 import zipfile
 import zlib
+from typing import BinaryIO
 
 import pytest
 from PIL import Image
 
-from t2i.data.files import is_packed, open_files, split_of
+from t2i.data.files import Entry, Files, is_packed, open_files, split_of
 from t2i.errors import InputError
 
 ÉTÉ = unicodedata.normalize("NFC", "été.png")
@@ -227,6 +228,15 @@ def test_a_link_that_leads_nowhere_or_to_its_own_folder_does_no_harm(snapshot):
     assert "train/1.png" in files.names()
     with pytest.raises(InputError, match="train/0.png is a link to a file that is not there"):
         files.read("train/0.png")
+
+
+def test_a_file_that_must_not_be_read_is_named_with_the_reason(tmp_path):
+    def refuse() -> BinaryIO:
+        raise PermissionError(13, "Permission denied")
+
+    files = Files(tmp_path, {"1.png": Entry(refuse, tmp_path / "1.png")})
+    with pytest.raises(InputError, match="1.png cannot be read: Permission denied"):
+        files.read("1.png")
 
 
 def test_a_pointer_of_git_lfs_is_named(tmp_path):

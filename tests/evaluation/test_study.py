@@ -11,8 +11,16 @@ from t2i.evaluation import report, study
 from t2i.registry import OBJECTIVES
 
 
-def evaluation(objective: str, kid: float, **more: object) -> dict:
-    figures = {"model": objective, "data": "d.zip", "objective": objective, "width": None, "size": 128, "steps": 3000}
+def evaluation(objective: str, kid: float, seed: int, **more: object) -> dict:
+    figures = {
+        "model": objective,
+        "data": "d.zip",
+        "objective": objective,
+        "width": None,
+        "size": 128,
+        "steps": 3000,
+        "training_seed": seed,
+    }
     run = {"pictures": 9, "hardware": "a core", "seconds": 4, "trained": {"hardware": "a core", "seconds": 60}}
     return figures | {"steps_before": {}} | run | {"fidelity": {"pictures": {"kid": kid}}, "left_out": {}} | more
 
@@ -20,48 +28,65 @@ def evaluation(objective: str, kid: float, **more: object) -> dict:
 KIDS = {"gan": (0.040, 0.042), "gan-cls": (0.030, 0.032), "gan-int": (0.041, 0.043), "gan-int-cls": (0.031, 0.033)}
 
 
+def all_evaluations(**more: object) -> list[dict]:
+    return [evaluation(name, kid, seed, **more) for name, kids in KIDS.items() for seed, kid in enumerate(kids)]
+
+
 def test_effects_are_differences_of_means_and_their_error_comes_from_runs_of_one_objective():
-    rows = study.table([evaluation(name, kid) for name, kids in KIDS.items() for kid in kids]).splitlines()
+    rows = study.table(all_evaluations()).splitlines()
     assert rows == [
-        "|  | GAN | GAN-CLS | GAN-INT | GAN-INT-CLS | wrong captions change | interpolation changes |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-        "| KID × 1000 (lower is better) | 41.0 | 31.0 | 42.0 | 32.0 | **−10.0 ± 1.0** | +1.0 ± 1.0 |",
+        "|  | GAN | GAN-CLS | GAN-INT | GAN-INT-CLS | wrong captions change | interpolation changes | interaction |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| KID × 1000 (lower is better) | 41.0 | 31.0 | 42.0 | 32.0 | **−10.0 ± 1.0** | +1.0 ± 1.0 | +0.0 ± 1.0 |",
     ]
+
+
+def test_an_interaction_is_what_interpolation_changes_more_with_wrong_captions_than_without():
+    values = {"gan": [1.0], "gan-cls": [2.0], "gan-int": [1.0], "gan-int-cls": [6.0]}
+    assert [study.effect(values, signs) for signs in study.EFFECTS.values()] == [3, 2, 2]
 
 
 def test_the_standard_error_is_the_spread_of_effects_where_there_are_none():
     rng = random.Random(0)
     studies = [{name: [rng.gauss(0, 2) for _ in range(3)] for name in OBJECTIVES} for _ in range(2000)]
-    for idea in ("mismatching", "interpolated"):
-        spread = math.sqrt(sum(study.effect(values, idea) ** 2 for values in studies) / len(studies))
+    for signs in study.EFFECTS.values():
+        spread = math.sqrt(sum(study.effect(values, signs) ** 2 for values in studies) / len(studies))
         assert spread == pytest.approx(2 / math.sqrt(3), rel=0.05)
-    errors = [study.standard_error(list(values.values())) ** 2 for values in studies]
+    errors = [study.standard_error(values) ** 2 for values in studies]
     assert math.sqrt(sum(errors) / len(errors)) == pytest.approx(2 / math.sqrt(3), rel=0.05)
 
 
 def test_a_metric_that_a_run_lacks_has_no_row():
-    evaluations = [evaluation(name, kid, scratch={"pictures": {"kid": kid}}) for name in KIDS for kid in KIDS[name]]
+    evaluations = all_evaluations(scratch={"pictures": {"kid": 0.2}})
     assert "from scratch" in study.table(evaluations)
     del evaluations[3]["scratch"]
     assert "from scratch" not in study.table(evaluations)
 
 
-@pytest.mark.parametrize("missing", [1, 2, 4])
-def test_too_few_or_unequally_many_seeds_are_an_error(missing):
-    evaluations = [evaluation(name, kid) for kid in (0.04, 0.05) for name in OBJECTIVES]
-    with pytest.raises(InputError, match="at least two seeds of each objective, equally many; there are"):
-        study.table(evaluations[:-missing])
+def test_too_few_seeds_or_others_are_an_error():
+    evaluations = all_evaluations()
+    twice = [figures | {"training_seed": 0} for figures in evaluations]
+    for wrong in (evaluations[:-1], evaluations[:-2], evaluations[::2], twice, [*evaluations, evaluations[0]]):
+        with pytest.raises(InputError, match="the same training seeds, at least two, of each objective"):
+            study.table(wrong)
+
+
+@pytest.mark.parametrize("key, value", [("data", "birds.zip"), ("steps", 2000), ("size", 64), ("precision", "float32")])
+def test_runs_that_differ_in_more_than_objective_and_seed_are_an_error(key, value):
+    first, *others = all_evaluations()
+    with pytest.raises(InputError, match=f"differ only in objective and seed; {key}: "):
+        study.table([first | {key: value}, *others])
 
 
 def test_the_study_is_written_beside_the_tables(tmp_path):
     for name, (first, second) in KIDS.items():
         folder = tmp_path / "weights" / f"flowers-{name}"
         folder.mkdir(parents=True)
-        (folder / "evaluation.json").write_text(json.dumps(evaluation(name, first)))
-        (folder / "evaluation-seed-1.json").write_text(json.dumps(evaluation(name, second)))
+        (folder / "evaluation.json").write_text(json.dumps(evaluation(name, first, 0)))
+        (folder / "evaluation-seed-1.json").write_text(json.dumps(evaluation(name, second, 1)))
     alone = tmp_path / "weights" / "alone"
     alone.mkdir()
-    (alone / "evaluation.json").write_text(json.dumps(evaluation("gan", 0.5, model="alone")))
+    (alone / "evaluation.json").write_text(json.dumps(evaluation("gan", 0.5, 0, model="alone")))
     document, page = tmp_path / "evaluation.md", tmp_path / report.STUDY
     for path in (document, page):
         path.write_text(f"before\n{report.START}\n{report.END}\nafter\n")

@@ -64,7 +64,7 @@ def test_it_writes_a_checkpoint_that_names_its_type_a_sheet_and_a_log(config):
     run = written["training"]["gan"]
     assert (run["trainer"], run["steps_done"], run["objective"]) == ("projected", 3, "gan-int-cls")
     assert run["seconds"] >= 0 and run["hardware"]
-    assert written["attributes"] == [list(row) for row in ATTRIBUTES]
+    assert "attributes" not in written, "it has not learned any yet"
     assert len(Checkpoint(out).caption_mean) == 32
     assert (out / "samples-000003.png").stat().st_size > 1000
     assert json.loads((out / "log.jsonl").read_text())["step"] == 3
@@ -143,6 +143,13 @@ def test_a_batch_has_the_captions_of_its_objective(config, objective):
     assert (batch.h[rows].abs().sum(1) > 0).all() and len(rows) == 2 * (pairs - batch.interpolated)
 
 
+@pytest.mark.parametrize("batch, interpolated", [(4, 0), (6, 1), (8, 1), (16, 1), (32, 3), (64, 6)])
+def test_small_batches_have_interpolated_captions_too_if_they_have_two(config, batch, interpolated):
+    config = replace(config, batch=batch)
+    batch = batch_of(config, corpus_of(replace(config, batch=4)))
+    assert batch.interpolated == interpolated and len(batch.not_interpolated()) > 0
+
+
 def test_mismatching_captions_are_of_other_classes(config):
     corpus = corpus_of(config)
     marked = np.zeros_like(corpus.embeddings)
@@ -193,6 +200,17 @@ def test_attribute_and_mutual_information_losses_begin_late(config):
     late = trainer.step(batch_of(config, corpus, 1), projected.RAMP_START + projected.RAMP_STEPS)
     assert early["attributes"] == 0 < late["attributes"]
     assert 0 < early["information"] < 0.01 < late["information"]
+
+
+def test_sliders_are_named_once_their_attributes_have_been_learned(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(projected, "RAMP_START", 2)
+    start = projected.train(config)
+    assert json.loads((start / "config.json").read_text())["attributes"] == [list(row) for row in ATTRIBUTES]
+    monkeypatch.setattr(projected, "RAMP_START", 100)
+    tuned = projected.train(replace(config, start=str(start), out=str(tmp_path / "tuned")))
+    assert "attributes" in json.loads((tuned / "config.json").read_text()), "the model it starts from has them"
+    without = projected.train(replace(config, attributes=0.0, out=str(tmp_path / "without")))
+    assert "attributes" not in json.loads((without / "config.json").read_text())
 
 
 def test_learning_rates_fall_over_the_last_quarter():
