@@ -29,6 +29,20 @@ def test_back_and_forward_go_between_tabs_and_keep_what_was_typed(new_page, url)
     assert page.evaluate("history.length") == length + 3
 
 
+def test_back_closes_an_enlarged_picture(new_page, url):
+    page = new_page(f"{url}/?tab=blend")
+    page.locator(".t2i-blend").wait_for()
+    page.get_by_role("tab", name="Draw").click()
+    settle(page)
+    page.wait_for_function("location.search.includes('tab=draw')")
+    page.locator(".picture").first.click()
+    page.keyboard.press("Alt+ArrowLeft")  # is the browser's, which here does not listen
+    assert page.locator(".recipe").inner_text().startswith("Seed 1 ")
+    page.go_back()
+    wait_for_tab(page, "Blend")
+    page.get_by_label("Four sentences").check()  # would wait for ever on an inert page
+
+
 def test_back_leads_to_the_first_tab_which_has_no_name_in_the_address(new_page, url):
     page = new_page(url)
     first = page.get_by_role("tab").first

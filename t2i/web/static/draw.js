@@ -723,9 +723,9 @@ dialog.addEventListener("click", ({ target }) => {
     showToggles();
   }
 });
-dialog.addEventListener("keydown", ({ key }) => {
+dialog.addEventListener("keydown", ({ key, altKey }) => {
   const step = { ArrowLeft: -1, ArrowRight: 1 }[key];
-  if (step) turnBy(step);
+  if (step && !altKey) turnBy(step); // with Alt, the browser goes back or forward
 });
 dialog.addEventListener("close", () => {
   tiles[enlargedPlace].picture.focus();

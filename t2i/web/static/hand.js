@@ -78,7 +78,7 @@ function createHand(node, read, change) {
   node.addEventListener("dragstart", (event) => event.preventDefault());
   node.addEventListener("keydown", (event) => {
     const steps = (event.shiftKey ? HAND_SHIFT_KEYS : HAND_KEYS)[event.key] ?? HAND_KEYS[event.key];
-    if (!steps) return;
+    if (!steps || event.altKey) return;
     event.preventDefault();
     event.stopPropagation(); // arrows do not turn to another picture
     change(Object.fromEntries(Object.entries(steps).map(([name, step]) => [name, HAND_STEP * step])));

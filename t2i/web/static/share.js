@@ -108,6 +108,9 @@ function addEntry(name) {
 addEventListener("popstate", () => {
   clearTimeout(entryTimer);
   entryTab = new URLSearchParams(location.search).get("tab") ?? firstTab(); // before the click: it is no new entry
+  /** @type {HTMLDialogElement} */
+  const dialog = document.querySelector("dialog[open]");
+  dialog?.close(); // in a hidden tab it would still make the page inert
   openTab(entryTab);
 });
 
