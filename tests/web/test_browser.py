@@ -308,6 +308,23 @@ def test_a_photo_stays_here_and_the_page_says_so(device, asked):
     device.locator(".remove-style").click()
 
 
+def test_without_captions_photos_are_not_drawn_and_this_device_goes_on(device, asked):
+    open_tab(device, "Style")
+    device.wait_for_function("document.querySelector('.t2i-style td img')?.src.startsWith('data:image/bmp')")
+    captions = device.locator(".t2i-style th textarea")
+    first = captions.first.input_value()
+    for box in captions.all():
+        box.fill("")
+    device.wait_for_function(
+        "[...document.querySelectorAll('.t2i-style td img')].every(image => image.src.startsWith('data:image/gif'))"
+    )
+    captions.first.fill(first)
+    device.wait_for_function("document.querySelector('.t2i-style td img').src.startsWith('data:image/bmp')")
+    rest(device)
+    assert device.locator(".draws-on").inner_text() == "On this device"
+    assert device.locator("#t2i-style-note").inner_text() == "" and not any("data:image" in data for data in asked)
+
+
 def test_the_server_says_what_is_wrong_with_a_caption(device):
     open_tab(device, "Draw")
     type_caption(device, "花")
@@ -340,6 +357,17 @@ def test_a_damaged_file_is_not_used(page, file):
     assert page.locator(".draws-on").inner_text() == "On the server"
     type_caption(page, CAPTION)
     page.wait_for_function(DRAWN_THERE)
+
+
+def test_networks_that_cannot_be_fetched_are_tried_again_when_the_visitor_wants_it(page):
+    page.route("**/browser/models/**", lambda route: route.abort())
+    page.locator(".draws-on").click()
+    page.locator(".why", has_text="networks cannot be fetched. The server draws.").wait_for()
+    type_caption(page, CAPTION)
+    page.wait_for_function(DRAWN_THERE)
+    assert page.locator(".draws-on").inner_text() == "On the server"
+    page.unroute("**/browser/models/**")
+    use_device(page)
 
 
 def test_if_the_worker_stops_the_server_draws_what_was_asked(page):

@@ -80,6 +80,15 @@ def test_every_caption_is_drawn_in_the_style_of_a_photo(styles):
     assert download.value.suggested_filename.startswith("flowers-styles-2")
 
 
+def test_without_captions_nothing_is_drawn(styles):
+    for i in range(1, 7):
+        styles.get_by_label(f"Caption {i}").fill("")
+    assert all(source.startswith("data:image/gif") for source in painted(styles))
+    assert styles.locator("#t2i-style-note").inner_text() == ""
+    styles.get_by_label("Caption 2").fill("a blue bird")
+    assert [source[:15] for source in painted(styles)[:2]] == ["data:image/gif;", "data:image/jpeg"]
+
+
 @pytest.fixture
 def studio(page):
     """The page on its tab "Style", with the first painting."""

@@ -15,7 +15,7 @@ const local = createLocalBack();
 
 function createLocalBack() {
   let worker = null;
-  let models = new Map(); // by name: ms per picture as lately measured once it is loaded, until then Infinity
+  let models = new Map(); // by name: ms per picture as lately measured, or Infinity if the model could not be fetched
   const pending = new Map(); // by number: {resolve, onPart, timer} of a message to the worker
   let numMessages = 0;
   let progress = null; // {loaded, total} in bytes, while something is fetched
@@ -77,6 +77,10 @@ function createLocalBack() {
   function fail(reason) {
     hasFailed = true;
     stop();
+    sayWhy(reason);
+  }
+
+  function sayWhy(reason) {
     const note = document.querySelector(".t2i-head .why");
     note.textContent = `This device cannot draw: ${reason}. The server draws.`;
     setTimeout(() => (note.textContent = ""), REASON_DURATION);
@@ -93,13 +97,14 @@ function createLocalBack() {
       worker.addEventListener("message", receiveMessage);
       worker.addEventListener("error", () => fail("its worker stopped"));
     }
-    models.set(model, Infinity);
     progress = { loaded: 0, total: 0 };
     showState();
     const message = { verb: "load", model, root: new URL(root, location.href).href, threads: countThreads() };
     const ready = await send(message, LOADING_TIMEOUT);
+    if (!worker) return; // stopped meanwhile
     progress = null;
-    if (ready) models.set(model, ready.ms);
+    models.set(model, ready?.ms ?? Infinity);
+    if (!ready) sayWhy("the model's networks cannot be fetched");
     showState();
   }
 
@@ -129,6 +134,7 @@ function createLocalBack() {
   function choose(newChoice) {
     choice = newChoice;
     hasFailed = false;
+    models = new Map([...models].filter(([, ms]) => Number.isFinite(ms))); // what could not be fetched is tried again
     try {
       localStorage.setItem(CHOICE_KEY, choice);
     } catch {

@@ -5,7 +5,8 @@ const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
 const { clamp, findModel, isExample, make, onDrag, sendToTab, showNote, statusText, toSingleLine } = t2i;
 const tab = t2i.createTab("style", element, server);
 const { find, announce, modelMenu } = tab;
-const restyle = ({ photo, captions, ...options }) => tab.draw(captions, { photo }, options);
+const restyle = ({ photo, captions, ...options }) =>
+  captions.length ? tab.draw(captions, { photo }, options) : { pictures: [] };
 
 const MAX_PHOTOS = 8;
 const SQUARE_PATTERN = /^data:image\/png;base64,[A-Za-z0-9+/=]{1,30000}$/; // the square of a photo, stored by Recent
@@ -73,6 +74,7 @@ function addPhoto(image) {
       image.src = reply.pictures[i] ?? EMPTY_IMAGE;
       image.alt = request.captions[i] ?? "";
     });
+    if (!request.captions.length) return;
     find(".status").textContent = statusText(reply);
     if (!isNewest) return;
     if (!isUntouched()) addRecent(reply.pictures[0]);
