@@ -16,12 +16,18 @@ from t2i.registry import MODELS
 from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
 from t2i.web.links import read_link
 from t2i.web.middleware import ISOLATION_HEADERS
-from tests.screen import SAVE_DATA, decode, rest, settle
+from tests.screen import SAVE_DATA, decode, free_port, rest, served, settle
 
 CAPTION = "a red flower with long petals"
 SOURCES = "[...document.querySelectorAll('.t2i-draw .grid img')].map(image => image.src)"
 DRAWN_HERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/bmp')"
 DRAWN_THERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('data:image/jpeg')"
+WATCH_WORKER = (
+    "() => { window.Worker = class extends Worker { postMessage(m) { window.own = this; super.postMessage(m); } } }"
+)
+STOP_WORKER = "own.postMessage = () => own.dispatchEvent(new ErrorEvent('error'))"
+LIVE_HERE = "document.querySelector('.live-picture')?.src.startsWith('data:image/bmp')"
+STOPPED = "This device has stopped drawing. With the next change, the server draws."
 OPEN_SLIDERS = "document.querySelector('.t2i-draw .fine').open = true"
 MAX_DIFFERENCE = 40  # levels of 255: the server's engine may compute in bfloat16
 
@@ -298,7 +304,7 @@ def test_a_field_is_drawn_here(device, asked):
 
 def test_a_photo_stays_here_and_the_page_says_so(device, asked):
     open_tab(device, "Style")
-    device.wait_for_function("document.querySelector('.live-picture')?.src.startsWith('data:image/bmp')")
+    device.wait_for_function(LIVE_HERE)
     assert device.locator(".privacy:visible").inner_text() == "Photos stay on this device, which draws by itself."
     device.locator("#t2i-style-words").fill("花")
     device.locator("#t2i-style-words-note", has_text="This model reads English only.").wait_for()
@@ -371,15 +377,50 @@ def test_networks_that_cannot_be_fetched_are_tried_again_when_the_visitor_wants_
 
 
 def test_if_the_worker_stops_the_server_draws_what_was_asked(page):
-    page.evaluate(
-        "() => { window.Worker = class extends Worker { postMessage(m) { window.own = this; super.postMessage(m); } } }"
-    )
+    page.evaluate(WATCH_WORKER)
     use_device(page)
-    page.evaluate("own.postMessage = () => own.dispatchEvent(new ErrorEvent('error'))")
+    page.evaluate(STOP_WORKER)
     type_caption(page, CAPTION)
     page.locator(".why", has_text="its worker stopped").wait_for()
     settle(page)
     assert page.evaluate(DRAWN_THERE) and page.locator("#t2i-draw-note").inner_text() == ""
+
+
+def test_a_photo_stays_here_if_the_worker_stops_on_its_way_to_draw(page):
+    page.evaluate(WATCH_WORKER)
+    use_device(page)
+    open_tab(page, "Style")
+    page.wait_for_function(LIVE_HERE)
+    rest(page)
+    sent = []
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    page.evaluate(STOP_WORKER)
+    page.locator(".use-live").click()
+    page.locator(".photo-note", has_text=STOPPED).wait_for()
+    assert not any("data:image" in data for data in sent)
+
+
+def test_a_photo_stays_here_while_another_model_is_fetched(new_page, model):
+    with served({"flowers": model, "birds": model, "scenes": model}, free_port()) as address:
+        page = new_page(f"{address}/?tab=draw")
+        settle(page)
+        use_device(page)
+        open_tab(page, "Style")
+        page.wait_for_function(LIVE_HERE)
+        rest(page)
+        sent = []
+        page.on("request", lambda request: sent.append(request.post_data or ""))
+        page.locator("#t2i-style-words").fill(CAPTION)
+        page.locator("#t2i-style-model").select_option("birds")
+        assert page.locator(".privacy:visible").inner_text() == "Photos stay on this device, which draws by itself."
+        page.locator(".t2i-style .status", has_text="Birds").wait_for()
+        rest(page)
+        assert page.evaluate(LIVE_HERE)
+        page.route("**/browser/models/scenes/**", lambda route: route.abort())
+        page.locator("#t2i-style-model").select_option("scenes")
+        page.locator("#t2i-style-words-note", has_text=STOPPED).wait_for()
+        assert page.locator(".privacy:visible").inner_text().startswith("Photos stay in this browser. The server sees")
+        assert not any("data:image" in data for data in sent)
 
 
 def test_without_webassembly_there_is_no_switch(new_page, url):

@@ -26,15 +26,18 @@ const createServerBack = (server) => (captions, noise, { points, strip, ...optio
 const countPictures = (captions, { photo, seeds }, { points, strip }) =>
   (photo ? captions : strip ? seeds : (points ?? seeds)).length;
 
+// Instead of a photo's answer: a photo that was promised to stay on this machine is not sent.
+const STOPPED = { error: "This device has stopped drawing. With the next change, the server draws." };
+
 // The same for whoever draws: this machine, else the server. While this machine draws, a photo never leaves it.
 function createDraw(server) {
   const drawOnServer = createServerBack(server);
   return async (captions, noise, options, onPart) => {
-    const isPrivate = noise.photo && local.isOn(options.model);
+    const isPrivate = noise.photo && local.keepsPhotos(options.model);
     const answer = await local.draw(captions, noise, options, onPart);
     if (answer?.unread) return explain(server, answer.unread, options);
     if (answer) return answer;
-    if (isPrivate) return { error: "This device has stopped drawing. With the next change, the server draws." };
+    if (isPrivate) return STOPPED;
     const start = performance.now();
     const reply = await drawOnServer(captions, noise, options);
     line.note(reply, performance.now() - start, countPictures(captions, noise, options));

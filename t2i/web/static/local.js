@@ -18,6 +18,7 @@ function createLocalBack() {
   let models = new Map(); // by name: ms per picture as lately measured, or Infinity if the model could not be fetched
   const pending = new Map(); // by number: {resolve, onPart, timer} of a message to the worker
   let numMessages = 0;
+  let loading = Promise.resolve(); // the last load
   let progress = null; // {loaded, total} in bytes, while something is fetched
   let numDrawing = 0; // requests
   let numInParts = 0; // of them
@@ -32,6 +33,16 @@ function createLocalBack() {
   // Whether this machine should draw so many pictures: always if the visitor chose it, else if the line is no faster.
   const isPreferred = (model, count) =>
     isOn(model) && (choice === "device" || count * msPerPicture(model) <= line.answerTime(count));
+
+  // Whether photos stay here: with a model that is there, and if the visitor chose the device, with the next one as well.
+  const keepsPhotos = (model) => isOn(model) || (choice === "device" && models.size > 0 && !models.has(model));
+
+  async function waitForModel(model) {
+    while (keepsPhotos(model) && !isOn(model)) {
+      consider(model);
+      await loading;
+    }
+  }
 
   // ---- the worker
 
@@ -120,7 +131,7 @@ function createLocalBack() {
   // After each answer of the server: fetch the networks of a model that is in use.
   function consider(model) {
     showState();
-    if (model && canDraw() && !hasFailed && !models.has(model) && !progress && mayBegin()) load(model);
+    if (model && canDraw() && !hasFailed && !models.has(model) && !progress && mayBegin()) loading = load(model);
   }
 
   function readChoice() {
@@ -178,6 +189,7 @@ function createLocalBack() {
   async function draw(captions, noise, options, onPart) {
     const { model } = options;
     const count = countPictures(captions, noise, options);
+    if (noise.photo) await waitForModel(model);
     if (options.models || !(noise.photo ? isOn(model) : isPreferred(model, count))) return null;
     const partSize = Math.max(1, Math.floor(PART_TIME / msPerPicture(model)));
     const isInParts = onPart && partSize < count;
@@ -204,7 +216,7 @@ function createLocalBack() {
   return {
     draw,
     consider,
-    isOn,
+    keepsPhotos,
     onChange: (listener) => listeners.push(listener),
     isPreferred,
     drawTime: (model, count) => count * msPerPicture(model),
@@ -214,7 +226,10 @@ function createLocalBack() {
     // While pictures are drawn in parts, any: the newest cuts the others.
     maxUnderWay: () => (numInParts ? Infinity : 1),
     // As the server's `style` and `enlarge`, or null.
-    style: (request) => (isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null),
+    style: async (request) => {
+      await waitForModel(request.model);
+      return isOn(request.model) ? send({ verb: "style", ...request }, LOCAL_TIMEOUT) : null;
+    },
     enlarge: ({ caption, seeds, at, like, ...options }) =>
       isPreferred(options.model, 1)
         ? send({ verb: "enlarge", captions: [caption], noise: { seeds, at, like }, options }, LOCAL_TIMEOUT)

@@ -515,10 +515,11 @@ find(".sheet").addEventListener("click", () => {
 // ---- the model
 
 function showPrivacy() {
-  element.firstElementChild.classList.toggle("on-device", t2i.local.isOn(modelMenu.value));
+  element.firstElementChild.classList.toggle("on-device", t2i.local.keepsPhotos(modelMenu.value));
 }
 
 function refresh() {
+  showPrivacy();
   const { title } = findModel(modelMenu.value);
   const reason = `${title} cannot follow a picture's style: it has no style encoder. Choose another model.`;
   showNote(find("#t2i-style-model-note"), hasStyle() ? "" : reason);

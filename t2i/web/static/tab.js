@@ -219,7 +219,10 @@ function createTab(name, element, server) {
     isSettled: () => !pendingRequests && !hasFailed,
     setOnAnswer: (callback) => (onAnswer = callback),
     draw: createDraw(server),
-    style: async (request) => (await local.style(request)) ?? server.style(request),
+    style: async (request) => {
+      const isPrivate = local.keepsPhotos(request.model);
+      return (await local.style(request)) ?? (isPrivate ? STOPPED : server.style(request));
+    },
     enlarge: async (request) => (await local.enlarge(request)) ?? server.enlarge(request),
     createUpdater: (call, ...more) => createUpdater(tracked(call), ...more),
     createDraftUpdater: (call, ...more) => createDraftUpdater(tracked(call), ...more),
