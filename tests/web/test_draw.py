@@ -556,6 +556,10 @@ def test_two_favourites_have_sixteen_children(page, model, new_page):
     page.wait_for_function("location.search.includes('mutation=0')")
     other = new_page(page.url)
     assert same(pure, pixels(other)).all() and other.locator(".family").is_visible()
+    other.get_by_role("tab", name="Search").click()
+    other.locator("#t2i-search-caption").fill("an oak")
+    other.locator(".draw-caption").click()
+    assert not same(pure, pixels(other)).any() and other.locator(".family").is_hidden()
     page.get_by_label("Favourite seed 7", exact=True).click()  # a child has children too
     page.get_by_role("button", name="Breed two").click()
     for i in range(2):

@@ -612,7 +612,8 @@ t2i.receive("draw", ({ query, model, caption, style, photo }) => {
     modelMenu.value = model;
     changeModel();
   }
-  setCaption(caption ?? captionBox.value);
+  setCaption(caption ?? parents?.[0].captions[0] ?? captionBox.value);
+  setParents(null); // what was sent is not theirs
   if (style) {
     photosByStyle.set(style, photo);
     setPhotoStyle(style);
