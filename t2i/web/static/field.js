@@ -241,7 +241,9 @@ function restore(query) {
   captionBox.value = isPlaying ? "" : toSingleLine(caption ?? findModel(modelMenu.value).examples[0] ?? "");
 }
 
-t2i.shareable(tab, () => [["caption", captionBox.value || played]], restore);
+// What plays by itself is not kept in the address: a reload plays again.
+const getState = () => (isPlaying ? [] : [["caption", captionBox.value || played]]);
+t2i.shareable(tab, getState, restore);
 
 // It begins when it is seen, but not while the page turns to the tab of its link.
 let isDue = [null, "field"].includes(t2i.pageLink.get("tab"));
