@@ -1,6 +1,6 @@
 """Back and forward of the browser, which go between tabs."""
 
-from tests.screen import settle
+from tests.screen import rest, settle
 
 
 def wait_for_tab(page, name: str) -> None:
@@ -27,6 +27,24 @@ def test_back_and_forward_go_between_tabs_and_keep_what_was_typed(new_page, url)
     assert page.get_by_label("First sentence").input_value() == "an oak"
     assert "tab=blend" in page.url and "__theme=dark" in page.url
     assert page.evaluate("history.length") == length + 3
+
+
+def test_back_after_a_reload_brings_what_was_on_the_screen(new_page, url):
+    page = new_page(url)
+    page.get_by_label("Your words").fill("an oak")
+    page.wait_for_function("location.search.includes('tab=field') && location.search.includes('an+oak')")
+    page.get_by_role("tab", name="Blend").click()
+    page.get_by_label("First sentence").fill("a blue bird")
+    page.wait_for_function("location.search.includes('a+blue+bird')")
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_function("location.search.includes('tab=about')")
+    page.reload()
+    wait_for_tab(page, "About")
+    for name, label, words in (("Blend", "First sentence", "a blue bird"), ("Field", "Your words", "an oak")):
+        page.go_back()
+        wait_for_tab(page, name)
+        rest(page)
+        assert page.get_by_label(label).input_value() == words
 
 
 def test_back_closes_an_enlarged_picture(new_page, url):

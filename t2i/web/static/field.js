@@ -243,7 +243,7 @@ function restore(query) {
 
 // What plays by itself is not kept in the address: a reload plays again.
 const getState = () => (isPlaying ? [] : [["caption", captionBox.value || played]]);
-t2i.shareable(tab, getState, restore);
+const link = t2i.shareable(tab, getState, restore);
 
 // It begins when it is seen, but not while the page turns to the tab of its link.
 let isDue = [null, "field"].includes(t2i.pageLink.get("tab"));
@@ -252,6 +252,7 @@ new ResizeObserver(() => {
   else if (isDue) {
     layOut();
     if (target) return;
+    link.goToAddress(); // by Back it may be another than the page's first
     tab.focusFirst(captionBox);
     if (isPlaying && findModel(modelMenu.value).examples.length) play();
     else update();

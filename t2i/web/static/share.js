@@ -7,13 +7,15 @@ const ADDRESS_DELAY = 700; // ms without a change: browsers refuse too many chan
 const ENTRY_DELAY = 300; // ms in a tab; less than that of the address, which is then the entry's
 const LABEL_DURATION = 2500; // ms that a button says what it has done
 
-const pageLink = new URLSearchParams(location.search.slice(0, MAX_LINK_LENGTH));
+const readAddress = () => new URLSearchParams(location.search.slice(0, MAX_LINK_LENGTH));
+const pageLink = readAddress();
 const splitFields = (text, maxCount) => (text ? text.split(",", maxCount) : []);
 const toSingleLine = (text) => text.slice(0, MAX_SENT_LENGTH).replace(/\s+/g, " ");
 
 // Make a tab's state shareable. `getState()` returns the state as pairs for a query; `restore(query)` sets it, or the
 // first state for an empty query; `getOmission()` says what a link leaves out. Returns `getQuery`, for the whole state
-// with tab and model, and `go`, which sets it. The tab begins with the page's link if this is for it.
+// with tab and model, `go`, which sets it, and `goToAddress`, which takes it from the page's address, if that is for this
+// tab: with it the tab begins. After a reload, Back leads to addresses older than the page's link.
 function shareable(tab, getState, restore, getOmission = () => "") {
   const { find, modelMenu } = tab;
   const share = find(".share");
@@ -50,9 +52,14 @@ function shareable(tab, getState, restore, getOmission = () => "") {
     }
   });
 
-  go(pageLink.get("tab") === tab.name ? pageLink : new URLSearchParams());
+  function goToAddress() {
+    const query = readAddress();
+    go(query.get("tab") === tab.name ? query : new URLSearchParams());
+  }
+
+  goToAddress();
   keepAddress(tab, getQuery);
-  return { getQuery, go };
+  return { getQuery, go, goToAddress };
 }
 
 // Once something has been changed, the page's address is the link of the open tab, so that a reload keeps the state. A
