@@ -267,6 +267,21 @@ def test_without_storage_favourites_last_as_long_as_the_page(new_page, url, scri
     assert thumbnails(page, "favourites").count() == 0
 
 
+def test_a_favourite_too_many_is_refused(page):
+    entries = [{"query": f"tab=draw&caption=oak+{i}", "picture": PICTURE} for i in range(48)]
+    page.evaluate("stored => localStorage.setItem('t2i-favourites', stored)", json.dumps(entries))
+    page.reload()
+    settle(page)
+    heart(page, 3).click()
+    refused = page.locator(".note.error:visible", has_text="At most 48 favourites. Forget one first.")
+    refused.wait_for()
+    assert heart(page, 3).get_attribute("aria-pressed") == "false"
+    page.get_by_label("Forget: oak 47").click()
+    heart(page, 3).click()
+    assert heart(page, 3).get_attribute("aria-pressed") == "true" and not refused.is_visible()
+    assert thumbnails(page, "favourites").count() == 48
+
+
 def test_hostile_storage_is_read_safely(page):
     hostile = (
         "tab=draw&seed=NaN&attributes=Infinity&lock=length,5&model=<b>&caption=<img src=x onerror=alert(1)>${alert(2)}"

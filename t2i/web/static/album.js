@@ -20,7 +20,8 @@ function thumbnailSource(image) {
 const isValidEntry = (entry) =>
   typeof entry?.query === "string" && entry.query.length <= MAX_QUERY_LENGTH && PICTURE_PATTERN.test(entry.picture);
 
-// An album in `node`, stored under `key`; `open(query)` restores a state, `onChange` is called after every change.
+// An album in `node`, stored under `key`; `open(query)` restores a state, `onChange` is called after every change. What is
+// added to a full one takes the place of the oldest.
 function createAlbum(tab, node, key, maxEntries, open, onChange = () => {}) {
   let entries = [];
   let isStored = true; // the storage has the same entries
@@ -83,7 +84,12 @@ function createAlbum(tab, node, key, maxEntries, open, onChange = () => {}) {
 
   read();
   show();
-  return { add, remove, has: (query) => queries.has(query), queries: () => [...queries] };
+  function isFull() {
+    read();
+    return entries.length >= maxEntries;
+  }
+
+  return { add, remove, isFull, has: (query) => queries.has(query), queries: () => [...queries] };
 }
 
 // The album of a tab's last states. Returns a function to call with each new picture; its state is kept if it stands

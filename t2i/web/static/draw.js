@@ -827,8 +827,12 @@ function readFavourite(text) {
 }
 
 function toggleFavourite(query, image) {
-  if (favourites.has(query)) favourites.remove(query);
-  else favourites.add(query, t2i.thumbnailSource(image));
+  const isKept = favourites.has(query);
+  const isRefused = !isKept && favourites.isFull();
+  const reason = isRefused && `At most ${props.maxFavourites} favourites. Forget one first.`;
+  showNote(dialog.open ? dialogNote : find(".link-note"), reason);
+  if (isKept) favourites.remove(query);
+  else if (!isRefused) favourites.add(query, t2i.thumbnailSource(image));
 }
 
 find(".save-sheet").addEventListener("click", ({ target }) => {
