@@ -141,6 +141,17 @@ def test_the_grid_is_dragged_like_a_map_over_the_seeds(page):
     assert place(page).startswith("Drag") and same(before, pixels(page)).all()  # the plane begins here
 
 
+def test_the_grid_does_not_stick_to_a_mouse_that_was_released_elsewhere(page):
+    area = page.locator(".picture").nth(5).bounding_box()
+    page.mouse.move(area["x"] + 20, area["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(5, 5)
+    page.mouse.up()
+    page.mouse.move(area["x"] + 60, area["y"] + 60, steps=5)
+    page.mouse.move(area["x"] + 20, area["y"] + 20, steps=5)
+    assert place(page).startswith("Drag")
+
+
 def test_a_finger_that_scrolls_the_page_leaves_the_seeds(new_page, url):
     phone = new_page(f"{url}/?tab=draw", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     settle(phone)

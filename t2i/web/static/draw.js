@@ -229,6 +229,7 @@ grid.addEventListener("pointerdown", (event) => {
   if (event.button === 0 && event.isPrimary && event.target.closest(".picture")) held = event;
 });
 grid.addEventListener("pointermove", (event) => {
+  if (!event.buttons) held = null; // it was released elsewhere
   if (held?.pointerId !== event.pointerId) return;
   const [across, down] = [event.clientX - held.clientX, event.clientY - held.clientY];
   if (!grid.hasPointerCapture(event.pointerId)) {
