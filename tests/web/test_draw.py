@@ -412,12 +412,18 @@ def attributes(page) -> list[str]:
 def test_the_subject_of_an_enlarged_picture_is_moved_by_hand(named):
     before = pixels(named)
     source = named.locator(".picture img").first.get_attribute("src")
+    matches(named)
     named.locator(".picture").nth(3).click()
+    heart = named.get_by_role("button", name="Favourite", exact=True)
+    heart.click()
+    assert "matches" in named.locator(".recipe").inner_text() and heart.get_attribute("aria-pressed") == "true"
     first = named.locator(".big").get_attribute("src")
     side = named.locator(".big").bounding_box()["width"]
     drag(named, ".big", 0.2 * side, -0.1 * side)  # on the subject: right and up
     assert attributes(named) == ["0.00", "0.00", "0.50", "0.25"]
     named.wait_for_function("first => document.querySelector('.big').src !== first", arg=first)
+    assert "matches" not in named.locator(".recipe").inner_text()  # it is another picture
+    assert heart.get_attribute("aria-pressed") == "false"
     area = named.locator(".big").bounding_box()
     named.mouse.move(area["x"] + 12, area["y"] + 40)  # on the background
     named.mouse.down()

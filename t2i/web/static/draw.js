@@ -653,10 +653,13 @@ function enlarge(i) {
 function showRecipe() {
   const { seeds, at, like, model } = enlargedRequest;
   const seedText = `Seed ${seeds[0]}` + (at ? `, ${offsetText(at[0])}` : "");
-  const match = matches && `matches ${percent(matches[enlargedPlace])}`;
+  const match = matches && !isMoved() && `matches ${percent(matches[enlargedPlace])}`;
   const styleText = like && "in the style of a photo";
   find(".recipe").textContent = [seedText, match, styleText, findModel(model).title].filter(Boolean).join(" · ");
 }
+
+// Whether the picture in the dialog has other attributes than the sixteen.
+const isMoved = () => String(enlargedRequest.attributes) !== String(shown.attributes);
 
 // A larger picture, smoother than a browser would enlarge it.
 async function showSmooth() {
@@ -672,6 +675,8 @@ const requestEnlarged = tab.createUpdater(
     showNote(dialogNote, reply.error);
     if (reply.error || enlargedRequest.seeds[0] !== request.seeds[0]) return;
     bigImage.src = reply.pictures[0];
+    showRecipe();
+    showToggles();
     if (isNewest) handTimer = setTimeout(showSmooth, REST_DELAY);
   },
 );
@@ -731,7 +736,7 @@ dialog.addEventListener("keydown", ({ key, altKey }) => {
 });
 dialog.addEventListener("close", () => {
   tiles[enlargedPlace].picture.focus();
-  if (String(enlargedRequest.attributes) !== String(shown.attributes)) update();
+  if (isMoved()) update();
 });
 
 // To the next of the sixteen; the first follows the last.
