@@ -144,6 +144,27 @@ def square_of(page) -> str:
     return photo_of(page)
 
 
+def test_only_the_first_finger_paints(new_page, url):
+    page = new_page(f"{url}/?tab=style", viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.locator(".live-picture[src^='data:image/jpeg']").wait_for()
+    box, devtools = page.locator(".paper").bounding_box(), page.context.new_cdp_session(page)
+
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        places = [(box["x"] + across * box["width"], box["y"] + down * box["height"]) for across, down in points]
+        fingers = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(places)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": fingers})
+
+    before = paper(page)
+    page.get_by_label("Blue", exact=True).check()
+    touch("touchStart", (0.1, 0.9))
+    touch("touchStart", (0.1, 0.9), (0.9, 0.1))
+    touch("touchMove", (0.2, 0.9), (0.8, 0.1))
+    touch("touchMove", (0.3, 0.9), (0.7, 0.1))
+    touch("touchEnd")
+    after = paper(page)
+    assert tuple(after[460, 128]) == (58, 99, 200) and (after[:300] == before[:300]).all()
+
+
 def test_fill_covers_all_and_undo_brings_it_back(studio):
     before = paper(studio)
     studio.get_by_label("Sky blue", exact=True).check()

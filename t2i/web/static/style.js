@@ -249,14 +249,17 @@ function toPaper(event) {
   return place.map((share) => Math.round(clamp(PAPER_SIZE * share, 0, PAPER_SIZE - 1)));
 }
 
+// Only the first finger paints, and not on the camera's picture.
+const canPaint = (event) => event.isPrimary && getSource() !== "camera";
+
 paper.addEventListener("pointerdown", (event) => {
-  if (getSource() === "camera" || event.button) return;
+  if (!canPaint(event) || event.button) return;
   event.preventDefault(); // focus by pointer would show the brush of the keyboard
   paper.setPointerCapture(event.pointerId);
   addStroke({ colour: getColour(), brush: Number(brushSlider.value), points: [toPaper(event)] });
 });
 paper.addEventListener("pointermove", (event) => {
-  if (!paper.hasPointerCapture(event.pointerId)) return;
+  if (!canPaint(event) || !paper.hasPointerCapture(event.pointerId)) return;
   const stroke = strokes.at(-1);
   for (const one of event.getCoalescedEvents?.() ?? [event]) {
     const point = toPaper(one);
