@@ -153,6 +153,7 @@ def test_sentences_keys_and_the_strip_change_the_blend(blend):
     wait_for_another_picture(blend, end)
     shown_pixels, expected = (decode(uri).astype(int) for uri in (picture(blend), middle))
     assert np.abs(shown_pixels - expected).mean() < 3  # drawn in another batch, and a JPEG
+    blend.wait_for_function("document.querySelector('.t2i-blend .live').textContent === 'At 25%'")
 
 
 def test_dragging_blends_four_sentences(blend):
@@ -167,6 +168,7 @@ def test_dragging_blends_four_sentences(blend):
     blend.mouse.up()
     wait_for_another_picture(blend, middle)
     assert [blend.get_by_label(name, exact=True).input_value() for name in ("Across", "Down")] == ["1", "0.25"]
+    blend.wait_for_function("document.querySelector('.t2i-blend .live').textContent === 'At 100% and 25%'")
 
 
 def test_play_moves_until_it_is_paused_or_the_slider_is_used(blend):

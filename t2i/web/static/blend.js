@@ -90,7 +90,8 @@ function showPictures({ points, full_size: _, ...words }, reply, isNewest) {
     clearTimeout(restTimer);
     restTimer = setTimeout(askForMissing, REST_DELAY);
   }
-  announce(note.textContent || `At ${sliders.map(({ output }) => output.textContent).join(" and ")}`);
+  const used = sliders.slice(0, hasFour() ? 2 : 1); // the other one is hidden
+  announce(note.textContent || `At ${used.map(({ output }) => output.textContent).join(" and ")}`);
 }
 
 function askForMissing() {
