@@ -6,7 +6,7 @@ const REST_DELAY = 300; // ms without a change before the page asks for more, or
 const FAR_REST_DELAY = 150; // the same for pictures at full size on a far line, where waiting comes on top of the way
 const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
-// ---- the backs
+// ---- the renderers
 
 // Returns `draw(captions, noise, options, onPart)`, a promise of an answer.
 //   captions  one for all pictures, or one for each in the style of a photo, or the two or four that `points` lie among
@@ -15,7 +15,7 @@ const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 //             with `strip`, small pictures come side by side in one image, `strip`, all at the first of the points
 //   onPart    if it may be drawn in parts; see `draw` in local.js
 //   answer    {pictures: sources of images, size, ms, model, parameters, …} or {error, busy} or {isCut}
-const createServerBack = (server) => (captions, noise, { points, strip, ...options }) => {
+const createServerRenderer = (server) => (captions, noise, { points, strip, ...options }) => {
   if (strip) return server.field({ ...options, ...noise, captions, at: points[0][0] });
   if (points) return server.blend({ ...options, captions, at: points, seed: noise.seeds[0] });
   if (noise.photo) return server.restyle({ ...options, ...noise, captions });
@@ -31,7 +31,7 @@ const STOPPED = { error: "This device has stopped drawing. With the next change,
 
 // The same for whoever draws: this machine, else the server. While this machine draws, a photo never leaves it.
 function createDraw(server) {
-  const drawOnServer = createServerBack(server);
+  const drawOnServer = createServerRenderer(server);
   return async (captions, noise, options, onPart) => {
     const isPrivate = noise.photo && local.keepsPhotos(options.model);
     const answer = await local.draw(captions, noise, options, onPart);

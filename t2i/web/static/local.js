@@ -1,4 +1,4 @@
-// The local back: draws on the visitor's own machine, in a worker (worker.js), once the networks are there. Until then,
+// The local renderer: draws on the visitor's own machine, in a worker (worker.js), once the networks are there. Until then,
 // after any failure, and for what it cannot answer, the server draws; `createDraw` in drawing.js asks both.
 
 const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page decides
@@ -11,9 +11,9 @@ const LOCAL_TIMEOUT = 4000; // ms without a sign of the worker, on top of the ex
 const LOADING_TIMEOUT = 120_000; // ms without progress
 const REASON_DURATION = 12_000; // ms that the page says why the server draws again
 
-const local = createLocalBack();
+const local = createLocalRenderer();
 
-function createLocalBack() {
+function createLocalRenderer() {
   let worker = null;
   let models = new Map(); // by name: ms per picture as lately measured, or Infinity if the model could not be fetched
   const pending = new Map(); // by number: {resolve, onPart, timer} of a message to the worker
