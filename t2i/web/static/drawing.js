@@ -3,7 +3,7 @@
 const REQUEST_TIMEOUT = 4000; // ms without an answer before a newer request may be sent
 const RETRY_DELAY = 1000; // ms
 const REST_DELAY = 300; // ms without a change before the page asks for more, or shows a hint
-const FAR_REST_DELAY = 150; // the same for pictures at full size on a far line, where waiting comes on top of the way
+const FAR_REST_DELAY = 150; // the same for pictures at full size on a far connection, whose way comes on top
 const NO_ANSWER = { error: "The server is busy or away.", busy: true };
 
 // ---- the renderers
@@ -40,7 +40,7 @@ function createDraw(server) {
     if (isPrivate) return STOPPED;
     const start = performance.now();
     const reply = await drawOnServer(captions, noise, options);
-    line.note(reply, performance.now() - start, countPictures(captions, noise, options));
+    connection.note(reply, performance.now() - start, countPictures(captions, noise, options));
     local.consider(options.model);
     return reply;
   };
@@ -52,11 +52,11 @@ async function explain(server, caption, { model }) {
   return { error };
 }
 
-// ---- the line to the server, as measured by the answers: how long they are on their way besides the server's own work,
-// and how many bytes a second come
+// ---- the connection to the server, as measured by the answers: how long they are on their way besides the server's own
+// work, and how many bytes a second come
 
-const LINE_MEMORY = 12; // answers
-const MIN_ANSWERS = 3; // of which one has waited for nothing else: then the line is known
+const MAX_ANSWERS = 12; // that are remembered
+const MIN_ANSWERS = 3; // of which one has waited for nothing else: then the connection is known
 const FAR = 60; // ms on the way: more requests than one may then be under way, and the networks are fetched
 const MAX_UNDER_WAY = 4;
 const MIN_BYTES_APART = 20_000; // of two answers whose times tell how fast bytes come
@@ -64,7 +64,7 @@ const DRAFT_TIME = 150; // ms that sixteen drafts may take to come
 const DRAFT_SIZES = [128, 96, 64]; // pixels a side
 const DRAFT_BYTES = 16 * 0.25; // for a pixel of each of them, in base64
 
-function createLine() {
+function createConnection() {
   const answers = []; // the last ones, {bytes, time, work, count}: work in ms, count of pictures
   let underWay = 1; // how many requests may be
 
@@ -74,7 +74,7 @@ function createLine() {
     const sources = drawn.flatMap(({ pictures, strip }) => pictures ?? [strip]);
     const bytes = sources.reduce((sum, source) => sum + source.length, 0);
     answers.push({ bytes, time, work: reply.server_ms, count: count * drawn.length });
-    if (answers.length > LINE_MEMORY) answers.shift();
+    if (answers.length > MAX_ANSWERS) answers.shift();
     const shortest = Math.min(...answers.map(({ time }) => time));
     const hasWaited = time - shortest > Math.max(reply.server_ms, shortest / 2); // behind others: there were too many
     underWay = latency() > FAR ? clamp(underWay + (hasWaited ? -1 : 1), 1, MAX_UNDER_WAY) : 1;
@@ -100,12 +100,12 @@ function createLine() {
     maxUnderWay: () => underWay,
     // Between two requests, ms: no faster than they are answered.
     spacing: () => (answers.length ? answers.at(-1).work + answers.at(-1).bytes / rate() : 0),
-    // Pixels a side of drafts: as many as the line brings in time.
+    // Pixels a side of drafts: as many as the connection brings in time.
     draftSize: () => DRAFT_SIZES.find((size) => DRAFT_BYTES * size ** 2 <= DRAFT_TIME * rate()) ?? DRAFT_SIZES.at(-1),
   };
 }
 
-const line = createLine();
+const connection = createConnection();
 
 // ---- newest wins
 
@@ -123,9 +123,9 @@ function createUpdater(call, getRequest, show, showPart) {
   async function send() {
     clearTimeout(timer);
     const isHere = local.isBusy();
-    if (sent === newest || underWay.size >= (isHere ? local : line).maxUnderWay()) return;
+    if (sent === newest || underWay.size >= (isHere ? local : connection).maxUnderWay()) return;
     const start = performance.now();
-    const wait = underWay.size && !isHere ? lastTime + line.spacing() - start : 0;
+    const wait = underWay.size && !isHere ? lastTime + connection.spacing() - start : 0;
     if (wait > 0) {
       timer = setTimeout(send, wait);
       return;
@@ -158,8 +158,8 @@ function createUpdater(call, getRequest, show, showPart) {
   return update;
 }
 
-// The same with drafts while something changes, as small as the line asks, then the pictures at full size; these are
-// then the newest reply. The pictures of a small model are never drafts.
+// The same with drafts while something changes, as small as the connection asks, then the pictures at full size; these
+// are then the newest reply. The pictures of a small model are never drafts.
 function createDraftUpdater(call, getRequest, show, showPart) {
   const modelsWithDrafts = new Set(); // as far as is known
   let timer;
@@ -171,7 +171,7 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   function getDraftRequest() {
     const request = getRequest();
     lastModel = request.model;
-    return isResting ? request : { ...request, full_size: 0, draft_size: line.draftSize() };
+    return isResting ? request : { ...request, full_size: 0, draft_size: connection.draftSize() };
   }
 
   const send = createUpdater(call, getDraftRequest, (request, reply, isNewest) => {
@@ -185,7 +185,7 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   // Counted from the change, not from the drafts, which may be long on their way.
   function sendWhenResting() {
     clearTimeout(timer);
-    const delay = line.isFar() ? FAR_REST_DELAY : REST_DELAY;
+    const delay = connection.isFar() ? FAR_REST_DELAY : REST_DELAY;
     timer = setTimeout(sendResting, lastChange + delay - performance.now());
   }
 

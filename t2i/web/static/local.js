@@ -1,5 +1,5 @@
-// The local renderer: draws on the visitor's own machine, in a worker (worker.js), once the networks are there. Until then,
-// after any failure, and for what it cannot answer, the server draws; `createDraw` in drawing.js asks both.
+// The local renderer: draws on the visitor's own machine, in a worker (worker.js), once the networks are there. Until
+// then, after any failure, and for what it cannot answer, the server draws; `createDraw` in drawing.js asks both.
 
 const CHOICE_KEY = "t2i-draws-on"; // "device" or "server"; without it the page decides
 const MIN_MEMORY = 4; // GB, below which nothing is fetched by itself
@@ -30,9 +30,10 @@ function createLocalRenderer() {
   const msPerPicture = (model) => models.get(model) ?? Infinity;
   const isOn = (model) => choice !== "server" && Number.isFinite(msPerPicture(model));
 
-  // Whether this machine should draw so many pictures: always if the visitor chose it, else if the line is no faster.
+  // Whether this machine should draw so many pictures: always if the visitor chose it, else if the server's answer would
+  // come no sooner.
   const isPreferred = (model, count) =>
-    isOn(model) && (choice === "device" || count * msPerPicture(model) <= line.answerTime(count));
+    isOn(model) && (choice === "device" || count * msPerPicture(model) <= connection.answerTime(count));
 
   // Whether photos stay here: with a model that is there, and if the visitor chose the device, with the next one as well.
   const keepsPhotos = (model) => isOn(model) || (choice === "device" && models.size > 0 && !models.has(model));
@@ -126,7 +127,7 @@ function createLocalRenderer() {
   // ---- when it begins
 
   const isFrugal = () => savesData() || /** @type {any} */ (navigator).deviceMemory < MIN_MEMORY;
-  const mayBegin = () => choice === "device" || (!choice && !isFrugal() && line.isFar());
+  const mayBegin = () => choice === "device" || (!choice && !isFrugal() && connection.isFar());
 
   // After each answer of the server: fetch the networks of a model that is in use.
   function consider(model) {

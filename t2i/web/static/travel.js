@@ -40,7 +40,7 @@ function createTravel(draw, maxSeed) {
   const withoutSeeds = ({ seeds: _, at: __, full_size: ___, draft_size: ____, ...rest }) => JSON.stringify(rest);
   const isHere = ({ model }, count) => local.isPreferred(model, count);
   const answerTime = (request, count) =>
-    isHere(request, count) ? local.drawTime(request.model, count) : line.answerTime(count);
+    isHere(request, count) ? local.drawTime(request.model, count) : connection.answerTime(count);
   const isSlow = (request) => answerTime(request, request.seeds.length) > SLOW_ANSWER;
 
   function keep(seeds, images) {
@@ -110,7 +110,7 @@ function createTravel(draw, maxSeed) {
     const count = isHere(request, MAX_AHEAD) ? clamp(AHEAD_TIME / local.drawTime(request.model, 1), 1, MAX_AHEAD) : MAX_AHEAD;
     const missing = seedsAround(firstSeed, request.seeds.length).filter((seed) => !kept.has(seed)).slice(0, count);
     if (!missing.length) return false;
-    const drafts = { full_size: 0, draft_size: line.draftSize() };
+    const drafts = { full_size: 0, draft_size: connection.draftSize() };
     const reply = await draw({ ...request, ...drafts, seeds: missing, at: undefined });
     if (!reply?.pictures) return false;
     const images = await load(reply.pictures);
