@@ -553,7 +553,7 @@ def test_two_favourites_have_sixteen_children(page, model, new_page):
     page.get_by_role("button", name="Breed two").click()
     for i in range(2):
         page.locator(".favourites .thumbnail").nth(i).click()
-    page.locator(".family").wait_for()
+    page.locator(".parents").wait_for()
     page.wait_for_function("document.querySelector('.grid img').alt.includes('×')")
     bred = pixels(page)
     assert len(np.unique(bred.reshape(16, -1), axis=0)) == 16
@@ -572,11 +572,11 @@ def test_two_favourites_have_sixteen_children(page, model, new_page):
     assert np.abs(pure[6] - child.astype(int)).mean() < 8
     page.wait_for_function("location.search.includes('mutation=0')")
     other = new_page(page.url)
-    assert same(pure, pixels(other)).all() and other.locator(".family").is_visible()
+    assert same(pure, pixels(other)).all() and other.locator(".parents").is_visible()
     other.get_by_role("tab", name="Search").click()
     other.locator("#t2i-search-caption").fill("an oak")
     other.locator(".draw-caption").click()
-    assert not same(pure, pixels(other)).any() and other.locator(".family").is_hidden()
+    assert not same(pure, pixels(other)).any() and other.locator(".parents").is_hidden()
     page.get_by_label("Favourite seed 7", exact=True).click()  # a child has children too
     page.get_by_role("button", name="Breed two").click()
     for i in range(2):
@@ -587,7 +587,7 @@ def test_two_favourites_have_sixteen_children(page, model, new_page):
     settle(page)
     page.get_by_role("button", name="Stop breeding").click()
     settle(page)
-    assert "×" not in box.input_value() and not page.locator(".family").is_visible()
+    assert "×" not in box.input_value() and not page.locator(".parents").is_visible()
 
 
 def test_another_model_resets_the_order(page):

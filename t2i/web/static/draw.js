@@ -401,9 +401,9 @@ const isParent = ({ captions, weights, z }) =>
 
 function setParents(newParents, sources = []) {
   parents = newParents?.length === 2 && newParents.every(isParent) ? newParents : null;
-  find(".family").hidden = !parents;
+  find(".parents").hidden = !parents;
   find(".variety").hidden = Boolean(parents); // children have their parents'
-  find(".family")
+  find(".parents")
     .querySelectorAll("img")
     .forEach((image, i) => {
       image.hidden = !sources[i];
@@ -451,7 +451,7 @@ async function breed() {
 }
 
 breedButton.addEventListener("click", () => setChoosing(!isChoosing()));
-find(".leave-family").addEventListener("click", () => {
+find(".stop-breeding").addEventListener("click", () => {
   setCaption(parents[0].captions[0]);
   setParents(null);
   find(".shuffle").focus(); // for the keyboard: this button is now hidden
