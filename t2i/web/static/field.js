@@ -42,7 +42,7 @@ function layOut() {
     .map((place, i) => ({ ...old[i], ...place }));
   canvas.setAttribute("aria-label", `${places.length} small pictures: ${target?.captions.at(-1) ?? ""}`);
   paint();
-  pump();
+  requestParts();
 }
 
 function paint() {
@@ -81,14 +81,14 @@ const askedVersions = [];
 let underWay = 0;
 const answers = new Map(); // what was played, as it is played again
 
-function aim(captions, at = 0) {
+function setTarget(captions, at = 0) {
   target = { captions, at, model: modelMenu.value };
   version += 1;
   canvas.setAttribute("aria-label", `${places.length} small pictures: ${captions.at(-1)}`);
-  pump();
+  requestParts();
 }
 
-function pump() {
+function requestParts() {
   const count = Math.ceil(places.length / props.partSize);
   const parts = [...Array(target ? count : 0).keys()].filter((part) => (askedVersions[part] ?? 0) < version);
   parts.sort((a, b) => (askedVersions[a] ?? 0) - (askedVersions[b] ?? 0) || a - b);
@@ -104,7 +104,7 @@ async function askFor(part) {
   await image?.decode();
   underWay -= 1;
   if (asked >= (versions[part] ?? 0)) show(part, asked, reply, image);
-  pump();
+  requestParts();
 }
 
 const draw = ({ captions, at, seeds, model }) => tab.draw(captions, { seeds }, { model, points: [[at, 0]], strip: true });
@@ -158,8 +158,8 @@ function play(number = 0) {
     const newStep = Math.ceil(share * NUM_STEPS);
     if (newStep > step) {
       step = newStep;
-      if (number || answers.size) aim([last, next], step / NUM_STEPS);
-      else aim([beginning(next, step / NUM_STEPS)]);
+      if (number || answers.size) setTarget([last, next], step / NUM_STEPS);
+      else setTarget([beginning(next, step / NUM_STEPS)]);
     }
     if (now - start < LETTER_TIME * next.length + HOLD_TIME) requestAnimationFrame(frame);
     else play((number + 1) % examples.length);
@@ -198,7 +198,7 @@ for (const type of ["pointerdown", "keydown", "wheel", "paste"]) {
 function update() {
   const caption = captionBox.value.slice(0, MAX_SENT_LENGTH);
   t2i.setDrawState({ caption, seed: 1, model: modelMenu.value });
-  aim([caption]);
+  setTarget([caption]);
 }
 
 captionBox.addEventListener("input", update);
