@@ -77,7 +77,7 @@ function showPictures({ points, full_size: _, ...words }, reply, isNewest) {
     find("img.blended").src = picture;
     find("img.blended").alt = words.captions.join(" · ");
     find(".status").textContent = statusText(reply);
-    tab.showElsewhere(reply.elsewhere);
+    tab.showSuggestedModel(reply.elsewhere);
     showBitmaps(JSON.stringify(words), points[0], reply);
     if (more.length && more.length !== BETWEEN_POINTS.length) {
       const images = (words.captions.length === 4 ? find(".mosaic") : strip).querySelectorAll("img");

@@ -127,7 +127,7 @@ function getRequest() {
 function showPictures(request, reply, isNewest) {
   if (!reply.busy) showLoaded();
   tab.showCaptionNote(note, reply);
-  tab.showElsewhere(reply.elsewhere);
+  tab.showSuggestedModel(reply.elsewhere);
   captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
   const isShown = columns.every(({ name }, i) => name === request.models[i]); // else of the other group
   if (!reply.error && isShown) {

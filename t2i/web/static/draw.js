@@ -98,7 +98,7 @@ function showPictures(request, reply, isNewest) {
   }
   if (!isNewest) return;
   grid.setAttribute("aria-busy", "false");
-  tab.showElsewhere(reply.elsewhere);
+  tab.showSuggestedModel(reply.elsewhere);
   if (!reply.error && !omitted) addRecent(reply.pictures[0]);
   matchTimer = setTimeout(considerMatches, "full_size" in request ? REST_DELAY : 0); // else it has rested already
   announce(note.textContent || `Sixteen pictures${request.like ? " in the style of a photo" : ""}: ${request.caption}`);

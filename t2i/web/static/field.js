@@ -123,7 +123,7 @@ function show(part, asked, reply, image) {
     panel.classList.toggle("is-unreadable", Boolean(reply.error));
     captionBox.setAttribute("aria-invalid", String(Boolean(reply.error)));
     tab.showCaptionNote(note, reply);
-    tab.showElsewhere(reply.elsewhere);
+    tab.showSuggestedModel(reply.elsewhere);
   }
   if (!image) return;
   const start = performance.now();

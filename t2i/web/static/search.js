@@ -57,7 +57,7 @@ const update = tab.createUpdater(server.embed_captions, getRequest, (request, re
   panel.classList.toggle("is-unreadable", Boolean(reply.error) && !reply.busy);
   if (reply.error) return;
   panel.classList.toggle("has-unknown-words", Boolean(reply.hint)); // they say nothing of a match
-  tab.showElsewhere(reply.elsewhere);
+  tab.showSuggestedModel(reply.elsewhere);
   [captionEmbedding] = decodeEmbeddings(reply.embeddings, 1);
   showResults();
   const [best] = results;

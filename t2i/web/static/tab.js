@@ -130,16 +130,16 @@ function createTab(name, element, server) {
   modelMenu.value = drawState.model;
 
   // Offer the model that knows a caption's words, if this one does not; without a menu, that is in Draw.
-  const elsewhereButton = find(".elsewhere");
-  function showElsewhere(name) {
-    elsewhereButton.hidden = !name;
+  const suggestionButton = find(".suggested-model");
+  function showSuggestedModel(name) {
+    suggestionButton.hidden = !name;
     if (!name) return;
-    elsewhereButton.textContent = `Draw this with ${findModel(name).title} →`;
-    elsewhereButton.value = name;
+    suggestionButton.textContent = `Draw this with ${findModel(name).title} →`;
+    suggestionButton.value = name;
   }
 
-  elsewhereButton?.addEventListener("click", () => {
-    const { value: model } = elsewhereButton;
+  suggestionButton?.addEventListener("click", () => {
+    const { value: model } = suggestionButton;
     if (!modelMenu.isConnected) return sendToTab("draw", { model, caption: find("textarea").value });
     modelMenu.value = model;
     modelMenu.dispatchEvent(new Event("change"));
@@ -232,7 +232,7 @@ function createTab(name, element, server) {
     showCaptionNote,
     announce,
     modelMenu,
-    showElsewhere,
+    showSuggestedModel,
     focusFirst,
     createSeedBox,
     acceptPhotos,
