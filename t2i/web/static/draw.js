@@ -54,7 +54,7 @@ let isAhead = false; // the page shows what was drawn ahead: older answers are d
 function requestWhenStill() {
   clearTimeout(stillTimer);
   const request = getRequest();
-  const pictures = travel.preview(request, isLocked);
+  const pictures = prefetcher.preview(request, isLocked);
   isAhead = Boolean(pictures);
   if (!isAhead) return requestPictures();
   shown = request;
@@ -90,7 +90,7 @@ function showPictures(request, reply, isNewest) {
     shown = request;
     pictureSize = reply.size;
     showPart(request, reply);
-    travel.noteShown(request, reply.pictures);
+    prefetcher.noteShown(request, reply.pictures);
     markHearts();
     find(".status").textContent = statusText(reply);
     panel.classList.toggle("has-unknown-words", Boolean(reply.hint));
@@ -209,11 +209,11 @@ function placeWindow(seed, [across, down]) {
   setSeeds();
 }
 
-const travel = t2i.createTravel(draw, props.maxSeed);
+const prefetcher = t2i.createPrefetcher(draw, props.maxSeed);
 
 function moveWindow(across, down) {
   placeWindow(seedBox.read(), [offset[0] + across, offset[1] + down]);
-  travel.lookAround(getRequest(), seedBox.read());
+  prefetcher.prefetch(getRequest(), seedBox.read());
 }
 
 // Whether the key travels.

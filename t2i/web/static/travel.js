@@ -29,7 +29,7 @@ const nearestSeeds = (seed, [across, down]) =>
   ].filter(([, weight]) => weight);
 
 // `draw(request)` draws a request of Draw, {seeds, at, model, …}; seeds end at `maxSeed`.
-function createTravel(draw, maxSeed) {
+function createPrefetcher(draw, maxSeed) {
   const kept = new Map(); // images by seed
   let keptOf = ""; // all else of their requests
   let last = null; // {request, pictures} on the page
@@ -85,7 +85,7 @@ function createTravel(draw, maxSeed) {
   }
 
   // Draw what is missing around the view, a request at a time. Who saves data has only what this machine draws.
-  async function lookAround(request, firstSeed) {
+  async function prefetch(request, firstSeed) {
     wanted = { request, firstSeed };
     if (isAsking) return;
     isAsking = true;
@@ -120,7 +120,7 @@ function createTravel(draw, maxSeed) {
 
   return {
     preview,
-    lookAround,
+    prefetch,
     noteShown: (request, pictures) => (last = { request, pictures }),
   };
 }
