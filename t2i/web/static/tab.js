@@ -215,7 +215,6 @@ function createTab(name, element, server) {
     name,
     find,
     isOpen,
-    track,
     isSettled: () => !pendingRequests && !hasFailed,
     setOnAnswer: (callback) => (onAnswer = callback),
     draw: createDraw(server),
