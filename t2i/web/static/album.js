@@ -119,6 +119,7 @@ Object.assign(t2i, {
   createRecentAlbum,
   createTab,
   drawMixed,
+  drawSquare,
   findModel,
   initialState,
   isExample,

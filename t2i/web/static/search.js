@@ -2,7 +2,7 @@
 // photo is sent twice, and a letter typed costs one caption.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
-const { findModel, initialState, isExample, make, percent, sendToTab, showNote, toSingleLine } = t2i;
+const { drawSquare, findModel, initialState, isExample, make, percent, sendToTab, showNote, toSingleLine } = t2i;
 const tab = t2i.createTab("search", element, server);
 const { find, announce, modelMenu } = tab;
 
@@ -186,13 +186,8 @@ async function addPhoto(image, name, numFollowing) {
 // The central square, as the image encoder sees it.
 function centralSquare(image) {
   const canvas = make("canvas", { width: photoSize, height: photoSize });
-  const context = canvas.getContext("2d");
   const side = Math.min(image.width, image.height);
-  const [left, top] = [(image.width - side) / 2, (image.height - side) / 2];
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // behind transparent pixels
-  context.fillRect(0, 0, photoSize, photoSize);
-  context.drawImage(image, left, top, side, side, 0, 0, photoSize, photoSize);
+  drawSquare(canvas, image, (image.width - side) / 2, (image.height - side) / 2, side);
   return canvas.toDataURL("image/png");
 }
 

@@ -2,7 +2,7 @@
 // reduced here, so that little is sent.
 
 const { EMPTY_IMAGE, MAX_SENT_LENGTH } = t2i;
-const { clamp, findModel, isExample, make, onDrag, sendToTab, showNote, statusText, toSingleLine } = t2i;
+const { clamp, drawSquare, findModel, isExample, make, onDrag, sendToTab, showNote, statusText, toSingleLine } = t2i;
 const tab = t2i.createTab("style", element, server);
 const { find, announce, modelMenu } = tab;
 const restyle = ({ photo, captions, ...options }) =>
@@ -115,15 +115,6 @@ function labelRows() {
 }
 
 const squareSource = ({ canvas }) => canvas.toDataURL("image/png");
-
-// Draw a square of an image, given by left, top and side, onto a canvas.
-function drawSquare(canvas, image, left, top, side) {
-  const context = canvas.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.fillStyle = "#fff"; // behind transparent pixels
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(image, left, top, side, side, 0, 0, canvas.width, canvas.height);
-}
 
 // Left, top and side of a row's square, in pixels of the photo.
 function squareOf({ image, x, y, zoom }) {

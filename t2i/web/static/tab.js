@@ -27,6 +27,15 @@ function onDrag(node, move) {
   });
 }
 
+// Draw a square of an image, given by left, top and side, onto a canvas.
+function drawSquare(canvas, image, left, top, side) {
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.fillStyle = "#fff"; // behind transparent pixels
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.drawImage(image, left, top, side, side, 0, 0, canvas.width, canvas.height);
+}
+
 // A caption is one line: Enter ends it, and line breaks in pasted text become spaces. A box for several lines lacks
 // `enterkeyhint`.
 function keepSingleLines(element) {
