@@ -163,22 +163,22 @@ function createUpdater(call, getRequest, show, showPart) {
 function createDraftUpdater(call, getRequest, show, showPart) {
   const modelsWithDrafts = new Set(); // as far as is known
   let timer;
-  let isResting = false;
-  let isFinal = false; // what the newest request asked for is shown at full size, as this machine draws it
+  /** @type {"drafts" | "full size" | "done"} */
+  let stage = "drafts"; // of the last change: what is asked for, until it is shown at full size
   let lastChange = 0;
   let lastModel;
 
   function getDraftRequest() {
     const request = getRequest();
     lastModel = request.model;
-    return isResting ? request : { ...request, full_size: 0, draft_size: connection.draftSize() };
+    return stage === "full size" ? request : { ...request, full_size: 0, draft_size: connection.draftSize() };
   }
 
   const send = createUpdater(call, getDraftRequest, (request, reply, isNewest) => {
     show(request, reply, isNewest && !reply.drafts);
     if (reply.drafts) modelsWithDrafts.add(request.model);
     if (isNewest && reply.error) clearTimeout(timer);
-    isFinal = isNewest && !reply.drafts && !reply.error;
+    if (isNewest && !reply.drafts && !reply.error) stage = "done"; // also as this machine draws it
     if (isNewest && reply.drafts) sendWhenResting();
   }, showPart);
 
@@ -190,17 +190,17 @@ function createDraftUpdater(call, getRequest, show, showPart) {
   }
 
   function sendResting() {
-    if (!modelsWithDrafts.has(lastModel) || isFinal) return;
+    if (!modelsWithDrafts.has(lastModel) || stage === "done") return;
     if (local.isBusy()) {
       timer = setTimeout(sendResting, REST_DELAY); // this machine may be drawing them at full size
       return;
     }
-    isResting = true;
+    stage = "full size";
     send();
   }
 
   return () => {
-    isResting = isFinal = false;
+    stage = "drafts";
     lastChange = performance.now();
     sendWhenResting();
     send();
