@@ -25,7 +25,8 @@ DRAWN_THERE = "document.querySelector('.t2i-draw .grid img').src.startsWith('dat
 WATCH_WORKER = (
     "() => { window.Worker = class extends Worker { postMessage(m) { window.own = this; super.postMessage(m); } } }"
 )
-STOP_WORKER = "own.postMessage = () => own.dispatchEvent(new ErrorEvent('error'))"
+STOP_WORKER = "() => { own.postMessage = () => own.dispatchEvent(new ErrorEvent('error')); }"
+PHOTO_HERE = "document.querySelector('.t2i-style td img')?.src.startsWith('data:image/bmp')"
 LIVE_HERE = "document.querySelector('.live-picture')?.src.startsWith('data:image/bmp')"
 STOPPED = "This device has stopped drawing. With the next change, the server draws."
 OPEN_SLIDERS = "document.querySelector('.t2i-draw .fine').open = true"
@@ -316,7 +317,7 @@ def test_a_photo_stays_here_and_the_page_says_so(device, asked):
 
 def test_without_captions_photos_are_not_drawn_and_this_device_goes_on(device, asked):
     open_tab(device, "Style")
-    device.wait_for_function("document.querySelector('.t2i-style td img')?.src.startsWith('data:image/bmp')")
+    device.wait_for_function(PHOTO_HERE)
     captions = device.locator(".t2i-style th textarea")
     first = captions.first.input_value()
     for box in captions.all():
@@ -325,7 +326,7 @@ def test_without_captions_photos_are_not_drawn_and_this_device_goes_on(device, a
         "[...document.querySelectorAll('.t2i-style td img')].every(image => image.src.startsWith('data:image/gif'))"
     )
     captions.first.fill(first)
-    device.wait_for_function("document.querySelector('.t2i-style td img').src.startsWith('data:image/bmp')")
+    device.wait_for_function(PHOTO_HERE)
     rest(device)
     assert device.locator(".draws-on").inner_text() == "On this device"
     assert device.locator("#t2i-style-note").inner_text() == "" and not any("data:image" in data for data in asked)
@@ -390,7 +391,7 @@ def test_a_photo_stays_here_if_the_worker_stops_on_its_way_to_draw(page):
     page.evaluate(WATCH_WORKER)
     use_device(page)
     open_tab(page, "Style")
-    page.wait_for_function(LIVE_HERE)
+    page.wait_for_function(PHOTO_HERE)
     rest(page)
     sent = []
     page.on("request", lambda request: sent.append(request.post_data or ""))
@@ -406,7 +407,7 @@ def test_a_photo_stays_here_while_another_model_is_fetched(new_page, model):
         settle(page)
         use_device(page)
         open_tab(page, "Style")
-        page.wait_for_function(LIVE_HERE)
+        page.wait_for_function(PHOTO_HERE)
         rest(page)
         sent = []
         page.on("request", lambda request: sent.append(request.post_data or ""))

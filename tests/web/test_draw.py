@@ -410,6 +410,7 @@ def attributes(page) -> list[str]:
 
 
 def test_the_subject_of_an_enlarged_picture_is_moved_by_hand(named):
+    named.locator("#t2i-draw-caption").fill(CAPTION)
     before = pixels(named)
     source = named.locator(".picture img").first.get_attribute("src")
     matches(named)
