@@ -16,7 +16,7 @@ from t2i.registry import MODELS
 from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
 from t2i.web.links import read_link
 from t2i.web.middleware import ISOLATION_HEADERS
-from tests.screen import SAVE_DATA, decode, free_port, rest, served, settle
+from tests.screen import SAVE_DATA, decode, rest, settle
 
 CAPTION = "a red flower with long petals"
 SOURCES = "[...document.querySelectorAll('.t2i-draw .grid img')].map(image => image.src)"
@@ -399,29 +399,6 @@ def test_a_photo_stays_here_if_the_worker_stops_on_its_way_to_draw(page):
     page.locator(".use-live").click()
     page.locator(".photo-note", has_text=STOPPED).wait_for()
     assert not any("data:image" in data for data in sent)
-
-
-def test_a_photo_stays_here_while_another_model_is_fetched(new_page, model):
-    with served({"flowers": model, "birds": model, "scenes": model}, free_port()) as address:
-        page = new_page(f"{address}/?tab=draw")
-        settle(page)
-        use_device(page)
-        open_tab(page, "Style")
-        page.wait_for_function(PHOTO_HERE)
-        rest(page)
-        sent = []
-        page.on("request", lambda request: sent.append(request.post_data or ""))
-        page.locator("#t2i-style-words").fill(CAPTION)
-        page.locator("#t2i-style-model").select_option("birds")
-        assert page.locator(".privacy:visible").inner_text() == "Photos stay on this device, which draws by itself."
-        page.locator(".t2i-style .status", has_text="Birds").wait_for()
-        rest(page)
-        assert page.evaluate(LIVE_HERE)
-        page.route("**/browser/models/scenes/**", lambda route: route.abort())
-        page.locator("#t2i-style-model").select_option("scenes")
-        page.locator("#t2i-style-words-note", has_text=STOPPED).wait_for()
-        assert page.locator(".privacy:visible").inner_text().startswith("Photos stay in this browser. The server sees")
-        assert not any("data:image" in data for data in sent)
 
 
 def test_without_webassembly_there_is_no_switch(new_page, url):
