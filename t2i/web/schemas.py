@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..models import TextEncoderConfig
 from ..registry import OBJECTIVES, ModelSpec, comparisons
+from ..store import MAX_NETWORK_SIZE
 from ..studio import MAX_VARIETY
 
 PICTURES_PER_PAGE = 16
@@ -33,9 +34,9 @@ MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; 
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
 MAX_RANKED_CAPTIONS = 64  # that a photo is compared with
 MAX_COMPARED_MODELS = len(OBJECTIVES) + 1  # and the page's own
-STYLE_PATTERN = (
-    "([A-Za-z0-9_-]{4})*[A-Za-z0-9_-]{2,4}"  # the style of a photo as text: base64 of a byte for each number
-)
+MAX_STYLE_GROUPS = (MAX_NETWORK_SIZE - 1) // 3  # of four letters, and then at most four more
+# The style of a photo as text: base64 of a byte for each number. Without an end, a request of 16 MB would be read.
+STYLE_PATTERN = f"([A-Za-z0-9_-]{{4}}){{0,{MAX_STYLE_GROUPS}}}[A-Za-z0-9_-]{{2,4}}"
 STYLE_STEP = 1 / 32  # of the numbers in that text, which range from -4 to 4
 
 Models = dict[str, ModelSpec]  # the page's models by name; the first is the default
@@ -261,7 +262,8 @@ def _style(value: object) -> list[float]:
     if value in (None, ""):
         return []
     if not isinstance(value, str) or not re.fullmatch(STYLE_PATTERN, value):
-        raise InputError("The style of a photo must be as the server wrote it: letters, digits, - and _.")
+        allowed = f"letters, digits, - and _, of at most {MAX_NETWORK_SIZE:,} numbers"
+        raise InputError(f"The style of a photo must be as the server wrote it: {allowed}.")
     padding = "=" * (-len(value) % 4)
     return (np.frombuffer(base64.urlsafe_b64decode(value + padding), np.int8) * STYLE_STEP).tolist()
 

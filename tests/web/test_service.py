@@ -12,6 +12,7 @@ from PIL import Image
 import t2i
 from t2i import registry
 from t2i.registry import MODELS
+from t2i.store import MAX_NETWORK_SIZE
 from t2i.studio import load_engine
 from t2i.web.component import describe_models
 from t2i.web.encoding import style_length
@@ -52,6 +53,19 @@ CAPTION = "a flower with pink petals"
 def test_garbage_is_refused_with_a_reason(url, function, garbage):
     answer = ask(url, function, garbage)
     assert set(answer) == {"error"} and " " in answer["error"]
+
+
+def test_a_style_of_more_numbers_than_any_network_has_is_refused():
+    def read(noise_size: int, is_parent: bool):
+        style = "A" * style_length(noise_size)
+        parents = [{"captions": [CAPTION], "weights": [1], "z": style}] * 2
+        fields = {"parents": parents} if is_parent else {"like": style}
+        return read_draw_request({"caption": CAPTION} | fields, MODELS)
+
+    assert len(read(MAX_NETWORK_SIZE, False).like) == len(read(MAX_NETWORK_SIZE, True).parents[0].z) == MAX_NETWORK_SIZE
+    for is_parent in (False, True):
+        with pytest.raises(t2i.InputError, match="at most 4,096 numbers"):
+            read(2 * MAX_NETWORK_SIZE, is_parent)
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -1e308, 10**400, "twelve", None, [], True])
