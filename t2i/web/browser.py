@@ -5,7 +5,6 @@ The runtime is onnxruntime-web, whose files are in `runtime/`; `tools/runtime.py
 
 import json
 import threading
-from collections import OrderedDict
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -42,28 +41,25 @@ SIZES = {
     "max_captions": MAX_CAPTIONS,
     "enlarged_scale": ENLARGED_SCALE,
 }
-MAX_MODELS = 3  # in memory, of 16 MB; another takes half a second
 
 
 class BrowserModels:
-    """The page's models as ONNX; they are written when a browser first asks, and the last ones are kept."""
+    """The page's models as ONNX; each is written when a browser first asks, in half a second, and kept: up to 16 MB."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._models: OrderedDict[str, OnnxModel] = OrderedDict()
+        self._models: dict[str, OnnxModel] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, name: str) -> OnnxModel:
         """The model of this name; `InputError` if the page has none, or it has no form for ONNX."""
         if name not in self._service.models:
             raise InputError("There is no such model.")
-        with self._lock:
-            if name not in self._models:
-                self._models[name] = onnx_model(self._service.checkpoint(name))
-            self._models.move_to_end(name)
-            if len(self._models) > MAX_MODELS:
-                self._models.popitem(last=False)
-            return self._models[name]
+        if name not in self._models:
+            with self._lock:
+                if name not in self._models:
+                    self._models[name] = onnx_model(self._service.checkpoint(name))
+        return self._models[name]
 
 
 class BrowserFiles:

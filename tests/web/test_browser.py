@@ -13,9 +13,10 @@ from PIL import Image
 
 import t2i
 from t2i.registry import MODELS
-from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, runtime_version
+from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, BrowserModels, runtime_version
 from t2i.web.links import read_link
 from t2i.web.middleware import ISOLATION_HEADERS
+from t2i.web.service import Service
 from tests.screen import SAVE_DATA, decode, rest, settle
 
 CAPTION = "a red flower with long petals"
@@ -177,6 +178,16 @@ def test_a_models_networks_are_served_as_its_manifest_says(url):
         assert sha256(network).hexdigest() == entry["sha256"] and "immutable" in headers["cache-control"]
     for path in ("models/flowers/none.onnx", "models/none/manifest.json", "models/../../app.py", ""):
         assert is_missing(f"{url}/browser/{path}")
+
+
+def test_each_model_is_written_once(model, compared, use_models, monkeypatch):
+    use_models({"flowers": model, **compared})
+    written = []
+    monkeypatch.setattr("t2i.web.browser.onnx_model", lambda checkpoint: written.append(checkpoint.folder) or object())
+    models = BrowserModels(Service("flowers"))
+    for name in ["flowers", *compared] * 2:
+        assert models[name] is models[name]
+    assert len(written) == len(set(written)) == 1 + len(compared)
 
 
 def test_noise_is_that_of_the_seeds(url):
