@@ -22,7 +22,7 @@ from ..store import MAX_NETWORK_SIZE
 from ..studio import noise
 from .component import read_static
 from .encoding import SMALL_SIZE
-from .schemas import ENLARGED_SCALE, MAX_SEED, STYLE_STEP
+from .schemas import ENLARGED_SCALE, MAX_SEED, STYLE_STEP, is_number_in
 from .service import Service
 
 PREFIX = "/browser/"
@@ -34,6 +34,7 @@ ANEW = {"Cache-Control": "no-cache"}
 ISOLATED = {"Cross-Origin-Embedder-Policy": "require-corp"}  # what an isolated page demands of its worker's script
 SEEDS_PER_BLOCK = 128  # of noise, 51 kB of 100 numbers each
 BLOCKS = range(MAX_SEED // SEEDS_PER_BLOCK + 2)  # a picture between two seeds needs the next one too
+NOISE_SIZES = range(1, MAX_NETWORK_SIZE + 1)
 SIZES = {
     "seeds_per_block": SEEDS_PER_BLOCK,
     "style_step": STYLE_STEP,
@@ -87,7 +88,7 @@ class BrowserFiles:
 def _answer(models: BrowserModels, path: list[str]) -> Response:
     missing = PlainTextResponse("There is nothing here.", 404)
     match path:
-        case ["noise", size, block] if _is_in(range(1, MAX_NETWORK_SIZE + 1), size) and _is_in(BLOCKS, block):
+        case ["noise", size, block] if is_number_in(size, NOISE_SIZES) and is_number_in(block, BLOCKS):
             first = int(block) * SEEDS_PER_BLOCK
             rows = noise(range(first, first + SEEDS_PER_BLOCK), int(size)).numpy().astype("<f4")
             return Response(rows.tobytes(), media_type=ONNX, headers=FOREVER)
@@ -108,10 +109,6 @@ def _answer(models: BrowserModels, path: list[str]) -> Response:
                 data = (RUNTIME / f"{file}.gz").read_bytes()  # every browser takes gzip
                 return Response(data, media_type=kind, headers=FOREVER | ISOLATED | {"Content-Encoding": "gzip"})
     return missing
-
-
-def _is_in(numbers: range, text: str) -> bool:
-    return text.isdecimal() and int(text[:9]) in numbers
 
 
 @cache

@@ -15,6 +15,7 @@ from ..errors import InputError
 from .app import LAUNCH_LOOK, create_demo
 from .middleware import LAUNCH_LIMITS, MAX_SESSIONS, MAX_THREADS, middleware
 from .proxies import without_proxies
+from .schemas import is_number_in
 
 SITE_PATTERN = re.compile(r"\*|(https?://)?(\*\.)?[\w.-]+(:(\d+|\*))?")  # of a Content-Security-Policy
 MAX_PORT = 2**16 - 1
@@ -28,7 +29,7 @@ def launch_options(host: str = "", port: str = "", frame_ancestors: str = "", is
     browser (docs/browser.md), but then no other site can show it in a frame. `InputError` names the value that is not
     valid.
     """
-    if port and not (port.isdecimal() and 0 < int(port) <= MAX_PORT):
+    if port and not is_number_in(port, range(1, MAX_PORT + 1)):
         raise InputError(f"PORT must be a number from 1 to {MAX_PORT}, not {port!r}")
     if isolate not in ("", "0", "1"):
         raise InputError(f"T2I_ISOLATE must be 0 or 1, not {isolate!r}")

@@ -16,6 +16,7 @@ from .schemas import (
     Models,
     Point,
     cut,
+    is_number_in,
     model_captions,
     read_draw_request,
     read_model,
@@ -89,7 +90,7 @@ def _read_drawing(fields: Fields, caption: str, seed: int, model: str, models: M
     offsets: list[Any] = [_first(fields, "at", "0").split(",", 2)[:2]] * PICTURES_PER_PAGE
     for tile in fields.get("tile", []):
         place, *own = tile.split(",", 4)
-        if place.isdecimal() and int(place) < PICTURES_PER_PAGE and own:
+        if own and is_number_in(place, range(PICTURES_PER_PAGE)):
             seeds[int(place)], offsets[int(place)] = own[0], own[1:3]
     like = _first(fields, "like", "")
     request = {

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .browser import BrowserFiles
 from .preview import LinkPreview
-from .schemas import MAX_PHOTOS_BYTES
+from .schemas import MAX_PHOTOS_BYTES, is_number_in
 
 MAX_BODY_BYTES = 2 * MAX_PHOTOS_BYTES  # if photos exceed their limit by less than this, the service says so in words
 MAX_TOTAL_BODY_BYTES = 16 * MAX_BODY_BYTES  # of all requests in progress, whose bodies stay in memory
@@ -129,7 +129,7 @@ def _refuse_by_headers(scope: Scope) -> PlainTextResponse | None:
     length = headers.get("Content-Length", "0" if is_read else "")
     if not length.isdecimal():
         return PlainTextResponse("Say how long the request is.", 411)
-    if int(length) > MAX_BODY_BYTES:
+    if not is_number_in(length, range(MAX_BODY_BYTES + 1)):
         return PlainTextResponse(f"The request is longer than {MAX_BODY_BYTES:,} bytes, the most allowed.", 413)
     if is_post and not headers.get("Content-Type", "").startswith("application/json"):
         return PlainTextResponse("Send JSON: Content-Type: application/json.", 415)

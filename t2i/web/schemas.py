@@ -284,6 +284,11 @@ def _numbers(values: object, default: object, low: float, high: float) -> list[f
     return [read_number(value, low, high) for value in values[:PICTURES_PER_PAGE]]
 
 
+def is_number_in(text: str, numbers: range) -> bool:
+    """Whether a text is a whole number of these; `int` itself raises `ValueError` for more than 4,300 digits."""
+    return text.isdecimal() and len(text) < 10 and int(text) in numbers
+
+
 def read_number(value: Any, low: float, high: float) -> float:
     """`value` clamped to low … high; what is not a finite number counts as zero."""
     try:

@@ -166,6 +166,11 @@ def test_numbers_in_a_link_are_clamped(number):
     assert all(0 <= part <= 1 for point in request.at for part in point)
 
 
+def test_a_picture_whose_place_has_too_many_digits_is_left_out():
+    (request,) = read_link(f"caption=red&tile={'9' * 4301},7&tile=2,7", MODELS).requests
+    assert request.seeds == [1, 2, 7, *range(4, 17)]
+
+
 @pytest.mark.parametrize("code", ["", "A", "zz", "GH<b>", "~~~.A", "GZgEA", "." * 20_000, "AA." * 9000, "GIgEA" * 9000])
 def test_a_hostile_painting_is_painted_as_far_as_it_is_one(code):
     assert painting.paint(code).size == (512, 512)
