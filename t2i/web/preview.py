@@ -5,7 +5,6 @@ import io
 import logging
 import re
 import threading
-from collections import OrderedDict
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -19,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..errors import InputError
 from ..media import poster
+from .cache import Cache
 from .links import Link, read_link
 from .service import SERVER_ERROR, Service
 
@@ -41,7 +41,7 @@ class LinkCards:
 
     def __init__(self, service: Service) -> None:
         self.service = service
-        self._cards: OrderedDict[str, bytes] = OrderedDict()
+        self._cards: Cache[bytes] = Cache(MAX_CACHED_CARDS)
         self._drawing = threading.Lock()
         self._waiting = 0
 
@@ -67,14 +67,8 @@ class LinkCards:
 
     def _card(self, query: str) -> bytes:
         link = self.read(query)
-        key = repr(link)  # a query may name the same pictures in many ways
-        with self._drawing:
-            if key not in self._cards:
-                self._cards[key] = _draw_card(self.service, link)
-            self._cards.move_to_end(key)
-            if len(self._cards) > MAX_CACHED_CARDS:
-                self._cards.popitem(last=False)
-            return self._cards[key]
+        with self._drawing:  # by the link: a query may name the same pictures in many ways
+            return self._cards(link, lambda: _draw_card(self.service, link))
 
 
 class LinkPreview:

@@ -4,9 +4,8 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from ..registry import MODELS
 from ..studio import Studio, find_spec, load_engine
 from ..vocabulary import unknown_words
 from . import encoding, painting
+from .cache import Cache
 from .links import Link, blend_points, quote_captions
 from .schemas import (
     DRAFT_SIZES,
@@ -58,8 +58,8 @@ NUM_FILM_FRAMES = 33
 POSTER_ROWS = 5  # of a blend's poster
 GALLERY_SEEDS = range(1, 4)  # of each caption in the gallery
 THUMBNAIL_SEED = 8  # of the examples
-MAX_CACHE_BYTES = 64_000_000  # of pixels
-MAX_CACHED_STRIPS = 512  # of about 60 kB
+MAX_CACHE_BYTES = 64_000_000  # of pixels: a page at rest asks for the same again, at full size and with matches
+MAX_CACHED_STRIPS = 512  # of about 60 kB: the opening view is the same for everybody
 SERVER_ERROR = "Something went wrong on the server. It has been logged."
 
 LOG = logging.getLogger(__name__)
@@ -77,8 +77,8 @@ class Service:
         self._galleries: dict[str, dict[str, Any]] = {}
         self._thumbnails: dict[str, dict[str, Any]] = {}
         self._vocabularies: dict[str, frozenset[str]] = {}
-        self._cache = _PixelCache()
-        self._draw_strip = lru_cache(MAX_CACHED_STRIPS)(self._draw_strip_anew)
+        self._drawings: Cache[tuple[np.ndarray, float]] = Cache(MAX_CACHE_BYTES, lambda drawing: drawing[0].nbytes)
+        self._strips: Cache[dict[str, Any]] = Cache(MAX_CACHED_STRIPS)
         self._batcher = DynamicBatcher()
         self._loading = threading.Lock()
         self._studios: dict[str, Studio] = {}
@@ -104,8 +104,8 @@ class Service:
         "model": str}.
         """
         captions, at, seeds, model = read_field(request, self.models)
-        strip = self._draw_strip(model, tuple(cut(captions)), at, tuple(seeds))
-        return strip | self._notes_and_model([model], *captions)
+        source = model, cut(captions), at, seeds
+        return self._strips(source, lambda: self._draw_strip(*source)) | self._notes_and_model([model], *captions)
 
     def thumbnails(self, request: object) -> dict[str, Any]:
         """A small picture of each of a model's examples, side by side in one JPEG; `request`: {"model": str}."""
@@ -173,11 +173,9 @@ class Service:
         """
         model = read_model(request, self.models)
         captions, photo = read_captions(request), read_photo(request)
-        key = (model, photo.tobytes(), *cut(captions))
-        pixels, ms = self._cache(
-            key, lambda: self._timed(model, lambda studio: studio.restyle_array(photo, cut(captions)))
-        )
-        pictures = self._pictures(model, pixels, ms, kind, request)
+        source = model, photo.tobytes(), cut(captions)
+        drawing = self._drawn_once(source, model, lambda studio: studio.restyle_array(photo, cut(captions)))
+        pictures = self._pictures(model, *drawing, kind, request)
         return pictures | self._caption_notes([model], *captions)
 
     def style(self, request: object) -> dict[str, str]:
@@ -321,12 +319,17 @@ class Service:
 
     def _draw(self, parsed: DrawRequest) -> tuple[np.ndarray, float]:
         """The pixels of a request, and milliseconds per picture."""
-        return self._cache(repr(parsed), lambda: self._timed(parsed.model, lambda studio: _draw_array(studio, parsed)))
+        return self._drawn_once(parsed, parsed.model, lambda studio: _draw_array(studio, parsed))
 
-    def _draw_strip_anew(
-        self, model: str, captions: tuple[str, ...], at: float, seeds: tuple[int, ...]
-    ) -> dict[str, Any]:
-        """The small pictures of a field; `_draw_strip` remembers them: the opening view is the same for everybody."""
+    def _drawn_once(
+        self, source: object, model: str, render: Callable[[Studio], np.ndarray]
+    ) -> tuple[np.ndarray, float]:
+        """`_timed`, but the last drawings are kept."""
+        # A view would keep the whole batch in memory.
+        return self._drawings(source, lambda: self._timed(model, lambda studio: render(studio).copy()))
+
+    def _draw_strip(self, model: str, captions: list[str], at: float, seeds: list[int]) -> dict[str, Any]:
+        """The small pictures of a field."""
         weights = [[1 - at, at][: len(captions)]] * len(seeds)
         pixels, ms = self._timed(model, lambda studio: studio.mix_array(captions, weights, seeds))
         return encoding.strip(pixels) | {"ms": round(ms, 2)}
@@ -401,33 +404,6 @@ class Service:
         text_engine = self._text_engines.setdefault(checkpoint.owner("text_encoder").folder, engine)
         batched = BatchedEngine(engine, self._batcher, text_engine)
         return Studio(batched, self.models[model], checkpoint.attributes, checkpoint.words, checkpoint.caption_mean)
-
-
-class _PixelCache:
-    """The last drawings by request: a page at rest requests the same pictures again, at full size and with matches."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._entries: dict[Hashable, tuple[np.ndarray, float]] = {}  # the most recently used are last
-        self._bytes = 0
-
-    def __call__(self, key: Hashable, draw: Callable[[], tuple[np.ndarray, float]]) -> tuple[np.ndarray, float]:
-        """The result of `draw`: pixels, and milliseconds per picture."""
-        entry = self._entries.get(key)
-        if not entry:
-            pixels, ms = draw()
-            entry = pixels.copy(), ms  # a view would keep the whole batch in memory
-        with self._lock:
-            self._remove(key)
-            self._entries[key] = entry
-            self._bytes += entry[0].nbytes
-            while self._bytes > MAX_CACHE_BYTES:
-                self._remove(next(iter(self._entries)))
-        return entry
-
-    def _remove(self, key: Hashable) -> None:
-        if entry := self._entries.pop(key, None):
-            self._bytes -= entry[0].nbytes
 
 
 def errors_as_json(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -216,7 +216,6 @@ def test_the_last_cards_are_kept(monkeypatch):
     assert ask("caption=red&seed=1") == ask("seed=1&caption=red&utm_source=x") == 1  # the same pictures
     assert ask("caption=red&seed=2") == 2 and ask("caption=red&seed=3") == 3
     assert ask("caption=red&seed=3") == 3 and ask("caption=red&seed=1") == 4
-    assert len(cards._cards) == 2
 
 
 def test_too_many_previews_at_once_are_refused(monkeypatch):

@@ -1,9 +1,11 @@
 """Requests to the service: what it refuses, clamps, and answers while a model is loaded."""
 
+import asyncio
 import base64
 import io
 import math
 import threading
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from t2i.store import MAX_NETWORK_SIZE
 from t2i.studio import load_engine
 from t2i.web.component import describe_models
 from t2i.web.encoding import style_length
+from t2i.web.preview import LinkCards
 from t2i.web.schemas import PICTURES_PER_PAGE, read_draw_request
 from t2i.web.service import Service, errors_as_json
 from tests.screen import as_uri, ask, decode, save
@@ -202,3 +205,17 @@ def test_the_configuration_of_a_model_is_read_once(model, compared, use_models):
         assert service.checkpoint(name) is service.checkpoint(name)
     with pytest.raises(t2i.InputError):
         service.checkpoint("birds")
+
+
+def test_no_caption_and_no_photo_is_kept_with_what_was_drawn_from_them(model, use_models):
+    use_models({"flowers": model})
+    service, photo = Service("flowers"), as_uri(Image.effect_noise((64, 64), 80).convert("RGB"))
+    cards, query = LinkCards(service), urlencode({"caption": CAPTION})
+    for _ in range(2):
+        service.draw({"caption": CAPTION})
+        service.field({"captions": [CAPTION], "seeds": [1]})
+        service.restyle({"captions": [CAPTION], "photo": photo})
+        assert asyncio.run(cards.answer(query)).status_code == 200
+    # The first drawing is the service's own; the card has the pictures of the second.
+    for cache, count in ((service._drawings, 3), (service._strips, 1), (cards._cards, 1)):
+        assert len(cache._values) == count and {len(key) for key in cache._values} == {32}

@@ -151,10 +151,10 @@ def test_repeated_requests_are_drawn_once(service, photo, monkeypatch):
     painted = {"photo": encoding._uri(encoding._encode(photo, "PNG"), "png"), "captions": [RED, BLUE]}
     one, two = service.restyle(painted | {"full_size": 0}), service.restyle(painted)
     assert drawn == [3] * 5 + [2] and one["drafts"] == 2 and len(decode(two["pictures"][0])) == 128
-    monkeypatch.setattr("t2i.web.service.MAX_CACHE_BYTES", 3 * 128**2 * 3)  # of one drawing
+    monkeypatch.setattr(service._drawings, "_max_size", 3 * 128**2 * 3)  # of one drawing
     service.draw(request)
     service.draw(request | {"caption": BLUE})
-    assert service._cache._bytes == 3 * 128**2 * 3 and len(service._cache._entries) == 1
+    assert service._drawings._total == 3 * 128**2 * 3 and len(service._drawings._values) == 1
 
 
 def test_every_file_has_the_models_size_and_a_mixed_sheet_the_larger_one(service):
