@@ -41,14 +41,6 @@ def resolve(name: str | Path) -> Path:
     raise InputError(f"unknown model {name!r}; known: {known}")
 
 
-def is_available(name: str | Path) -> bool:
-    """Whether `resolve` finds a model."""
-    try:
-        return bool(resolve(name))
-    except InputError:
-        return False
-
-
 def _download(hub_id: str, revision: str | None) -> Path:
     from .hub import fetch  # slow to import, and most models are local
 

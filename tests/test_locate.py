@@ -53,12 +53,6 @@ def test_a_registered_model_that_is_neither_in_weights_nor_on_the_hub_is_an_inpu
     assert not hub
 
 
-def test_a_model_is_available_if_it_can_be_resolved(tiny_model, use_models):
-    use_models({"flowers": tiny_model, "paper-gan-int": None})
-    assert locate.is_available("flowers") and locate.is_available(tiny_model)
-    assert not locate.is_available("paper-gan-int") and not locate.is_available("roses")
-
-
 def test_a_folder_is_its_own_name_but_does_not_hide_a_registered_name(monkeypatch, tiny_model, tmp_path, use_models):
     use_models({"flowers": tiny_model})
     monkeypatch.chdir(tmp_path)

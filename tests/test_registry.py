@@ -13,6 +13,7 @@ from t2i import registry
 from t2i.errors import InputError
 from t2i.registry import MODELS, OBJECTIVES, ModelSpec, read_spec
 from t2i.web.component import is_offered
+from t2i.web.service import Service
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,12 +44,15 @@ def test_the_papers_own_networks_come_after_the_main_models():
 
 
 def test_the_menu_leaves_out_the_papers_networks_if_their_weights_are_missing(tiny_model, use_models):
+    def offered() -> list[str]:
+        service = Service(str(tiny_model))
+        return [name for name, spec in service.models.items() if is_offered(service, spec)]
+
     missing = dict.fromkeys(MODELS)
     use_models(missing)
-    assert [spec.name for spec in MODELS.values() if is_offered(spec)] == ["flowers", "birds", "scenes"]
+    assert offered() == ["tiny", "flowers", "birds", "scenes"]
     use_models(missing | {"flowers-paper": tiny_model})
-    offered = [spec.name for spec in MODELS.values() if is_offered(spec)]
-    assert offered == ["flowers", "birds", "scenes", "flowers-paper"]
+    assert offered() == ["tiny", "flowers", "birds", "scenes", "flowers-paper"]
 
 
 def test_models_are_sorted_by_their_order(tmp_path):

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 
 import t2i
-from t2i import locate, registry, store, vocabulary
+from t2i import registry, store, vocabulary
 from t2i.breeding import Genome
 from t2i.engine import Engine
 from t2i.errors import InputError
 from t2i.locate import Checkpoint
 from t2i.store import AttributeSlider
 from t2i.studio import ATTRIBUTE_STEP, _vary_style, find_spec, interpolate_noise
+from tests.weights import has_weights
 
 RED, BLUE = "a red flower", "a blue flower with many petals"
 
@@ -364,7 +365,7 @@ def test_unknown_words_are_found_if_the_vocabulary_was_recorded(tiny_model):
 
 
 def test_a_registered_model_knows_the_words_of_its_own_captions():
-    available = filter(locate.is_available, registry.MODELS)
+    available = filter(has_weights, registry.MODELS)
     vocabularies = {name: words for name in available if (words := Checkpoint(name).words)}
     assert "flowers" in vocabularies
     for name, words in vocabularies.items():

@@ -8,6 +8,11 @@ from t2i import registry
 WEIGHTS = registry.WEIGHTS  # of the repository
 
 
+def has_weights(name: str) -> bool:
+    """Whether the weights of a registered model are here."""
+    return (registry.WEIGHTS / name / "config.json").is_file()
+
+
 def weights_folder(folder: Path, models: dict[str, Path | None]) -> Path:
     """Fill a folder with links to the registered models, but for these names to these models; None: without weights."""
     folder.mkdir(parents=True)

@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 
 from ..errors import InputError
-from ..locate import is_available
 from ..registry import ModelSpec
 from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
 from .encoding import style_length
@@ -72,7 +71,7 @@ def shared_head(service: Service, runtime: str) -> str:
 
 def describe_models(service: Service) -> list[dict[str, Any]]:
     """What the scripts need to know of each model that the page offers."""
-    return [_describe(service, spec) for spec in service.models.values() if is_offered(spec)]
+    return [_describe(service, spec) for spec in service.models.values() if is_offered(service, spec)]
 
 
 def add_api_event(function: Callable, name: str) -> None:
@@ -81,9 +80,9 @@ def add_api_event(function: Callable, name: str) -> None:
     gr.api(function, api_name=name)
 
 
-def is_offered(spec: ModelSpec) -> bool:
+def is_offered(service: Service, spec: ModelSpec) -> bool:
     """Whether the page's menus offer a model: those for comparison only if their weights are here."""
-    return not spec.group or is_available(spec.name)
+    return not spec.group or service.is_available(spec.name)
 
 
 def read_static(file: str) -> str:

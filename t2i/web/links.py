@@ -1,12 +1,12 @@
 """A link to the page, which share.js writes, read on the server: its preview shows and says what the link brings."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
 from ..errors import InputError
-from ..locate import is_available
 from ..registry import comparisons
 from .schemas import (
     MAX_SEED,
@@ -52,8 +52,11 @@ class Link:
         return quote_captions(self.captions, is_way=bool(self.points))
 
 
-def read_link(query: str, models: Models) -> Link:
-    """The link with this query, its numbers clamped; `InputError` if it is too long or names no model of the page."""
+def read_link(query: str, models: Models, is_available: Callable[[str], bool]) -> Link:
+    """The link with this query, its numbers clamped; `InputError` if it is too long or names no model of the page.
+
+    Of the models that Compare shows, those count that are available.
+    """
     if len(query) > MAX_LINK_LENGTH:
         raise InputError(f"The link has more than {MAX_LINK_LENGTH:,} characters, the most allowed.")
     try:

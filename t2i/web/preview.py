@@ -47,7 +47,7 @@ class LinkCards:
 
     def read(self, query: str) -> Link:
         """The link with this query; see `read_link`."""
-        return read_link(query, self.service.models)
+        return read_link(query, self.service.models, self.service.is_available)
 
     async def answer(self, query: str) -> Response:
         """The card of the link with this query, or why there is none in words."""

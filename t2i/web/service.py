@@ -74,6 +74,7 @@ class Service:
         self.default = spec.name
         self.models = {spec.name: spec} | {name: other for name, other in MODELS.items() if name != spec.name}
         self._checkpoints = {spec.name: checkpoint}
+        self._availability: dict[str, bool] = {}
         self._galleries: dict[str, dict[str, Any]] = {}
         self._thumbnails: dict[str, dict[str, Any]] = {}
         self._vocabularies: dict[str, frozenset[str]] = {}
@@ -316,6 +317,15 @@ class Service:
         if model not in self._checkpoints:
             self._checkpoints[model] = Checkpoint(model)
         return self._checkpoints[model]
+
+    def is_available(self, model: str) -> bool:
+        """Whether one of the page's models can be drawn with; found out once, because the Hub may be asked."""
+        if model not in self._availability:
+            try:
+                self._availability[model] = bool(self.checkpoint(model))
+            except InputError:
+                self._availability[model] = False
+        return self._availability[model]
 
     def _draw(self, parsed: DrawRequest) -> tuple[np.ndarray, float]:
         """The pixels of a request, and milliseconds per picture."""

@@ -18,6 +18,7 @@ from t2i.web.links import read_link
 from t2i.web.middleware import ISOLATION_HEADERS
 from t2i.web.service import Service
 from tests.screen import SAVE_DATA, decode, rest, settle
+from tests.weights import has_weights
 
 CAPTION = "a red flower with long petals"
 SOURCES = "[...document.querySelectorAll('.t2i-draw .grid img')].map(image => image.src)"
@@ -269,7 +270,7 @@ def test_children_of_two_favourites_are_drawn_here(device, asked, model):
     device.wait_for_function("location.search.includes('mutation=0.3') && location.search.includes('attributes=-0.5')")
     here = drawn(device)
     studio = t2i.load(model)
-    [request] = read_link(urlsplit(device.url).query, MODELS).requests
+    [request] = read_link(urlsplit(device.url).query, MODELS, has_weights).requests
     children = studio.breed(request.parents, request.seeds, request.at, request.mutation)
     there = studio.draw_genomes(children, request.attributes[:2]).astype(int)
     assert [len(child.captions) for child in children] == [2] * 16

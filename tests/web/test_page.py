@@ -13,8 +13,8 @@ from t2i import registry
 from t2i.registry import MODELS
 from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.app import TABS
-from t2i.web.component import is_offered
 from tests.screen import matches, note, pixels, rest, same, save, settle
+from tests.weights import has_weights
 
 CAPTION = "a flower with pink petals"
 
@@ -65,7 +65,7 @@ def test_a_new_page_finds_nothing_that_earlier_ones_have_stored(new_page, url, v
 
 def test_the_menu_lists_available_models_with_the_papers_networks_last(page):
     options = page.get_by_label("Model", exact=True).locator("option")
-    offered = [spec for spec in MODELS.values() if spec.objective or is_offered(spec)]
+    offered = [spec for spec in MODELS.values() if spec.objective or not spec.group or has_weights(spec.name)]
     assert [option.get_attribute("value") for option in options.all()] == [spec.name for spec in offered]
     assert options.all_inner_texts() == [spec.title for spec in offered]
     assert [spec.name for spec in offered[:3]] == ["flowers", "birds", "scenes"]

@@ -23,6 +23,7 @@ from t2i.web.component import STATIC
 from t2i.web.links import MAX_LINK_FIELDS, MAX_LINK_LENGTH, read_link
 from t2i.web.preview import LinkCards
 from tests.screen import ask, decode, free_port, served
+from tests.weights import has_weights
 
 CAPTION = "a flower with pink petals"
 HOSTILE = "\"><script>alert(1)</script>'&${alert(2)}"
@@ -159,15 +160,15 @@ def test_a_caption_that_cannot_be_drawn_has_no_preview(url):
 @pytest.mark.parametrize("number", ["-5", "1e99", "nan", "inf", "", "x", "999999"])
 def test_numbers_in_a_link_are_clamped(number):
     pairs = [("caption", CAPTION), ("seed", number), ("at", f"{number},{number}"), ("attributes", f"{number},9")]
-    link = read_link(urlencode([*pairs, ("tile", f"0,{number},{number}"), ("tile", f"{number},1")]), MODELS)
-    (request,) = link.requests
+    pairs += [("tile", f"0,{number},{number}"), ("tile", f"{number},1")]
+    (request,) = read_link(urlencode(pairs), MODELS, has_weights).requests
     assert len(request.seeds) == 16 and all(0 <= seed <= 999_999 for seed in request.seeds)
     assert all(-1 <= value <= 1 for value in request.attributes)
     assert all(0 <= part <= 1 for point in request.at for part in point)
 
 
 def test_a_picture_whose_place_has_too_many_digits_is_left_out():
-    (request,) = read_link(f"caption=red&tile={'9' * 4301},7&tile=2,7", MODELS).requests
+    (request,) = read_link(f"caption=red&tile={'9' * 4301},7&tile=2,7", MODELS, has_weights).requests
     assert request.seeds == [1, 2, 7, *range(4, 17)]
 
 
@@ -183,7 +184,7 @@ TABS = ["draw", "blend", "style", "compare", "search", "field", "flowers"]
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), st.one_of(st.text(), st.sampled_from(TABS)))))
 def test_any_link_is_read_or_refused(pairs):
     try:
-        link = read_link(urlencode(pairs), MODELS)
+        link = read_link(urlencode(pairs), MODELS, has_weights)
     except t2i.InputError:
         return
     assert len(link.points) == 16 or sum(len(request.seeds) for request in link.requests) == 16
@@ -193,6 +194,7 @@ class Pictures:
     """A service that draws grey, counts, and waits if it is told to."""
 
     models = MODELS
+    is_available = staticmethod(has_weights)
 
     def __init__(self) -> None:
         self.count = 0

@@ -13,14 +13,16 @@ from PIL import Image
 
 import t2i
 from t2i import registry
-from t2i.registry import MODELS
+from t2i.locate import Checkpoint
+from t2i.registry import MODELS, comparisons
 from t2i.store import MAX_NETWORK_SIZE
 from t2i.studio import load_engine
-from t2i.web.component import describe_models
+from t2i.web.component import describe_models, is_offered
 from t2i.web.encoding import style_length
 from t2i.web.preview import LinkCards
 from t2i.web.schemas import PICTURES_PER_PAGE, read_draw_request
 from t2i.web.service import Service, errors_as_json
+from t2i.web.tabs.compare import _group
 from tests.screen import as_uri, ask, decode, save
 
 CAPTION = "a flower with pink petals"
@@ -205,6 +207,20 @@ def test_the_configuration_of_a_model_is_read_once(model, compared, use_models):
         assert service.checkpoint(name) is service.checkpoint(name)
     with pytest.raises(t2i.InputError):
         service.checkpoint("birds")
+
+
+def test_a_model_of_ones_own_is_available_and_others_are_looked_up_once(model, compared, use_models, monkeypatch):
+    use_models({"flowers": model, **compared, "paper-gan": None})
+    service, looked_up = Service(str(compared["paper-gan-cls"])), []
+    assert service.default not in MODELS and is_offered(service, service.models[service.default])
+    monkeypatch.setattr("t2i.web.service.Checkpoint", lambda name: looked_up.append(name) or Checkpoint(name))
+    for _ in range(2):
+        columns = _group(service, "paper", comparisons(service.models)["paper"])["columns"]
+        available = {column["name"]: column["isAvailable"] for column in columns}
+        assert available[service.default] and available["paper-gan-int"] and not available["paper-gan"]
+        drawn = [request.model for request in LinkCards(service).read("tab=compare&caption=red").requests]
+        assert drawn == [name for name, is_available in available.items() if is_available]
+    assert looked_up.count("paper-gan-int") == 1
 
 
 def test_no_caption_and_no_photo_is_kept_with_what_was_drawn_from_them(model, use_models):

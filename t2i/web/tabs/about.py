@@ -29,7 +29,7 @@ def about_tab(service: Service) -> None:
         except InputError:
             return NO_CARD
 
-    networks = {name: _networks(service, name) for name, spec in service.models.items() if is_offered(spec)}
+    networks = {name: _networks(service, name) for name, spec in service.models.items() if is_offered(service, spec)}
     panel = add_panel("about", [draw], networks=networks)
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
         card = gr.Markdown(latex_delimiters=[])

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
-from ...locate import is_available
 from ...metrics.table import METRICS, find_value
 from ...registry import OBJECTIVES, ModelSpec, comparisons
 from ..component import add_api_event, add_panel
@@ -70,17 +69,18 @@ def _compared(service: Service) -> dict[str, list[ModelSpec]]:
 
 def _group(service: Service, name: str, specs: list[ModelSpec]) -> dict[str, Any]:
     rows = figure_rows([_figures_of(service, spec.name) for spec in specs])
-    columns = [_column(spec, figures, FLAGSHIP[name]) for spec, figures in zip(specs, rows, strict=True)]
+    columns = [_column(service, spec, figures, FLAGSHIP[name]) for spec, figures in zip(specs, rows, strict=True)]
     return {"name": name, "title": GROUP_TITLES[name], "columns": columns}
 
 
-def _column(spec: ModelSpec, figures: list[dict[str, Any]], flagship: str) -> dict[str, Any]:
+def _column(service: Service, spec: ModelSpec, figures: list[dict[str, Any]], flagship: str) -> dict[str, Any]:
     """What the page shows of a model before it draws."""
     objective = OBJECTIVES.get(spec.objective)
     title = objective.name.upper() if objective else spec.title
     words = {"title": title, "description": objective.description if objective else flagship}
     formula = objective.formula if objective else ""
-    return {"name": spec.name, **words, "formula": formula, "isAvailable": is_available(spec.name), "figures": figures}
+    shown = {"formula": formula, "isAvailable": service.is_available(spec.name), "figures": figures}
+    return {"name": spec.name, **words, **shown}
 
 
 def _figures_of(service: Service, model: str) -> dict[str, float]:
