@@ -83,11 +83,12 @@ def write_sentences(frames: np.ndarray, captions: Sequence[str], weights: Sequen
     shade = 0.75 * np.clip((np.arange(size, dtype=np.float32) - top) / (2 * margin), 0, 1)[:, None, None]
     rows = np.asarray(weights, np.float32)
     second, first = np.sort(rows, axis=1)[:, -2:].T
-    written = []
-    for frame, caption, opacity in zip(frames, rows.argmax(1), np.minimum(1, 2 * (first - second)), strict=True):
+    opacities = np.minimum(1, 2 * (first - second))
+    written = np.empty_like(frames)
+    for target, frame, caption, opacity in zip(written, frames, rows.argmax(1), opacities, strict=True):
         dark = (1 - shade) * frame
-        written.append(dark + opacity * masks[caption] * (255 - dark))
-    return np.rint(written).astype(np.uint8)
+        target[:] = np.rint(dark + opacity * masks[caption] * (255 - dark))
+    return written
 
 
 def _image(pixels: np.ndarray, side: int) -> Image.Image:

@@ -1,5 +1,7 @@
 """Posters, cards of links, and sentences on films."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,12 @@ def test_a_film_keeps_its_sentences(tmp_path):
         shown = [frame.to_ndarray(format="rgb24") for frame in film.decode(video=0)]
     assert len(shown) == 4 and shown[0].shape == (512, 512, 3)
     assert (shown[0] > 240).all(-1).sum() > 100  # white words
+
+
+def test_writing_on_a_film_takes_little_more_memory_than_the_film():
+    frames = pictures(40, 256)
+    tracemalloc.start()
+    poster.write_sentences(frames, [CAPTION, "an oak"], [[1, 0]] * len(frames))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2 * frames.nbytes
