@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ..errors import InputError
 from ..registry import ModelSpec
 from ..studio import PHOTO_ROLES, UNNAMED_ATTRIBUTES
 from .encoding import style_length
-from .service import Service
+from .service import Service, errors_as_json
 
 STATIC = Path(__file__).parent / "static"
 SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "travel.js", "album.js"
@@ -26,8 +25,8 @@ def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTM
     """Add `<name>.html`, `.css` and `.js`, which need the `shared_head` in an earlier component.
 
     The template is constant: text of visitors reaches the page only through the script. The script may call
-    `functions` on the server, and gets `properties`. Their answers, unless they are errors, say how long the server
-    took, `server_ms`: the rest of the time is the line's.
+    `functions`, methods of the service, on the server, and gets `properties`. Their answers, unless they are errors,
+    say how long the server took, `server_ms`: the rest of the time is the line's.
     """
     return gr.HTML(
         html_template=read_static(f"{name}.html"),
@@ -35,20 +34,22 @@ def add_panel(name: str, functions: list[Callable], **properties: Any) -> gr.HTM
         js_on_load=read_static(f"{name}.js"),
         elem_classes="t2i-panel",
         apply_default_css=False,
-        server_functions=[_timed(function) for function in functions],
+        server_functions=[_server_function(function) for function in functions],
         **properties,
     )
 
 
-def _timed(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
-    @wraps(function)
-    def timed(request):
+def _server_function(method: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """A plain function, because Gradio sets an attribute on it, of a request alone: a method may take more."""
+
+    def answer_request(request):
         start = time.perf_counter()
-        answer = function(request)
+        answer = errors_as_json(lambda: method(request))
         ms = round(1000 * (time.perf_counter() - start), 1)
         return answer if "error" in answer else answer | {"server_ms": ms}
 
-    return timed
+    answer_request.__name__ = method.__name__  # by which the script calls it
+    return answer_request
 
 
 def shared_head(service: Service, runtime: str) -> str:

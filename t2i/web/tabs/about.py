@@ -10,7 +10,7 @@ from ...errors import InputError
 from ...models import CBNGeneratorConfig, DCGANGeneratorConfig
 from ..component import add_panel, is_offered
 from ..schemas import read_model
-from ..service import Service, errors_as_json
+from ..service import Service
 
 NO_CARD = "This model has no card here."
 MAX_CARD_LENGTH = 100_000  # characters
@@ -19,10 +19,6 @@ MAX_CARD_LENGTH = 100_000  # characters
 def about_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
 
-    # A plain function: Gradio sets an attribute on each function that the page may call.
-    def draw(request):
-        return errors_as_json(lambda: service.draw(request))
-
     def show_card(event: gr.EventData) -> str:
         try:
             return read_card(service.checkpoint(read_model({"model": event.model}, service.models)).folder)
@@ -30,7 +26,7 @@ def about_tab(service: Service) -> None:
             return NO_CARD
 
     networks = {name: _networks(service, name) for name, spec in service.models.items() if is_offered(service, spec)}
-    panel = add_panel("about", [draw], networks=networks)
+    panel = add_panel("about", [service.draw], networks=networks)
     with gr.Accordion("The model card", open=False, elem_classes="t2i-card"):
         card = gr.Markdown(latex_delimiters=[])
     panel.select(show_card, None, card, show_progress="hidden", api_visibility="private")

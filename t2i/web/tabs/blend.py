@@ -8,18 +8,8 @@ from ..service import Service, errors_as_json
 
 def blend_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
-
-    # Plain functions: Gradio sets an attribute on each function that the page may call.
-    def blend(request):
-        return errors_as_json(lambda: service.blend(request))
-
-    def film(request):
-        return errors_as_json(lambda: service.film(request))
-
-    def blend_poster(request):
-        return errors_as_json(lambda: service.blend_poster(request))
-
-    add_panel("blend", [blend, film, blend_poster], maxSeed=MAX_SEED, canWriteMp4=can_write_mp4())
+    functions = [service.blend, service.film, service.blend_poster]
+    add_panel("blend", functions, maxSeed=MAX_SEED, canWriteMp4=can_write_mp4())
 
     def blend_event(captions: list[str], at: list[list[float]], seed: int = 1, model: str = service.default) -> dict:
         """Draw pictures between two sentences, or among four at the corners of a square.

@@ -26,15 +26,10 @@ COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 def compare_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
-
-    # A plain function: Gradio sets an attribute on each function that the page may call.
-    def compare(request):
-        return errors_as_json(lambda: service.compare(request))
-
     groups = [_group(service, name, specs) for name, specs in _compared(service).items()]
     metrics = [{"label": m.compare_label, "better": m.better, "meaning": m.meaning} for m in COMPARED_METRICS]
     limits = {"seedsPerModel": SEEDS_PER_MODEL, "maxSeed": MAX_SEED}
-    add_panel("compare", [compare], **limits, groups=groups, metrics=metrics)
+    add_panel("compare", [service.compare], **limits, groups=groups, metrics=metrics)
 
     def compare_event(caption: str, seeds: list[int] | None = None, models: list[str] | None = None) -> dict:
         """Draw a caption with several models, each with the same seeds.

@@ -8,39 +8,15 @@ from ..service import Service, errors_as_json
 
 def draw_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
-
-    # Plain functions: Gradio sets an attribute on each function that the page may call.
-    def draw(request):
-        return errors_as_json(lambda: service.draw(request))
-
-    def match(request):
-        return errors_as_json(lambda: service.match(request))
-
-    def parents(request):
-        return errors_as_json(lambda: service.parents(request))
-
-    def thumbnails(request):
-        return errors_as_json(lambda: service.thumbnails(request))
-
-    def enlarge(request):
-        return errors_as_json(lambda: service.enlarge(request))
-
-    def png(request):
-        return errors_as_json(lambda: service.png(request))
-
-    def poster(request):
-        return errors_as_json(lambda: service.poster(request))
-
-    def sheet(request):
-        return errors_as_json(lambda: service.sheet(request))
-
     limits = {
         "numPictures": PICTURES_PER_PAGE,
         "maxSeed": MAX_SEED,
         "maxFavourites": MAX_FAVOURITES,
         "maxVariety": MAX_VARIETY,
     }
-    add_panel("draw", [draw, match, parents, thumbnails, enlarge, png, poster, sheet], **limits)
+    functions = [service.draw, service.match, service.parents, service.thumbnails]
+    file_functions = [service.enlarge, service.png, service.poster, service.sheet]
+    add_panel("draw", functions + file_functions, **limits)
 
     def draw_event(
         caption: str,

@@ -8,23 +8,12 @@ from ..service import Service, errors_as_json
 
 def search_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
-
-    # Plain functions: Gradio sets an attribute on each function that the page may call.
-    def embed_photos(request):
-        return errors_as_json(lambda: service.embed_photos(request))
-
-    def embed_captions(request):
-        return errors_as_json(lambda: service.embed_captions(request))
-
-    def gallery(request):
-        return errors_as_json(lambda: service.gallery(request))
-
     limits = {
         "photosPerRequest": MAX_PHOTOS // 4,
         "maxCaptions": MAX_RANKED_CAPTIONS,
         "photoSize": ENCODER_INPUT_SIZE,
     }
-    add_panel("search", [embed_photos, embed_captions, gallery], **limits)
+    add_panel("search", [service.embed_photos, service.embed_captions, service.gallery], **limits)
 
     def search_event(caption: str, photos: list[str], model: str = service.default) -> dict:
         """Find the photos that match a caption best.

@@ -10,17 +10,6 @@ NUM_CAPTIONS = 6  # columns
 
 def style_tab(service: Service) -> None:
     """Build the tab inside the surrounding Blocks."""
-
-    # Plain functions: Gradio sets an attribute on each function that the page may call.
-    def restyle(request):
-        return errors_as_json(lambda: service.restyle(request))
-
-    def style(request):
-        return errors_as_json(lambda: service.style(request))
-
-    def draw(request):
-        return errors_as_json(lambda: service.draw(request))
-
     paper = {
         "paperSize": painting.PAPER_SIZE,
         "digits": painting.DIGITS,
@@ -29,7 +18,7 @@ def style_tab(service: Service) -> None:
         "maxStrokes": painting.MAX_STROKES,
         "maxPaintingLength": painting.MAX_LENGTH,
     }
-    functions = [restyle, style, draw]
+    functions = [service.restyle, service.style, service.draw]
     add_panel("style", functions, numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE, **paper)
 
     def restyle_event(photo: str, captions: list[str], model: str = service.default) -> dict:
