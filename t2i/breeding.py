@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .errors import InputError, check_captions, check_list, check_number, check_numbers
 
-MAX_CAPTIONS = 4  # of a picture; of more, those with the largest weights remain
+MAX_GENOME_CAPTIONS = 4  # of a picture; of more, those with the largest weights remain
 WEIGHTS_TOLERANCE = 1e-3  # of their sum, which is 1
 
 
@@ -63,7 +63,7 @@ def _child(parents: Sequence[Genome], share: float, z: list[float]) -> Genome:
     for parent, own in zip(parents, (share, 1 - share)):
         for caption, weight in zip(parent.captions, parent.weights):
             weights[caption] = weights.get(caption, 0) + own * weight
-    kept = sorted(weights, key=weights.__getitem__, reverse=True)[:MAX_CAPTIONS]
+    kept = sorted(weights, key=weights.__getitem__, reverse=True)[:MAX_GENOME_CAPTIONS]
     total = sum(weights[caption] for caption in kept)
     return Genome(tuple(kept), tuple(weights[caption] / total for caption in kept), tuple(z))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import t2i
-from t2i.breeding import MAX_CAPTIONS, Genome, check_genomes, children
+from t2i.breeding import MAX_GENOME_CAPTIONS, Genome, check_genomes, children
 
 NOISE = torch.randn(200, 100, generator=torch.Generator().manual_seed(0))
 MOTHER = Genome(("a red flower",), (1.0,), tuple(torch.randn(100, generator=torch.Generator().manual_seed(1)).tolist()))
@@ -36,7 +36,7 @@ def test_captions_of_many_generations_are_bounded():
     many = Genome(tuple("abcd"), (0.25,) * 4, MOTHER.z)
     more = Genome(tuple("efgh"), (0.25,) * 4, FATHER.z)
     for child in children([many, more], NOISE, 0.1):
-        assert len(child.captions) == MAX_CAPTIONS and abs(sum(child.weights) - 1) < 1e-6
+        assert len(child.captions) == MAX_GENOME_CAPTIONS and abs(sum(child.weights) - 1) < 1e-6
 
 
 @pytest.mark.parametrize("parents", [[MOTHER], [MOTHER] * 3, MOTHER])

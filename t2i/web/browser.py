@@ -15,7 +15,7 @@ from starlette._utils import get_route_path
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..breeding import MAX_CAPTIONS
+from ..breeding import MAX_GENOME_CAPTIONS
 from ..errors import InputError
 from ..onnx import OnnxModel, onnx_model
 from ..store import MAX_NETWORK_SIZE
@@ -39,7 +39,7 @@ SIZES = {
     "seeds_per_block": SEEDS_PER_BLOCK,
     "style_step": STYLE_STEP,
     "small_size": SMALL_SIZE,
-    "max_captions": MAX_CAPTIONS,
+    "max_captions": MAX_GENOME_CAPTIONS,
     "enlarged_scale": ENLARGED_SCALE,
 }
 

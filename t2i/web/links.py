@@ -11,6 +11,7 @@ from ..registry import comparisons
 from .schemas import (
     MAX_SEED,
     PICTURES_PER_PAGE,
+    STYLE_COLUMNS,
     STYLE_PATTERN,
     DrawRequest,
     Models,
@@ -25,7 +26,6 @@ from .schemas import (
 
 MAX_LINK_LENGTH = 20_000  # characters of a query, as in share.js
 MAX_LINK_FIELDS = 256
-MAX_CAPTIONS = 6  # the columns of Style
 PICTURES_PER_ROW = 4
 
 Fields = dict[str, list[str]]
@@ -76,7 +76,7 @@ def read_link(query: str, models: Models, is_available: Callable[[str], bool]) -
         request = _draw_each(cut([words]), [model], models)
         return Link(model, cut([words]), seed, request, [], _first(fields, "paint", ""))
     if tab == "style":
-        captions = captions[:MAX_CAPTIONS]
+        captions = captions[:STYLE_COLUMNS]
         return Link(model, captions, seed, _draw_each(captions, [model], models), [])
     if tab == "compare":
         groups = comparisons(models)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..breeding import MAX_CAPTIONS, Genome
+from ..breeding import MAX_GENOME_CAPTIONS, Genome
 from ..errors import InputError
 from ..media.photo import ENCODER_INPUT_SIZE, prepare
 from ..models import TextEncoderConfig
@@ -29,6 +29,7 @@ MAX_BLEND_POINTS = 64  # pictures of a blend
 DRAFT_SIZES = 32, 128  # pixels a side of drafts, the least and the most
 ORDINALS = ("first", "second", "third", "fourth")  # of the sentences of a blend
 FILM_KINDS = ("gif", "webp", "mp4")
+STYLE_COLUMNS = 6  # captions of the tab Style
 MAX_RESTYLE_CAPTIONS = 8
 MAX_PHOTO_BYTES, MAX_PHOTO_SIZE = 2_000_000, 1024  # of a photo from a program; the page sends what the encoders need
 MAX_PHOTOS, MAX_PHOTOS_BYTES = 64, 8_000_000  # of a search request
@@ -62,142 +63,140 @@ class DrawRequest:
     mutation: float = 0.0
 
 
-def read_draw_request(request: Any, models: Models) -> DrawRequest:
+def read_draw_request(request: object, models: Models) -> DrawRequest:
     model = read_model(request, models)
     caption = read_caption(request)
-    seeds = _numbers(request.get("seeds"), range(1, PICTURES_PER_PAGE + 1), 0, MAX_SEED)
-    attributes = _numbers(request.get("attributes"), [0.0], -1, 1)
-    at = [_point(point) for point in _list(request.get("at") or [0], "at")[:PICTURES_PER_PAGE]]
+    seeds = _numbers(_get(request, "seeds"), range(1, PICTURES_PER_PAGE + 1), 0, MAX_SEED)
+    attributes = _numbers(_get(request, "attributes"), [0.0], -1, 1)
+    at = [_point(point) for point in _list(_get(request, "at") or [0], "at")[:PICTURES_PER_PAGE]]
     at = at + [(0.0, 0.0)] * (len(seeds) - len(at)) if any(map(any, at)) else []
-    like = _style(request.get("like"))
-    variety = read_number(request.get("variety", 1), 0, MAX_VARIETY)
-    genomes = _list(request["parents"], "parents") if request.get("parents") else []
+    like = _style(_get(request, "like"))
+    variety = read_number(_get(request, "variety", 1), 0, MAX_VARIETY)
+    parents = _get(request, "parents")
+    genomes = _list(parents, "parents") if parents else []
     if len(genomes) not in (0, 2):
         raise InputError(f"Give two parents, not {len(genomes)}.")
-    parents = tuple(_genome(genome) for genome in genomes)
-    mutation = read_number(request.get("mutation", 0), 0, 1) if parents else 0.0
+    mutation = read_number(_get(request, "mutation", 0), 0, 1) if genomes else 0.0
     numbers = [int(seed) for seed in seeds], attributes, at[: len(seeds)], like
-    return DrawRequest(caption, *numbers, model, variety, parents, mutation)
+    return DrawRequest(caption, *numbers, model, variety, tuple(map(_genome, genomes)), mutation)
 
 
-def read_single_draw_request(request: Any, models: Models) -> DrawRequest:
+def read_single_draw_request(request: object, models: Models) -> DrawRequest:
     """Only the first picture of a draw request."""
     parsed = read_draw_request(request, models)
     return replace(parsed, seeds=parsed.seeds[:1], at=parsed.at[:1])
 
 
-def read_comparison(request: Any, models: Models) -> list[DrawRequest]:
+def read_comparison(request: object, models: Models) -> list[DrawRequest]:
     """The same draw request for each of several models; without names, those of the first comparison."""
     parsed = read_draw_request(request, models)
-    names = request.get("models")
+    names = _get(request, "models")
     if names is None:
         names = [spec.name for spec in next(iter(comparisons(models).values()), [])]
     names = _list(names, "models")
     return [replace(parsed, model=read_model({"model": name}, models)) for name in names[:MAX_COMPARED_MODELS]]
 
 
-def read_field(request: Any, models: Models) -> tuple[list[str], float, list[int], str]:
+def read_field(request: object, models: Models) -> tuple[list[str], float, list[int], str]:
     """One caption or two, how far to go from the first to the second, the seeds and the model."""
     model = read_model(request, models)
-    captions = [_caption(caption) for caption in _list(request.get("captions"), "captions")[:2]]
-    seeds = _list(request.get("seeds"), "seeds")[:MAX_FIELD_PICTURES]
-    at = read_number(request.get("at", 0), 0, 1) if len(captions) == 2 else 0.0
+    captions = [_caption(caption) for caption in _list(_get(request, "captions"), "captions")[:2]]
+    seeds = _list(_get(request, "seeds"), "seeds")[:MAX_FIELD_PICTURES]
+    at = read_number(_get(request, "at", 0), 0, 1) if len(captions) == 2 else 0.0
     return captions, at, [int(read_number(seed, 0, MAX_SEED)) for seed in seeds], model
 
 
-def read_parents(request: Any, models: Models) -> list[DrawRequest]:
+def read_parents(request: object, models: Models) -> list[DrawRequest]:
     """Two pictures of the same model, of which children are bred."""
-    pictures = _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")
+    pictures = _list(_get(request, "pictures"), "pictures")
     parents = [read_single_draw_request(picture, models) for picture in pictures[:2]]
     if len(pictures) != 2 or parents[0].model != parents[1].model:
         raise InputError("Choose two pictures of the same model.")
     return parents
 
 
-def read_sheet(request: Any) -> list[Any]:
+def read_sheet(request: object) -> list[Any]:
     """The draw requests of a sheet, one for each picture."""
-    return _list(request.get("pictures") if isinstance(request, dict) else None, "pictures")[:MAX_FAVOURITES]
+    return _list(_get(request, "pictures"), "pictures")[:MAX_FAVOURITES]
 
 
-def read_scale(request: Any) -> int:
-    return ENLARGED_SCALE if read_number(request.get("scale"), *PNG_SCALES) == ENLARGED_SCALE else 1
+def read_scale(request: object) -> int:
+    return ENLARGED_SCALE if read_number(_get(request, "scale"), *PNG_SCALES) == ENLARGED_SCALE else 1
 
 
-def read_full_size(request: Any) -> int:
+def read_full_size(request: object) -> int:
     """How many pictures, from the first, are sent at full size and quality; the others may be drafts."""
-    return int(read_number(request.get("full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
+    return int(read_number(_get(request, "full_size", MAX_BLEND_POINTS), 0, MAX_BLEND_POINTS))
 
 
-def read_draft_size(request: Any) -> int:
+def read_draft_size(request: object) -> int:
     """The most pixels a side of drafts: a page on a slow line asks for fewer."""
-    return int(read_number(request.get("draft_size", DRAFT_SIZES[1]), *DRAFT_SIZES))
+    return int(read_number(_get(request, "draft_size", DRAFT_SIZES[1]), *DRAFT_SIZES))
 
 
-def read_blend(request: Any, models: Models) -> tuple[list[str], int, str]:
+def read_blend(request: object, models: Models) -> tuple[list[str], int, str]:
     """Two or four sentences, the seed and the model."""
     model = read_model(request, models)
-    captions = _list(request.get("captions"), "captions")
+    captions = _list(_get(request, "captions"), "captions")
     if len(captions) not in (2, 4):
         raise InputError(f"Give two sentences or four, not {len(captions)}.")
     places = [f" for the {ordinal} sentence" for ordinal in ORDINALS]
-    seed = int(read_number(request.get("seed", 1), 0, MAX_SEED))
+    seed = int(read_number(_get(request, "seed", 1), 0, MAX_SEED))
     return [_caption(caption, place) for caption, place in zip(captions, places)], seed, model
 
 
-def read_points(request: Any) -> list[Point]:
+def read_points(request: object) -> list[Point]:
     """The points of a blend."""
-    return [_point(point) for point in _list(request.get("at", [0.5]), "at")[:MAX_BLEND_POINTS]]
+    return [_point(point) for point in _list(_get(request, "at", [0.5]), "at")[:MAX_BLEND_POINTS]]
 
 
-def read_film_kind(request: Any) -> str:
-    kind = request.get("kind")
+def read_film_kind(request: object) -> str:
+    kind = _get(request, "kind")
     if kind not in FILM_KINDS:
         raise InputError(f"The kind must be one of {', '.join(FILM_KINDS)}.")
     return kind
 
 
-def read_is_written(request: Any) -> bool:
+def read_is_written(request: object) -> bool:
     """Whether the sentences are written on a film."""
-    return bool(read_number(request.get("written"), 0, 1))
+    return bool(read_number(_get(request, "written"), 0, 1))
 
 
-def read_model(request: Any, models: Models) -> str:
-    if not isinstance(request, dict):
-        raise InputError("The request must be an object with a caption.")
-    model = request.get("model", next(iter(models)))
+def read_model(request: object, models: Models) -> str:
+    model = _get(request, "model", next(iter(models)))
     if not isinstance(model, str) or model not in models:
         raise InputError(f"No such model. There are: {', '.join(models)}.")
     return model
 
 
-def read_caption(request: Any) -> str:
-    return _caption(request.get("caption"))
+def read_caption(request: object) -> str:
+    return _caption(_get(request, "caption"))
 
 
-def read_captions(request: Any) -> list[str]:
+def read_captions(request: object) -> list[str]:
     """The captions that are drawn in the style of a photo."""
-    return [_caption(caption) for caption in _list(request.get("captions"), "captions")[:MAX_RESTYLE_CAPTIONS]]
+    return [_caption(caption) for caption in _list(_get(request, "captions"), "captions")[:MAX_RESTYLE_CAPTIONS]]
 
 
-def read_ranked_captions(request: Any, spec: ModelSpec) -> list[str]:
+def read_ranked_captions(request: object, spec: ModelSpec) -> list[str]:
     """The captions that a photo is compared with; the model's own if there are none, or after them if it is asked."""
-    captions = request.get("captions")
+    captions = _get(request, "captions")
     captions = model_captions(spec) if captions is None else _list(captions, "captions")
     if len(captions) > MAX_RANKED_CAPTIONS:
         raise InputError(f"Give at most {MAX_RANKED_CAPTIONS} captions at once, not {len(captions)}.")
     captions = [_caption(caption) for caption in captions]
-    if request.get("with_own"):
+    if _get(request, "with_own"):
         captions = list(dict.fromkeys([*captions, *model_captions(spec)]))[:MAX_RANKED_CAPTIONS]
     return captions
 
 
-def read_photo(request: Any) -> Image.Image:
-    return _photo(request.get("photo"))
+def read_photo(request: object) -> Image.Image:
+    return _photo(_get(request, "photo"))
 
 
-def read_photos(request: Any) -> list[Image.Image]:
+def read_photos(request: object) -> list[Image.Image]:
     """Photos in data URIs, prepared for the encoders: each is reduced before the next is decoded."""
-    values = _list(request.get("photos"), "photos")
+    values = _list(_get(request, "photos"), "photos")
     num_bytes = sum(len(value) for value in values if isinstance(value, str))
     if len(values) > MAX_PHOTOS or num_bytes > MAX_PHOTOS_BYTES:
         raise InputError(f"Give at most {MAX_PHOTOS} photos at once, of {MAX_PHOTOS_BYTES // 10**6} MB together.")
@@ -212,6 +211,12 @@ def cut(captions: list[str]) -> list[str]:
 def model_captions(spec: ModelSpec) -> list[str]:
     """The captions that come with a model."""
     return [*spec.examples, *spec.gallery_captions] or [spec.title]
+
+
+def _get(request: object, name: str, default: object = None) -> Any:
+    if not isinstance(request, dict):
+        raise InputError("The request must be an object with a caption.")
+    return request.get(name, default)
 
 
 def _caption(value: object, place: str = "") -> str:
@@ -248,7 +253,7 @@ def _genome(value: object) -> Genome:
     """A genome from {"captions": [str], "weights": [float], "z": the text of `encoding.style_text`}."""
     if not isinstance(value, dict):
         raise InputError("A parent must be an object with captions, weights and z.")
-    captions = cut([_caption(caption) for caption in _list(value.get("captions"), "captions")[:MAX_CAPTIONS]])
+    captions = cut([_caption(caption) for caption in _list(value.get("captions"), "captions")[:MAX_GENOME_CAPTIONS]])
     weights = _numbers(value.get("weights"), [1.0], 0, 1)[: len(captions)]
     weights += [0.0] * (len(captions) - len(weights))
     total, z = sum(weights), _style(value.get("z"))

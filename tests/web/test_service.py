@@ -20,7 +20,16 @@ from t2i.studio import load_engine
 from t2i.web.component import describe_models, is_offered
 from t2i.web.encoding import style_length
 from t2i.web.preview import LinkCards
-from t2i.web.schemas import PICTURES_PER_PAGE, read_draw_request
+from t2i.web.schemas import (
+    PICTURES_PER_PAGE,
+    read_caption,
+    read_draw_request,
+    read_film_kind,
+    read_photo,
+    read_points,
+    read_scale,
+    read_sheet,
+)
 from t2i.web.service import Service, errors_as_json
 from t2i.web.tabs.compare import _group
 from tests.screen import as_uri, ask, decode, save
@@ -58,6 +67,12 @@ CAPTION = "a flower with pink petals"
 def test_garbage_is_refused_with_a_reason(url, function, garbage):
     answer = ask(url, function, garbage)
     assert set(answer) == {"error"} and " " in answer["error"]
+
+
+@pytest.mark.parametrize("read", [read_caption, read_points, read_photo, read_scale, read_film_kind, read_sheet])
+def test_each_reader_refuses_what_is_no_object(read):
+    with pytest.raises(t2i.InputError, match="must be an object"):
+        read([CAPTION])
 
 
 def test_a_style_of_more_numbers_than_any_network_has_is_refused():

@@ -3,9 +3,8 @@
 from ...media.photo import ENCODER_INPUT_SIZE
 from .. import painting
 from ..component import add_api_event, add_panel
+from ..schemas import STYLE_COLUMNS
 from ..service import Service, errors_as_json
-
-NUM_CAPTIONS = 6  # columns
 
 
 def style_tab(service: Service) -> None:
@@ -19,7 +18,7 @@ def style_tab(service: Service) -> None:
         "maxPaintingLength": painting.MAX_LENGTH,
     }
     functions = [service.restyle, service.style, service.draw]
-    add_panel("style", functions, numCaptions=NUM_CAPTIONS, photoSize=ENCODER_INPUT_SIZE, **paper)
+    add_panel("style", functions, numCaptions=STYLE_COLUMNS, photoSize=ENCODER_INPUT_SIZE, **paper)
 
     def restyle_event(photo: str, captions: list[str], model: str = service.default) -> dict:
         """Draw captions in the style of a photo.
