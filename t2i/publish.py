@@ -32,7 +32,7 @@ SPACE_PATTERNS = (
     "t2i/web/static/*.*",
 )
 CHECKPOINT_PATTERNS = ("config.json", "*.safetensors")
-PAGE_FILES = ("config.json", "evaluation.json", "README.md")  # of each model, what the page shows
+PAGE_FILES = ("model.json", "evaluation.json", "README.md")  # of each model, what the page shows
 MODEL_PATTERNS = (
     *CHECKPOINT_PATTERNS,
     *(f"judge/{pattern}" for pattern in CHECKPOINT_PATTERNS),
@@ -71,9 +71,9 @@ def space_files(hub_id: str, root: Path = ROOT, pip_index: str | None = None) ->
     paths = {path for pattern in SPACE_PATTERNS for path in root.glob(pattern)}
     for spec in registry.MODELS.values():
         folder = root / "weights" / spec.name
-        paths.add(folder / "model.json")
+        paths |= {folder / name for name in PAGE_FILES}
         if spec.hub_id is None:
-            paths |= {folder / name for name in PAGE_FILES}
+            paths.add(folder / "config.json")
             paths |= {folder / f"{role}.safetensors" for role in (*DRAWING_ROLES, *PHOTO_ROLES)}
     readme = (root / "README.md").read_text("utf-8")
     pictures = re.findall(r"!\[[^]]*\]\(([\w./-]+)\)", readme)

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import gradio
@@ -189,6 +190,12 @@ def test_the_space_gets_the_app_and_its_models_and_nothing_else(hub, capsys):
     unneeded = r"^(tests|runs|t2i/training|t2i/evaluation)/|/judge/|(discriminator|image_projection)\.s|\.pyc$|(^|/)\."
     assert not [name for name in files if re.search(unneeded, name)]
     assert sum(map(len, files.values())) < 20_000_000 * len(MODELS)
+
+
+def test_the_space_gets_the_card_and_figures_of_a_model_whose_weights_are_on_the_hub(monkeypatch):
+    monkeypatch.setitem(MODELS, "flowers", replace(MODELS["flowers"], hub_id="owner/flowers"))
+    names = {name for name, _ in space_files() if name.startswith("weights/flowers/") and not name.endswith(".webp")}
+    assert names == {f"weights/flowers/{name}" for name in ("model.json", "evaluation.json", "README.md")}
 
 
 def test_a_dry_run_lists_exactly_the_files_of_the_space(capsys):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .. import registry
 from ..breeding import Genome
 from ..engine.batching import BatchedEngine, DynamicBatcher
 from ..engine.engine import Engine
@@ -326,6 +327,10 @@ class Service:
             except InputError:
                 self._availability[model] = False
         return self._availability[model]
+
+    def documents(self, model: str) -> Path:
+        """The folder with a model's card and figures; a registered one has them here, also if its weights are not."""
+        return registry.WEIGHTS / model if self.models[model] is MODELS.get(model) else self.checkpoint(model).folder
 
     def _draw(self, parsed: DrawRequest) -> tuple[np.ndarray, float]:
         """The pixels of a request, and milliseconds per picture."""

@@ -31,6 +31,7 @@ from t2i.web.schemas import (
     read_sheet,
 )
 from t2i.web.service import Service, errors_as_json
+from t2i.web.tabs.about import read_card
 from t2i.web.tabs.compare import _group
 from tests.screen import as_uri, ask, decode, save
 
@@ -236,6 +237,14 @@ def test_a_model_of_ones_own_is_available_and_others_are_looked_up_once(model, c
         drawn = [request.model for request in LinkCards(service).read("tab=compare&caption=red").requests]
         assert drawn == [name for name, is_available in available.items() if is_available]
     assert looked_up.count("paper-gan-int") == 1
+
+
+def test_the_card_of_a_registered_model_is_here_without_its_weights(model, compared, use_models):
+    use_models({"flowers": model, "birds": None})
+    (registry.WEIGHTS / "birds" / "README.md").write_text("# Birds")
+    own = compared["paper-gan-cls"]
+    service = Service(str(own))
+    assert read_card(service.documents("birds")) == "# Birds" and service.documents(service.default) == own
 
 
 def test_no_caption_and_no_photo_is_kept_with_what_was_drawn_from_them(model, use_models):

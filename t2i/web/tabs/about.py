@@ -21,7 +21,7 @@ def about_tab(service: Service) -> None:
 
     def show_card(event: gr.EventData) -> str:
         try:
-            return read_card(service.checkpoint(read_model({"model": event.model}, service.models)).folder)
+            return read_card(service.documents(read_model({"model": event.model}, service.models)))
         except InputError:
             return NO_CARD
 

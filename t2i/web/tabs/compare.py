@@ -80,7 +80,7 @@ def _column(service: Service, spec: ModelSpec, figures: list[dict[str, Any]], fl
 
 def _figures_of(service: Service, model: str) -> dict[str, float]:
     try:
-        return read_figures(service.checkpoint(model).folder)
+        return read_figures(service.documents(model))
     except InputError:
         return {}
 
