@@ -16,7 +16,7 @@ from t2i.models import TextEncoder
 from t2i.registry import MODELS, OBJECTIVES
 from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.service import Service
-from t2i.web.tabs.compare import COMPARED_METRICS, figure_rows, read_figures
+from t2i.web.tabs.compare import COMPARED_METRICS, HINGE_LOSSES, figure_rows, read_figures
 from tests.screen import ask, decode, free_port, hold_requests, pixels, rest, save, seeds, served, settle
 from tests.web.test_share import link_of, query
 
@@ -181,10 +181,13 @@ def two_groups(model, compared, tmp_path_factory):
 def test_the_objectives_are_compared_by_either_networks(new_page, two_groups):
     page = new_page(f"{two_groups}/?tab=compare&caption=a+flower")
     page.wait_for_function(SAID, arg="Seed 1 by 5 models: a flower")
-    own = columns(page)
+    own, words = columns(page), page.locator(".objectives .words")
+    tell_hinge = f"all => all.map(words => words.title.includes({json.dumps(HINGE_LOSSES)}))"
+    assert words.evaluate_all(tell_hinge) == [True] * 4 + [False]
     page.get_by_label("The paper’s networks").check()
     page.locator(".objectives img[alt='a flower']").nth(4).wait_for()
     papers = columns(page)
+    assert words.evaluate_all(tell_hinge) == [False] * 5
     assert (distance(papers, own[[3, 2, 1, 0, 4]]) < 2).all() and (distance(papers, own)[0] > 8).all()
     assert page.locator(".figures tbody th").all_text_contents() == ["GAN-CLS"]
     link = link_of(page)

@@ -21,6 +21,7 @@ FLAGSHIP = {
     "projected": "The model of the other tabs: it learned both for longer, and has sliders with names.",
     "paper": "The best model here: it gets the words at every step, and its critic had already seen a million photos.",
 }
+HINGE_LOSSES = "These networks have hinge losses instead of logarithms, and D also scores pictures without captions."
 COMPARED_METRICS = tuple(metric for metric in METRICS if metric.compare_label)
 
 
@@ -73,7 +74,7 @@ def _column(service: Service, spec: ModelSpec, figures: list[dict[str, Any]], fl
     objective = OBJECTIVES.get(spec.objective)
     title = objective.name.upper() if objective else spec.title
     words = {"title": title, "description": objective.description if objective else flagship}
-    formula = objective.formula if objective else ""
+    formula = "" if not objective else objective.formula if spec.paper else f"{objective.formula}\n{HINGE_LOSSES}"
     shown = {"formula": formula, "isAvailable": service.is_available(spec.name), "figures": figures}
     return {"name": spec.name, **words, **shown}
 
