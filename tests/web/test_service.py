@@ -163,7 +163,7 @@ def test_a_child_is_compared_with_the_caption_of_its_nearer_parent(model, use_mo
 def test_a_model_of_other_sizes_is_served(model_of_other_sizes, use_models):
     use_models({"flowers": model_of_other_sizes})
     service, studio = Service("flowers"), t2i.load(model_of_other_sizes)
-    photo = Image.effect_noise((64, 64), 80).convert("RGB")
+    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))
     like = service.style({"photo": as_uri(photo)})["like"]
     assert len(like) == style_length(40) == 54
     request = {"caption": CAPTION, "seeds": [7], "at": [[0.5, 0]], "like": like, "attributes": [0.5, 0, 0, 1]}

@@ -184,14 +184,14 @@ def test_drafts_are_as_small_as_a_slow_line_asks(service, asked, side):
 
 
 @pytest.fixture
-def run_line(tmp_path):
-    """Runs a script with the page's `measured = createLine()`; returns what it prints."""
+def run_connection(tmp_path):
+    """Runs a script with the page's `measured = createConnection()`; returns what it prints."""
 
     def run(script: str) -> str:
         clamp = "const clamp = (value, low, high) => Math.min(high, Math.max(low, value));"
         source = (STATIC / "drawing.js").read_text("utf-8")
-        (tmp_path / "line.js").write_text(f"{source}{clamp} const measured = createLine();\n{script}", "utf-8")
-        command = [deno.find_deno_bin(), "run", "--no-config", "line.js"]
+        (tmp_path / "connection.js").write_text(f"{source}{clamp} const measured = createConnection();\n{script}", "utf-8")
+        command = [deno.find_deno_bin(), "run", "--no-config", "connection.js"]
         result = subprocess.run(command, cwd=tmp_path, env={"DENO_DIR": str(tmp_path)}, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         return result.stdout.strip()
@@ -200,23 +200,23 @@ def run_line(tmp_path):
 
 
 @pytest.mark.parametrize("bytes_a_ms, size", [(10_000, 128), (250, 96), (20, 64)])
-def test_a_page_on_a_slow_line_asks_for_smaller_drafts(run_line, bytes_a_ms, size):
+def test_a_page_on_a_slow_line_asks_for_smaller_drafts(run_connection, bytes_a_ms, size):
     script = f"""
       for (const bytes of [20_000, 90_000, 40_000, 120_000, 20_000])
         measured.note({{ server_ms: 1, pictures: ["x".repeat(bytes)] }}, 30 + bytes / {bytes_a_ms}, 1);
       console.log(measured.draftSize());
     """
-    assert run_line(script) == str(size)
+    assert run_connection(script) == str(size)
 
 
 @pytest.mark.parametrize("way, is_far", [(10, "false"), (400, "true")])
-def test_the_servers_own_work_does_not_make_a_line_slow(run_line, way, is_far):
+def test_the_servers_own_work_does_not_make_a_line_slow(run_connection, way, is_far):
     script = f"""
       for (const server_ms of [320, 640, 320])
         measured.note({{ server_ms, strip: "x" }}, {way} + server_ms, server_ms / 10);
       console.log(measured.isFar(), measured.answerTime(1), measured.answerTime(16));
     """
-    assert run_line(script) == f"{is_far} {way + 10} {way + 160}"
+    assert run_connection(script) == f"{is_far} {way + 10} {way + 160}"
 
 
 def test_a_comparison_of_models_of_two_sizes(service):
