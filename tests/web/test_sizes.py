@@ -190,7 +190,8 @@ def run_connection(tmp_path):
     def run(script: str) -> str:
         clamp = "const clamp = (value, low, high) => Math.min(high, Math.max(low, value));"
         source = (STATIC / "drawing.js").read_text("utf-8")
-        (tmp_path / "connection.js").write_text(f"{source}{clamp} const measured = createConnection();\n{script}", "utf-8")
+        module = f"{source}{clamp} const measured = createConnection();\n{script}"
+        (tmp_path / "connection.js").write_text(module, "utf-8")
         command = [deno.find_deno_bin(), "run", "--no-config", "connection.js"]
         result = subprocess.run(command, cwd=tmp_path, env={"DENO_DIR": str(tmp_path)}, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
