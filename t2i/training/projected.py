@@ -398,8 +398,8 @@ def _train(config: ProjectedTraining, processes: Processes) -> Path:
         group = {"processes": processes.count} if processes.count > 1 else {}
         run = {"trainer": "projected"} | public_config(config) | {"steps_done": done} | group | history | cost
         has_attributes = bool(config.attributes) and (done > RAMP_START or bool(before.get("attributes")))
-        networks, mean = {"generator": generator}, corpus.mean_caption()
-        save_checkpoint(out, networks, config.text, text, run, examples, has_attributes, mean)
+        mean = corpus.mean_caption()
+        save_checkpoint(out, {"generator": generator}, config.text, text, run, examples, has_attributes, mean)
         save_samples(out / f"samples-{done:06}.png", generator, held_out)
         return {}
 
