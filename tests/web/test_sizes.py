@@ -331,3 +331,20 @@ def test_the_other_tabs_show_the_models_size(page, photo, tmp_path):
     page.locator(".captions .text", has_text="flower").first.wait_for()
     page.get_by_role("tab", name="About").click()
     page.wait_for_function("document.querySelector('.failures img')?.naturalWidth === 128")
+
+
+def test_photos_wait_on_this_device_for_the_networks_of_another_model(page):
+    held, sent = [], []
+    page.route("**/browser/models/flowers-paper/manifest.json", lambda route: held.append(route))
+    use_device(page)
+    page.get_by_role("tab", name="Style").click()
+    widths = "[...document.querySelectorAll('.t2i-style td img')].map(image => image.naturalWidth)"
+    page.wait_for_function(f"{widths}.every(width => width === 128)")
+    page.on("request", lambda request: sent.append(request.post_data or ""))
+    with page.expect_request("**/browser/models/flowers-paper/manifest.json"):
+        page.locator("#t2i-style-model").select_option("flowers-paper")
+    assert page.locator(".privacy:visible").inner_text().startswith("Photos stay on this device")
+    for manifest in held:
+        manifest.continue_()
+    page.wait_for_function(f"{widths}.every(width => width === 64)")
+    assert not any("data:image" in data for data in sent)
