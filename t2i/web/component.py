@@ -17,7 +17,7 @@ from .encoding import style_length
 from .service import Service, errors_as_json
 
 STATIC = Path(__file__).parent / "static"
-SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "travel.js", "album.js"
+SHARED_SCRIPTS = "page.js", "local.js", "drawing.js", "tab.js", "share.js", "hand.js", "prefetch.js", "album.js"
 MODEL_FIELDS = "name", "title", "subject", "placeholder", "examples", "short_examples", "failures", "group"
 
 

@@ -25,7 +25,11 @@ const requestPictures = tab.createDraftUpdater(draw, getRequest, showPictures, s
 
 function update() {
   t2i.setDrawState({ caption: captionBox.value, seed: seedBox.read(), model: modelMenu.value });
-  if (dialog.open) return updateEnlarged(); // the sixteen follow once it rests
+  if (dialog.open) updateEnlarged(); // the sixteen follow when it is closed
+  else updateSixteen();
+}
+
+function updateSixteen() {
   grid.setAttribute("aria-busy", "true");
   isSortPending = false;
   setSorted(false); // the matches will be others
@@ -622,7 +626,7 @@ t2i.receive("draw", ({ query, model, caption, style, photo }) => {
   update();
 });
 
-// ---- one picture, enlarged. What it shows is moved by hand: the sliders follow at once, the sixteen once it rests.
+// ---- one picture, enlarged. It is moved by hand, and follows at once; the sixteen follow when it is closed.
 
 const dialogNote = find("dialog .note");
 const bigImage = find(".big");
