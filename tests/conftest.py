@@ -32,7 +32,7 @@ from t2i.registry import OBJECTIVES
 from tests.generators import tiny_cbn
 from tests.hub import serve
 from tests.screen import SAVE_DATA, chromium, forget, free_port, save, served, settle
-from tests.weights import weights_folder
+from tests.weights import unnamed_comparisons, weights_folder
 
 unhurried = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("quick", max_examples=50, derandomize=True, database=None, **unhurried)
@@ -208,6 +208,8 @@ def use_models(monkeypatch, tmp_path_factory):
     def use(models: dict[str, Path | None]) -> None:
         folder = weights_folder(tmp_path_factory.mktemp("weights") / "weights", models)
         monkeypatch.setattr(registry, "WEIGHTS", folder)
+        for name in unnamed_comparisons(models):
+            monkeypatch.delitem(registry.MODELS, name)
 
     return use
 

@@ -5,13 +5,14 @@ import os
 import re
 import subprocess
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from t2i import registry
 from t2i.errors import InputError
-from t2i.registry import MODELS, OBJECTIVES, ModelSpec, read_spec
+from t2i.registry import MODELS, OBJECTIVES, ModelSpec, comparisons, read_spec
 from t2i.web.component import is_offered
 from t2i.web.service import Service
 
@@ -33,14 +34,15 @@ def test_registered_models_can_stand_in_a_menu():
 
 
 def test_the_models_to_compare_are_one_for_each_objective():
-    compared = {spec.objective: name for name, spec in MODELS.items() if spec.objective}
-    assert list(compared) == list(OBJECTIVES) and compared["gan-int"] == "paper-gan-int"
-    assert all(spec.paper for spec in MODELS.values() if spec.objective)
+    prefixes = {"projected": "flowers", "paper": "paper"}
+    for group, specs in comparisons(MODELS).items():
+        assert [spec.name for spec in specs] == [f"{prefixes[group]}-{objective}" for objective in OBJECTIVES]
 
 
-def test_the_papers_own_networks_come_after_the_main_models():
-    papers = [spec.paper for spec in MODELS.values()]
-    assert papers == sorted(papers) and list(MODELS)[:4] == ["flowers", "birds", "scenes", "flowers-paper"]
+def test_the_main_models_come_first_and_the_papers_own_networks_last():
+    groups = [group for group, _ in groupby(MODELS.values(), lambda spec: spec.group)]
+    assert groups == [group for group in ("", "For comparison", "The paper's networks") if group in groups]
+    assert list(MODELS)[:3] == ["flowers", "birds", "scenes"]
 
 
 def test_the_menu_leaves_out_the_papers_networks_if_their_weights_are_missing(tiny_model, use_models):

@@ -30,7 +30,7 @@ license: mit
 
 @pytest.fixture
 def about(page, compared):
-    """The page on its tab "About"; the model "Flowers, GAN" has a stranger's card."""
+    """The page on its tab "About"; the model "paper-gan" has a stranger's card."""
     described = compared["paper-gan"] / "README.md"
     described.write_text(HOSTILE)
     page.get_by_role("tab", name="About").click()

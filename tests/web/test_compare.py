@@ -101,7 +101,7 @@ def test_a_caption_that_cannot_be_read_shows_an_error_and_keeps_the_pictures(com
 def test_draw_opens_with_the_model_of_a_column(compare):
     type_in(compare, CAPTION, 1)
     compare.get_by_label("Draw sixteen with GAN-INT", exact=True).click()
-    compare.wait_for_function("document.querySelector('.t2i-draw .status').textContent.includes('Flowers, GAN-INT ·')")
+    compare.locator(".t2i-draw .status", has_text="Flowers, the paper's GAN-INT ·").wait_for()
     assert compare.locator("#t2i-draw-model").input_value() == "paper-gan-int"
     assert compare.get_by_label("Caption", exact=True).input_value() == CAPTION
 

@@ -209,7 +209,8 @@ def test_a_link_to_about_opens_it_with_the_model(page, new_page):
     link = link_of(page)
     new_tab = new_page(link)
     new_tab.get_by_role("tab", name="About", selected=True).wait_for()
-    new_tab.locator(".t2i-about .note", has_text="What Flowers, GAN fails on has not been written down.").wait_for()
+    missing = "What Flowers, the paper's GAN fails on has not been written down."
+    new_tab.locator(".t2i-about .note", has_text=missing).wait_for()
     assert new_tab.locator("#t2i-about-model").input_value() == "paper-gan" and link_of(new_tab) == link
     assert parse_qsl(link.partition("?")[2]) == [("tab", "about"), ("model", "paper-gan")]
 
