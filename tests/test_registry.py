@@ -35,7 +35,9 @@ def test_registered_models_can_stand_in_a_menu():
 
 def test_the_models_to_compare_are_one_for_each_objective():
     prefixes = {"projected": "flowers", "paper": "paper"}
-    for group, specs in comparisons(MODELS).items():
+    groups = comparisons(MODELS)
+    assert "paper" in groups
+    for group, specs in groups.items():
         assert [spec.name for spec in specs] == [f"{prefixes[group]}-{objective}" for objective in OBJECTIVES]
 
 
