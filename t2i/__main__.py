@@ -125,6 +125,8 @@ def _parser(arguments: list[str]) -> _Parser:
     evaluate.add_argument("--seed", type=_number(int, 0), default=0, help="(default: %(default)s)")
     evaluate.add_argument("--json", type=Path, help="write the measurements to this file (one model)")
     evaluate.add_argument("--sheet", type=Path, help="do not measure, but draw eight captions with the models: a PNG")
+    between = "with --sheet, without --data: from one caption to the other, and from --seed to the next, by each model"
+    evaluate.add_argument("--between", nargs=2, metavar="CAPTION", help=between)
     evaluate.add_argument("--table", action="store_true", help="write the tables of weights/*/evaluation.json")
     evaluate.set_defaults(run=_evaluate)
     bench = commands.add_parser("bench", help="measure how fast a model is on this machine")
@@ -283,7 +285,9 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     if options.table:
         return print(*report.write(), sep="\n")
-    if not options.models or not options.data:
+    if options.between and not (options.models and options.sheet and not options.data):
+        raise InputError("--between needs a MODEL and --sheet, and no --data")
+    if not options.models or not (options.data or options.between):
         raise InputError("evaluate needs a MODEL and --data, or --table alone")
     if options.json and len(options.models) > 1:
         raise InputError(f"--json writes the measurements of one model, not of {len(options.models)}")
@@ -293,7 +297,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise InputError(f"evaluation needs {error.name}: pip install -r requirements-train.txt") from None
     if options.sheet:
         _check_png("--sheet", options.sheet)
-        return _write(options.sheet, sheet.comparison(options.models, options.data, options.seed))
+        if options.between:
+            pictures = sheet.interpolation(options.models, _clean(options.between), options.seed)
+        else:
+            pictures = sheet.comparison(options.models, options.data, options.seed)
+        return _write(options.sheet, pictures)
     for model in options.models:
         measurements = run.evaluate(run.Evaluation(model, options.data, options.judge, options.seed))
         if options.json:

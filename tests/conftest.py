@@ -208,8 +208,9 @@ def use_models(monkeypatch, tmp_path_factory):
     def use(models: dict[str, Path | None]) -> None:
         folder = weights_folder(tmp_path_factory.mktemp("weights") / "weights", models)
         monkeypatch.setattr(registry, "WEIGHTS", folder)
-        for name in unnamed_comparisons(models):
-            monkeypatch.delitem(registry.MODELS, name)
+        left_out = unnamed_comparisons(models)
+        kept = {name: spec for name, spec in registry.MODELS.items() if name not in left_out}
+        monkeypatch.setattr(registry.MODELS, "data", kept)  # as a whole: put back one by one, they lose their order
 
     return use
 

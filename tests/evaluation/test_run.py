@@ -18,6 +18,7 @@ from t2i.evaluation.run import Evaluation, evaluate
 from t2i.metrics.table import METRICS
 from t2i.models import CBNGenerator, CBNGeneratorConfig, ImageProjection, TextEncoder, describe
 from t2i.models.image_projection import ImageProjectionConfig
+from t2i.studio import load
 
 
 @pytest.fixture
@@ -311,9 +312,26 @@ def test_the_sheet_shows_photos_beside_the_models(model, data, tmp_path):
     assert (a == b).all() and a.std() > 5 and "a red square 0" in image.text["Description"]
 
 
+def test_the_sheet_shows_interpolations_by_each_model(model, tmp_path):
+    path, studio = tmp_path / "sheet.png", load(model)
+    assert main(["evaluate", str(model), "--sheet", str(path), "--between", "a", "b", "--seed", "3"]) == 0
+    image, step = Image.open(path), sheet.PICTURE_SIZE + sheet.MARGIN
+    assert image.size == (sheet.CAPTION_WIDTH + 8 * step + 8, 24 + 2 * step + 8)
+    ways = [studio.blend("a", "b", 8, 3), studio.wander("a", 3, 4, 8)]
+    for row, way in enumerate(ways):
+        for column in (0, 4, 7):
+            left, top = sheet.CAPTION_WIDTH + column * step, 24 + row * step
+            shown = image.crop((left, top, left + 128, top + 128))
+            drawn = way[column].resize((128, 128), Image.Resampling.LANCZOS)
+            assert np.array_equal(np.asarray(shown), np.asarray(drawn)), (row, column)
+
+
 @pytest.mark.parametrize(
     "words, arguments",
     [
+        ("--between needs a MODEL and --sheet", ["flowers", "--between", "a", "b"]),
+        ("and no --data", ["flowers", "--between", "a", "b", "--sheet", "x.png", "--data", "gone.zip"]),
+        ("Type a few words", ["flowers", "--between", "", "b", "--sheet", "x.png"]),
         ("needs a MODEL and --data", []),
         ("needs a MODEL and --data", ["flowers"]),
         ("no such zip or folder", ["flowers", "--data", "gone.zip"]),

@@ -183,12 +183,13 @@ def test_routes_that_the_page_does_not_use_are_closed(ask, home, route):
 
 def test_a_body_is_bounded_and_must_say_its_length(ask):
     route = "/gradio_api/component_server/"
-    assert ask(route, b"{}", {"Content-Length": str(MAX_BODY_BYTES + 1)})[0] == 413
+    # Headers alone: a body that comes after the refusal resets the connection, and the answer may be lost.
+    assert ask(route, b"", {"Content-Length": str(MAX_BODY_BYTES + 1)})[0] == 413
     headers = {b"content-length": b"9" * 4301, b"content-type": b"application/json"}  # as some servers may pass it on
     assert middleware._refuse_by_headers({"type": "http", "method": "POST", "path": route, "headers": headers.items()})
-    assert ask(route, b"2\r\n{}\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
+    assert ask(route, b"", {"Transfer-Encoding": "chunked", "Content-Length": ""})[0] in (400, 411)
     for length in ("-1", "1e9", "٣"):
-        assert ask(route, b"{}", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
+        assert ask(route, b"", {"Content-Length": length.encode().decode("latin-1")})[0] in (400, 411)
 
 
 def test_bodies_are_bounded_together(monkeypatch):
