@@ -155,7 +155,7 @@ def _read_object(path: Path) -> dict:
     return value
 
 
-def _read_models(weights: Path) -> dict[str, ModelSpec]:
+def read_models(weights: Path) -> dict[str, ModelSpec]:
     """The models of a folder by name, sorted by the `order` in their `model.json`; those without one come last."""
     orders: dict[Path, float] = {}
     for path in sorted(weights.glob("*/model.json")):
@@ -174,7 +174,7 @@ class _Models(UserDict[str, ModelSpec]):
 
     @cached_property
     def data(self) -> dict[str, ModelSpec]:  # type: ignore[override]  # UserDict has an attribute
-        return _read_models(WEIGHTS)
+        return read_models(WEIGHTS)
 
 
 MODELS = _Models()

@@ -64,7 +64,7 @@ def test_models_are_sorted_by_their_order(tmp_path):
         describe(tmp_path / name, order=order, title=name.upper())
     describe(tmp_path / "0", title="Trained here")
     (tmp_path / "no-model").mkdir()
-    models = registry._read_models(tmp_path)
+    models = registry.read_models(tmp_path)
     assert [(name, spec.name, spec.title) for name, spec in models.items()] == [
         ("c", "c", "C"),
         ("b", "b", "B"),
@@ -131,7 +131,7 @@ def test_a_malformed_file_among_the_models_is_an_input_error_that_names_it(tmp_p
     describe(tmp_path / "flowers", order=1)
     (describe(tmp_path / "roses") / "model.json").write_bytes(text)
     with pytest.raises(InputError, match=f"roses/model.json: {words}"):
-        registry._read_models(tmp_path)
+        registry.read_models(tmp_path)
 
 
 def run(weights: Path, *command: str) -> subprocess.CompletedProcess:

@@ -113,8 +113,8 @@ def table(evaluations: list[dict]) -> str:
 def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[Path]:
     """Write tables of `weights/*/evaluation.json` between the two marks of each page; returns the pages.
 
-    The document gets all models, in a table for each data set. A model card that has the marks gets its own model. If
-    models were trained with several seeds, the page `STUDY` beside the document compares their objectives.
+    The document gets all models, in a table for each data set. A model card that has the marks gets its own model. The
+    page `STUDY` beside the document compares the objectives, if they have been measured.
     """
     evaluations = {path.parent / "README.md": read(path) for path in sorted(weights.glob("*/evaluation.json"))}
     if not evaluations:
@@ -124,8 +124,9 @@ def write(document: Path = DOCUMENT, weights: Path = registry.WEIGHTS) -> list[P
         by_data.setdefault(figures["data"], []).append(figures)
     tables = {card: [table([figures])] for card, figures in evaluations.items() if _has_mark(card)}
     tables[document] = [table(models) for models in by_data.values()]
-    if of_study := study.paths(weights):
-        tables[document.parent / STUDY] = [study.table([read(path) for path in of_study])]
+    groups = registry.comparisons(registry.read_models(weights)).values()
+    if studies := [paths for models in groups if (paths := study.paths(models, weights))]:
+        tables[document.parent / STUDY] = [study.table([read(path) for path in paths]) for paths in studies]
     texts = {page: _insert(page, parts) for page, parts in tables.items()}  # all, before any file is changed
     for page, text in texts.items():
         store.write(page, partial(Path.write_text, data=text, encoding="utf-8"))

@@ -10,7 +10,7 @@ from statistics import fmean, variance
 
 from ..errors import InputError
 from ..metrics.table import METRICS, Metric, find_value
-from ..registry import OBJECTIVES
+from ..registry import OBJECTIVES, ModelSpec
 
 OTHER_SEEDS = "evaluation-seed-*.json"  # beside the evaluation.json of the run whose weights are kept
 COMPARED = (
@@ -40,34 +40,46 @@ EFFECTS: dict[str, tuple[int, int, int, int]] = {
 Values = dict[str, list[float]]  # of a metric in the runs of each objective
 
 
-def paths(weights: Path) -> list[Path]:
-    """Every evaluation of the models of a folder that were trained with more than one seed."""
-    folders = sorted({path.parent for path in weights.glob(f"*/{OTHER_SEEDS}")})
-    return [path for folder in folders for path in (folder / "evaluation.json", *sorted(folder.glob(OTHER_SEEDS)))]
+def paths(models: list[ModelSpec], weights: Path) -> list[Path]:
+    """The evaluations of models to compare, of all their seeds; none if one of the objectives was not measured."""
+    first = [weights / spec.name / "evaluation.json" for spec in models]
+    if {spec.objective for spec in models} != set(OBJECTIVES) or not all(path.is_file() for path in first):
+        return []
+    return [path for of_seed_0 in first for path in (of_seed_0, *sorted(of_seed_0.parent.glob(OTHER_SEEDS)))]
 
 
 def table(evaluations: list[dict]) -> str:
-    """Markdown: a row for each metric, with the mean of each objective's runs and the effects ± standard error.
+    """Markdown: a row for each metric, with the mean of each objective's runs; only of the seeds that all four have.
 
-    `InputError` unless the same two or more seeds were trained by each of the four objectives, with all else alike.
+    With two seeds or more, the effects ± standard error follow. `InputError` if there is no such seed, or if the runs
+    differ in more than objective and seed.
     """
-    runs = {name: [figures for figures in evaluations if figures["objective"] == name] for name in OBJECTIVES}
-    _check(runs)
-    header = ["", *map(str.upper, OBJECTIVES), *EFFECTS]
+    runs = _runs_of_common_seeds(evaluations)
+    _check_alike(runs)
+    count, effects = len(runs["gan"]), EFFECTS if len(runs["gan"]) > 1 else {}
+    header = [f"{count} training{'s' if count > 1 else ''} each", *map(str.upper, OBJECTIVES), *effects]
     rows = [header, ["---"] * len(header)]
     for metric in METRICS:
         found = {name: [find_value(figures, metric.path) for figures in runs[name]] for name in OBJECTIVES}
         values = {name: [value for value in of_runs if value is not None] for name, of_runs in found.items()}
         if metric.path in COMPARED and values == found:
-            rows.append(_row(metric, values))
+            rows.append(_row(metric, values, effects))
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 
 
-def _check(runs: dict[str, list[dict]]) -> None:
-    seeds = {name: sorted(figures.get("training_seed", -1) for figures in runs[name]) for name in OBJECTIVES}
-    first = seeds["gan"]
-    if not 2 <= len(first) == len(set(first)) or any(of_objective != first for of_objective in seeds.values()):
-        raise InputError(f"a study needs the same training seeds, at least two, of each objective; there are {seeds}")
+def _runs_of_common_seeds(evaluations: list[dict]) -> dict[str, list[dict]]:
+    """By objective, in the order of the seeds."""
+    by_seed: dict[str, dict[int, dict]] = {name: {} for name in OBJECTIVES}
+    for figures in evaluations:
+        by_seed[figures["objective"]][figures.get("training_seed", 0)] = figures
+    seeds = sorted(set.intersection(*(set(runs) for runs in by_seed.values())))
+    if not seeds:
+        trained = {name: sorted(runs) for name, runs in by_seed.items()}
+        raise InputError(f"a study needs a training seed that all objectives have; there are {trained}")
+    return {name: [runs[seed] for seed in seeds] for name, runs in by_seed.items()}
+
+
+def _check_alike(runs: dict[str, list[dict]]) -> None:
     for key in ALIKE:
         found = {figures.get(key) for of_objective in runs.values() for figures in of_objective}
         if len(found) > 1:
@@ -84,14 +96,14 @@ def standard_error(values: Values) -> float:
     return math.sqrt(fmean(map(variance, values.values())) / len(values["gan"]))
 
 
-def _row(metric: Metric, values: Values) -> list[str]:
+def _row(metric: Metric, values: Values, effects: dict[str, tuple[int, int, int, int]]) -> list[str]:
     label = f"{metric.label.partition(' (')[0]} ({metric.better} is better)"
-    error = standard_error(values)
     means = [metric.format(fmean(of_objective)) for of_objective in values.values()]
-    return [label, *means, *(_effect_cell(metric, effect(values, signs), error) for signs in EFFECTS.values())]
+    return [label, *means, *(_effect_cell(metric, effect(values, signs), values) for signs in effects.values())]
 
 
-def _effect_cell(metric: Metric, change: float, error: float) -> str:
+def _effect_cell(metric: Metric, change: float, values: Values) -> str:
+    error = standard_error(values)
     sign = "−" if change < 0 else "+"
     cell = f"{sign}{metric.format(abs(change))} ± {metric.format(error)}"
     return f"**{cell}**" if abs(change) > CLEAR * error else cell

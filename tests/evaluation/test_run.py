@@ -252,7 +252,8 @@ def test_the_command_writes_the_evaluation_and_the_tables(model, data, small_fea
 def test_the_tables_in_the_repository_are_those_of_the_committed_evaluations(tmp_path):
     if not list(registry.WEIGHTS.glob("*/evaluation.json")):
         pytest.skip("nothing was measured")
-    for path in [report.DOCUMENT, *registry.WEIGHTS.glob("*/README.md"), *registry.WEIGHTS.glob("*/evaluation.json")]:
+    of_models = [path for name in ("README.md", "*.json") for path in registry.WEIGHTS.glob(f"*/{name}")]
+    for path in [report.DOCUMENT, report.DOCUMENT.parent / report.STUDY, *of_models]:
         copy = tmp_path / path.relative_to(registry.WEIGHTS.parent)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(path.read_text("utf-8"), "utf-8")
