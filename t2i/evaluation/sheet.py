@@ -33,10 +33,10 @@ def interpolation(models: list[str], captions: list[str], seed: int) -> bytes:
     Then a row for each model with the first caption, from this seed to the next.
     """
     first, last = captions
-    studios = {_short_name(model): load(model) for model in models}
-    labels = [f"{name}: {first} … {last}" for name in studios] + [f"{name}: {first}" for name in studios]
-    films = [studio.blend(first, last, NUM_STEPS, seed) for studio in studios.values()]
-    films += [studio.wander(first, seed, seed + 1, NUM_STEPS) for studio in studios.values()]
+    names, studios = [_short_name(model) for model in models], [load(model) for model in models]
+    labels = [f"{name}: {first} … {last}" for name in names] + [f"{name}: {first}" for name in names]
+    films = [studio.blend(first, last, NUM_STEPS, seed) for studio in studios]
+    films += [studio.wander(first, seed, seed + 1, NUM_STEPS) for studio in studios]
     pictures = [[np.asarray(picture) for picture in film] for film in films]
     titles = [f"{100 * step / (NUM_STEPS - 1):.0f} %" for step in range(NUM_STEPS)]
     return export.png(_sheet(titles, labels, pictures), {"captions": captions, "models": models, "seed": seed})

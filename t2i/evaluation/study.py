@@ -51,8 +51,8 @@ def paths(models: list[ModelSpec], weights: Path) -> list[Path]:
 def table(evaluations: list[dict]) -> str:
     """Markdown: a row for each metric, with the mean of each objective's runs; only of the seeds that all four have.
 
-    With two seeds or more, the effects ± standard error follow. `InputError` if there is no such seed, or if the runs
-    differ in more than objective and seed.
+    With two seeds or more, the effects ± standard error follow. `InputError` if there is no such seed, if the runs
+    differ in more than objective and seed, or if an objective has a seed twice.
     """
     runs = _runs_of_common_seeds(evaluations)
     _check_alike(runs)
@@ -71,7 +71,10 @@ def _runs_of_common_seeds(evaluations: list[dict]) -> dict[str, list[dict]]:
     """By objective, in the order of the seeds."""
     by_seed: dict[str, dict[int, dict]] = {name: {} for name in OBJECTIVES}
     for figures in evaluations:
-        by_seed[figures["objective"]][figures.get("training_seed", 0)] = figures
+        runs, seed = by_seed[figures["objective"]], figures.get("training_seed") or 0  # earlier ones do not record it
+        if seed in runs:
+            raise InputError(f"a study needs each training seed once; {figures['objective']} has {seed} twice")
+        runs[seed] = figures
     seeds = sorted(set.intersection(*(set(runs) for runs in by_seed.values())))
     if not seeds:
         trained = {name: sorted(runs) for name, runs in by_seed.items()}

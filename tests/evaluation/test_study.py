@@ -77,6 +77,12 @@ def test_only_seeds_that_all_objectives_have_are_compared():
             study.table(wrong)
 
 
+def test_a_seed_that_an_objective_has_twice_is_an_error():
+    evaluations = all_evaluations()
+    with pytest.raises(InputError, match="gan-int has 1 twice"):
+        study.table([*evaluations, evaluations[5]])
+
+
 @pytest.mark.parametrize("key, value", [("data", "birds.zip"), ("steps", 2000), ("size", 64), ("precision", "float32")])
 def test_runs_that_differ_in_more_than_objective_and_seed_are_an_error(key, value):
     first, *others = all_evaluations()
