@@ -339,9 +339,10 @@ def _diversity(inputs: _Inputs) -> dict:
 def _halfway(inputs: _Inputs) -> dict:
     """Pictures of captions, and halfway between two: KID, feature distance between seeds, and how often it is low.
 
-    Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. `plain` is
-    the paper's way, the mean of their embeddings. The distance is low if it is below half of that between two photos
-    of a class. KID takes one seed of each, so that it does not depend on how much the seeds differ.
+    Halfway is what the model draws of two captions of different classes in equal parts: see `mixing.mix`. `plain`, for
+    models with a mean caption, is the paper's way, the mean of their embeddings. The distance is low if it is below
+    half of that between two photos of a class. KID takes one seed of each, so that it does not depend on how much the
+    seeds differ.
     """
     g, rows = inputs.new_generator(), inputs.other_half
     first = rows[:HALFWAY_PAIRS]
@@ -356,7 +357,8 @@ def _halfway(inputs: _Inputs) -> dict:
     half, mean = torch.full((1, 2), 0.5), inputs.checkpoint.caption_mean
     pairs = torch.stack([inputs.h[first], inputs.h[second]], 1)
     halfway = torch.cat([mix(pair, half, mean) for pair in pairs])
-    for name, h in (("captions", inputs.h[first]), ("halfway", halfway), ("plain", pairs.mean(1))):
+    plain = {} if mean is None else {"plain": pairs.mean(1)}
+    for name, h in {"captions": inputs.h[first], "halfway": halfway, **plain}.items():
         x = features.features(inputs.draw(z, h.repeat_interleave(HALFWAY_SEEDS, 0)))
         distances = np.array([quality.mean_pairwise_distance(seeds) for seeds in x.split(HALFWAY_SEEDS)])
         one_seed = {name: x[::HALFWAY_SEEDS]}

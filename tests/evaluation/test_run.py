@@ -112,6 +112,7 @@ def test_every_metric_is_measured_and_repeats_exactly(model, data, small_feature
     shares = (scratch["accuracy"], scratch["pictures"]["class"], scratch["photos"]["class"])
     assert all(0 <= share <= 1 for share in (*shares, halfway["captions"]["alike"], halfway["halfway"]["alike"]))
     assert 0 < halfway["pairs"] <= 10 and halfway["halfway"]["seeds"] > 0 and halfway["halfway"]["kid"] > 0
+    assert "plain" not in halfway  # without a mean caption, it would be the same
     reconstruction = figures["style"]["redrawn"]
     assert reconstruction["share"] == reconstruction["features"] / reconstruction["seeds"] > 0
     assert 0.5 < figures["style"]["cycle_error"] and 0 <= figures["style"]["background"]["roc"] <= 1
@@ -128,12 +129,14 @@ def test_a_128_pixel_model_without_a_discriminator_is_measured_at_64_and_at_128(
     generator = CBNGenerator(CBNGeneratorConfig(channels=(4,) * 6)).eval()
     remove_networks(model, "discriminator")
     gan = {"trainer": "projected", "objective": "gan-int-cls", "data": "squares.zip", "steps_done": 1200}
-    store.save(model, {"generator": generator}, describe({"generator": generator}) | {"training": {"gan": gan}})
+    more = {"training": {"gan": gan}, "caption_mean": store.vector_to_text(torch.zeros(1024))}
+    store.save(model, {"generator": generator}, describe({"generator": generator}) | more)
     figures = evaluate(Evaluation(str(model), str(data)))
     assert figures["left_out"].keys() == {"agreement"} and figures["size"] == 128 and sizes >= {64, 128}
     at_size = figures["fidelity"]["at_size"]
     assert at_size["size"] == 128 and {"pictures", "photos", "floor"} < at_size.keys()
     assert figures["match"]["pictures"].keys() == {"image_encoder"}
+    assert figures["halfway"]["plain"]["kid"] != figures["halfway"]["halfway"]["kid"]
     lines = report.lines(figures)
     assert "objective: gan-int-cls, 128 pixels" in lines and "epochs: 1,200 steps" in lines
     for metric in METRICS:
