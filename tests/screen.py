@@ -28,6 +28,8 @@ from tests.weights import weights_folder
 ROOT = Path(__file__).parents[1]
 SETTLED = "document.querySelector('.t2i-draw .grid')?.getAttribute('aria-busy') === 'false'"
 
+SERVER_CALLS = "**/component_server/**"  # their address
+
 # The sixteen pictures as the browser decoded them, one above the other, as base64.
 PIXELS = """() => {
   const images = [...document.querySelectorAll('.grid img')];
@@ -133,6 +135,18 @@ def pixels(page) -> np.ndarray:
     return flat.reshape(PICTURES_PER_PAGE, 64, 64, 4)[..., :3].astype(int)
 
 
+def route_calls(page, handle) -> None:
+    """Give every further call of the server to a handler, until `page.unroute(SERVER_CALLS)`.
+
+    For an instant after `page.route`, Chromium still sends what the page requests, and Playwright does not see it. So
+    wait until a request of the page has been caught.
+    """
+    page.route(SERVER_CALLS, handle)
+    page.route("**/is-routed", lambda route: route.fulfill(body="caught"))
+    page.wait_for_function("async () => (await (await fetch('/is-routed')).text()) === 'caught'")
+    page.unroute("**/is-routed")
+
+
 def hold_requests(page, text) -> list:
     """Hold back all further requests that contain a text; returns their list, for `continue_()`."""
     requests = []
@@ -140,7 +154,7 @@ def hold_requests(page, text) -> list:
     def hold(route):
         requests.append(route) if text in route.request.post_data else route.continue_()
 
-    page.route("**/component_server/**", hold)
+    route_calls(page, hold)
     return requests
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import t2i
-from tests.screen import ask, decode, pixels, rest, same, seeds, settle, wait_for_photo, wait_for_sample
+from tests.screen import ask, decode, pixels, rest, route_calls, same, seeds, settle, wait_for_photo, wait_for_sample
 
 CAPTION = "a blue bird"
 PICTURE = "data:image/jpeg;base64,AAAA"
@@ -329,7 +329,7 @@ def test_a_sheet_leaves_out_what_cannot_be_drawn_and_waits_for_a_busy_server(pag
         busy.append(route.request.url)
         route.fulfill(status=503, body="The server is busy. Try again in a moment.")
 
-    page.route("**/component_server/**", refuse_the_first)
+    route_calls(page, refuse_the_first)
     note_on_link = page.locator(".t2i-draw .link-note")
     with page.expect_download() as download:
         page.locator(".favourites .save-sheet").click()

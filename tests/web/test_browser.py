@@ -17,7 +17,7 @@ from t2i.web.browser import RUNTIME, SEEDS_PER_BLOCK, BrowserModels, runtime_ver
 from t2i.web.links import read_link
 from t2i.web.middleware import ISOLATION_HEADERS
 from t2i.web.service import Service
-from tests.screen import SAVE_DATA, decode, rest, settle
+from tests.screen import SAVE_DATA, SERVER_CALLS, decode, rest, settle
 from tests.weights import has_weights
 
 CAPTION = "a red flower with long petals"
@@ -484,7 +484,7 @@ def test_on_a_slow_line_it_begins_by_itself_unless_data_are_saved(new_page, url,
             answer["server_ms"] += 10_000  # the test's own delays are long on a busy machine
         route.fulfill(json=answer)
 
-    page.route("**/component_server/**", answer_late)
+    page.route(SERVER_CALLS, answer_late)
     page.add_init_script(SAVE_DATA.replace("true", str(saves_data).lower(), 1))
     page.goto(f"{url}/?tab=draw")
     for caption in ("a red flower", "a blue flower", "an oak"):

@@ -17,7 +17,20 @@ from t2i.registry import MODELS, OBJECTIVES
 from t2i.web import LAUNCH_LOOK, create_demo
 from t2i.web.service import Service
 from t2i.web.tabs.compare import COMPARED_METRICS, HINGE_LOSSES, figure_rows, read_figures
-from tests.screen import ask, decode, free_port, hold_requests, pixels, rest, save, seeds, served, settle
+from tests.screen import (
+    SERVER_CALLS,
+    ask,
+    decode,
+    free_port,
+    hold_requests,
+    pixels,
+    rest,
+    route_calls,
+    save,
+    seeds,
+    served,
+    settle,
+)
 from tests.web.test_share import link_of, query
 
 CAPTION = "a flower with pink petals"
@@ -311,7 +324,7 @@ def test_the_status_says_that_models_are_being_loaded(page):
     page.wait_for_function("document.querySelector('.t2i-compare .status')?.textContent === 'Loading five models …'")
     page.wait_for_function(SAID, arg="Loading five models …")
     held[0].continue_()
-    page.unroute("**/component_server/**")
+    page.unroute(SERVER_CALLS)
     page.wait_for_function("document.querySelector('.t2i-compare .status').textContent.endsWith('ms per picture')")
     page.locator("#t2i-compare-caption").fill("🌸")
     page.locator("#t2i-compare-note.error").wait_for()
@@ -389,7 +402,7 @@ def test_a_caption_of_another_models_subject_is_offered_to_that_model_in_draw(co
         offer = {"hint": "These models know flowers.", "elsewhere": "birds"} if "compared" in answer else {}
         route.fulfill(json=answer | offer)
 
-    compare.route("**/component_server/**", answer_with_offer)
+    route_calls(compare, answer_with_offer)
     offer = compare.get_by_role("button", name="Draw this with Birds →")
     assert not offer.is_visible()
     compare.locator("#t2i-compare-caption").fill("a blue bird with wings")

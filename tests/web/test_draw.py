@@ -10,7 +10,21 @@ import t2i
 from t2i.breeding import Genome
 from t2i.registry import WEIGHTS
 from t2i.web.schemas import PICTURES_PER_PAGE
-from tests.screen import decode, free_port, hold_requests, matches, note, pixels, same, save, seeds, served, settle
+from tests.screen import (
+    SERVER_CALLS,
+    decode,
+    free_port,
+    hold_requests,
+    matches,
+    note,
+    pixels,
+    route_calls,
+    same,
+    save,
+    seeds,
+    served,
+    settle,
+)
 
 CAPTION = "a flower with pink petals"
 
@@ -299,11 +313,11 @@ BUSY = {"status": 503, "content_type": "text/plain", "body": "The server is busy
 )
 def test_the_last_pictures_stay_while_the_server_does_not_answer(page, silence):
     before = pixels(page)
-    page.route("**/component_server/**", silence)
+    route_calls(page, silence)
     page.get_by_label("Caption", exact=True).fill("nobody is listening")
     settle(page)
     assert "busy or away" in note(page)
-    page.unroute("**/component_server/**")
+    page.unroute(SERVER_CALLS)
     page.wait_for_function("document.querySelector('#t2i-draw-note').textContent === ''", timeout=10_000)
     assert not same(before, pixels(page)).any()  # it has asked again by itself
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 import t2i
 from t2i.registry import MODELS
-from tests.screen import ask
+from tests.screen import SERVER_CALLS, ask, route_calls
 
 CAPTION = "a flower with pink petals"
 
@@ -63,7 +63,7 @@ def test_the_chosen_picture_is_described_and_a_caption_goes_to_draw(search, mode
     best = shown_captions(search)
     choices = search.locator(".results input")
     assert choices.first.is_checked()
-    with search.expect_response("**/component_server/**"):
+    with search.expect_response(SERVER_CALLS):
         search.get_by_label("Your own captions").fill("a blue bird\n\n<img src=x onerror=alert(1)>\n${alert(2)}")
     choices.first.press("ArrowRight")
     search.wait_for_timeout(200)
@@ -159,10 +159,10 @@ def test_the_ring_around_the_chosen_picture_does_not_cover_its_match(search):
 
 def test_photos_wait_for_a_server_that_does_not_answer(search, tmp_path):
     Image.effect_noise((90, 70), 80).convert("RGB").save(tmp_path / "photo.png")
-    search.route("**/component_server/**", lambda route: route.abort())
+    route_calls(search, lambda route: route.abort())
     search.locator(".t2i-search input[type=file]").set_input_files(tmp_path / "photo.png")
     search.wait_for_function("document.querySelector('.photo-note').textContent.includes('busy or away')")
-    search.unroute("**/component_server/**")
+    search.unroute(SERVER_CALLS)
     search.wait_for_function("document.querySelector('.results img')?.alt === 'photo.png'")
     search.wait_for_function("document.querySelector('.photo-note').textContent === ''")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.screen import free_port, rest, served, settle
+from tests.screen import SERVER_CALLS, free_port, rest, route_calls, served, settle
 
 
 def test_a_drag_continues_when_the_server_is_back(new_page, model):
@@ -38,13 +38,13 @@ def test_saving_repeatedly_while_the_server_is_away_makes_one_file(page, tab, bu
     place, opacity = saving.bounding_box(), "button => Number(getComputedStyle(button).opacity)"
     assert saving.evaluate(opacity) == 1
     page.on("download", lambda download: files.append(download))
-    page.route("**/component_server/**", lambda route: route.abort())
+    route_calls(page, lambda route: route.abort())
     for _ in range(4):
         page.keyboard.press("Enter")
         page.wait_for_timeout(300)  # altogether longer than RETRY_DELAY
     page.locator(".note.error:visible", has_text="busy or away").last.wait_for()
     assert saving.is_disabled() and saving.evaluate(opacity) < 1 and saving.bounding_box() == place
-    page.unroute("**/component_server/**")
+    page.unroute(SERVER_CALLS)
     page.wait_for_function("button => !button.ariaDisabled", arg=saving.element_handle())
     page.wait_for_timeout(1500)  # long enough for others
     assert len(files) == 1 and saving.evaluate("button => button === document.activeElement")

@@ -21,6 +21,7 @@ from tests.screen import (
     photo_of,
     pixels,
     rest,
+    route_calls,
     same,
     settle,
     wait_for_photo,
@@ -387,7 +388,7 @@ def test_another_model_draws_without_the_style_of_a_photo(styles):
 
 
 def test_a_style_that_the_server_does_not_send_shows_an_error(styles):
-    styles.route("**/component_server/**", lambda route: route.abort())
+    route_calls(styles, lambda route: route.abort())
     styles.get_by_label("Use in Draw: the style of photo 1").click()
     styles.locator(".t2i-style .note.error", has_text="busy or away").wait_for()
     assert styles.locator(".t2i-style").is_visible()
