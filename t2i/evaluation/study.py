@@ -107,6 +107,7 @@ def _row(metric: Metric, values: Values, effects: dict[str, tuple[int, int, int,
 
 def _effect_cell(metric: Metric, change: float, values: Values) -> str:
     error = standard_error(values)
-    sign = "−" if change < 0 else "+"
-    cell = f"{sign}{metric.format(abs(change))} ± {metric.format(error)}"
+    shown = metric.format(abs(change))
+    sign = ("−" if change < 0 else "+") if float(shown) else ""
+    cell = f"{sign}{shown} ± {metric.format(error)}"
     return f"**{cell}**" if abs(change) > CLEAR * error else cell
