@@ -71,18 +71,15 @@ def plain_step(
 
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
         with precision:
-            captions = torch.cat([h, interpolate(h)])
-            fake = g(z, captions)
-            fake_scores = [d(part, h[: len(part)]) for part in fake.detach().split(len(h))]
-            negative = (softplus(d(x, wrong)).mean() + softplus(torch.cat(fake_scores)).mean()) / 2
+            between = interpolate(h)
+            fake, fake_between = g(z, torch.cat([h, between])).split([len(h), len(between)])
+            negative = (softplus(d(x, wrong)).mean() + softplus(d(fake.detach(), h)).mean()) / 2
             loss = softplus(-d(x, h)).mean() + negative
         adam_d.zero_grad()
         loss.backward()
         adam_d.step()
         with precision:
-            parts = zip(fake.split(len(h)), captions.split(len(h)))
-            own, interpolated = (softplus(-d(*part)).mean() for part in parts)
-            loss = own + interpolated
+            loss = softplus(-torch.cat([d(fake, h), d(fake_between, between)])).mean()
         adam_g.zero_grad()
         loss.backward()
         adam_g.step()

@@ -50,42 +50,64 @@ def test_each_objective_yields_a_loss_for_d_then_one_for_g(batch, name):
 def test_the_table_says_which_captions_each_objective_uses(name):
     g, d, objective = Recorder(), Recorder(), OBJECTIVES[name]
     x, h, wrong, z = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
-    next(LOSSES[name](g, d, x, h, wrong, z))
+    losses = LOSSES[name](g, d, x, h, wrong, z)
+    next(losses)
     assert any(torch.equal(captions, wrong) for captions in d.captions) == objective.mismatching
     with_interpolated = torch.cat([h, BETA * h[:2] + (1 - BETA) * h[2:]])
-    assert torch.equal(g.captions[0], with_interpolated if objective.interpolated else h)
-    expected = [h, h[:2]] if objective.interpolated else [h]
-    fakes = d.captions[-len(expected) :]
-    assert all(map(torch.equal, fakes, expected)), "D gets each fake with a caption of a photo"
+    in_g_turn = with_interpolated if objective.interpolated else h
+    assert torch.equal(g.captions[0], in_g_turn)
+    assert all(len(captions) == len(h) for captions in d.captions), "D's own turn has no interpolated captions"
+    d.captions.clear()
+    next(losses)
+    assert torch.equal(torch.cat(d.captions), in_g_turn)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_d_scores_the_same_batches_in_both_turns(name):
+def test_fakes_of_captions_are_scored_in_the_same_batch_in_both_turns(name):
     """Batch norm makes a score depend on its batch: what D learns in its turn must hold in G's."""
     g, d = Recorder(), Recorder()
     x, h, wrong, z = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
     losses = LOSSES[name](g, d, x, h, wrong, z)
     next(losses)
-    count = len(d.captions)
+    in_d_turn = d.captions[-1]
+    d.captions.clear()
     next(losses)
-    in_g_turn = d.captions[count:]
-    in_d_turn = d.captions[count - len(in_g_turn) : count]
-    assert list(map(len, in_g_turn)) == list(map(len, in_d_turn))
-    assert torch.equal(in_g_turn[0], h)
+    assert torch.equal(in_d_turn, h) and torch.equal(d.captions[0], h)
+
+
+class Constant(Recorder):
+    """A stand-in for G or D whose pictures or scores are 0; it records them."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = []
+
+    def __call__(self, first, h):
+        scores = torch.zeros(len(h)) * self.weight
+        scores.retain_grad()
+        self.scores.append(scores)
+        return scores
+
+    score = __call__
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_all_fakes_have_the_same_weight_in_the_loss_of_g(name):
+    d = Constant()
+    losses = LOSSES[name](Constant(), d, torch.rand(4, 3, 64, 64), *torch.randn(2, 4, 1024), torch.randn(6, 100))
+    next(losses)
+    d.scores.clear()
+    next(losses).backward()
+    gradient = torch.cat([scores.grad for scores in d.scores])
+    assert len(gradient) == (6 if OBJECTIVES[name].interpolated else 4)
+    assert (gradient == gradient[0]).all()
 
 
 def test_mismatching_and_fake_have_half_the_weight_each():
     """Algorithm 1, line 10: with all scores 0 each term is log 2, and these two have half the weight."""
-
-    class Zero(Recorder):
-        def __call__(self, first, h):
-            return torch.zeros(len(h)) * self.weight
-
-        score = __call__
-
     rest = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
     for name in OBJECTIVES:
-        assert next(LOSSES[name](Zero(), Zero(), *rest)).item() == pytest.approx(2 * 0.693147, abs=1e-5)
+        assert next(LOSSES[name](Constant(), Constant(), *rest)).item() == pytest.approx(2 * 0.693147, abs=1e-5)
 
 
 def test_the_diversity_loss_is_what_each_pair_lacks_of_the_least_distance():
