@@ -71,15 +71,15 @@ def plain_step(
 
     def step(x: Tensor, h: Tensor, wrong: Tensor, z: Tensor) -> None:
         with precision:
-            between = interpolate(h)
-            fake, fake_between = g(z, torch.cat([h, between])).split([len(h), len(between)])
-            negative = (softplus(d(x, wrong)).mean() + softplus(d(fake.detach(), h)).mean()) / 2
+            captions = torch.cat([h, interpolate(h)])
+            fake = g(z, captions)
+            negative = (softplus(d(x, wrong)).mean() + softplus(d(fake[: len(h)].detach(), h)).mean()) / 2
             loss = softplus(-d(x, h)).mean() + negative
         adam_d.zero_grad()
         loss.backward()
         adam_d.step()
         with precision:
-            loss = softplus(-torch.cat([d(fake, h), d(fake_between, between)])).mean()
+            loss = softplus(-d(fake, captions)).mean()
         adam_g.zero_grad()
         loss.backward()
         adam_g.step()

@@ -56,24 +56,24 @@ def gan_int(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Te
     """GAN-INT: G is also trained on interpolated captions, equation (5).
 
     As in the released code, D does not get their pictures in its own turn, and all pictures have the same weight in
-    G's. When D did learn that they are fake, it won, and G's pictures became blurred and alike after 30 epochs.
+    G's. When D did learn that they are fake, it won, and G drew blurred pictures, all alike, within 30 epochs.
     """
-    between = interpolate(h)
-    fake, fake_between = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
-    yield bce_real(d(x, h)) + bce_fake(d(fake.detach(), h))
-    yield bce_real(_scores_in_turn_of_g(d, fake, h, fake_between, between))
+    captions = torch.cat([h, interpolate(h)])
+    fake = g(z[: len(captions)], captions)
+    yield bce_real(d(x, h)) + bce_fake(d(fake[: len(h)].detach(), h))
+    yield bce_real(d(fake, captions))
 
 
 def gan_int_cls(
     g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Tensor, z: Tensor
 ) -> Iterator[Tensor]:
     """GAN-INT-CLS: both."""
-    between = interpolate(h)
-    fake, fake_between = g(z[: len(h) + len(between)], torch.cat([h, between])).split([len(h), len(between)])
+    captions = torch.cat([h, interpolate(h)])
+    fake = g(z[: len(captions)], captions)
     features = d.look(x)
     real = bce_real(d.score(features, h))
-    yield real + (bce_fake(d.score(features, wrong)) + bce_fake(d(fake.detach(), h))) / 2
-    yield bce_real(_scores_in_turn_of_g(d, fake, h, fake_between, between))
+    yield real + (bce_fake(d.score(features, wrong)) + bce_fake(d(fake[: len(h)].detach(), h))) / 2
+    yield bce_real(d(fake, captions))
 
 
 LOSSES: dict[str, Callable[..., Iterator[Tensor]]] = {  # by the names of `registry.OBJECTIVES`
@@ -82,15 +82,6 @@ LOSSES: dict[str, Callable[..., Iterator[Tensor]]] = {  # by the names of `regis
     "gan-int": gan_int,
     "gan-int-cls": gan_int_cls,
 }
-
-
-def _scores_in_turn_of_g(d: Discriminator, fake: Tensor, h: Tensor, fake_between: Tensor, between: Tensor) -> Tensor:
-    """D's scores (1.5 B,) of the fakes of captions h (B, E) and of interpolated ones (B / 2, E).
-
-    In two passes: in a single one batch norm would mix the two, and differently than in D's turn. Then G fooled D in
-    its own turn while D still recognised the fakes in D's turn, and D learned nothing.
-    """
-    return torch.cat([d(fake, h), d(fake_between, between)])
 
 
 def diversity_loss(distance: Tensor, min_distance: float) -> Tensor:

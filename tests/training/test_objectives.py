@@ -59,20 +59,7 @@ def test_the_table_says_which_captions_each_objective_uses(name):
     assert all(len(captions) == len(h) for captions in d.captions), "D's own turn has no interpolated captions"
     d.captions.clear()
     next(losses)
-    assert torch.equal(torch.cat(d.captions), in_g_turn)
-
-
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_fakes_of_captions_are_scored_in_the_same_batch_in_both_turns(name):
-    """Batch norm makes a score depend on its batch: what D learns in its turn must hold in G's."""
-    g, d = Recorder(), Recorder()
-    x, h, wrong, z = torch.rand(4, 3, 64, 64), torch.randn(4, 1024), torch.randn(4, 1024), torch.randn(6, 100)
-    losses = LOSSES[name](g, d, x, h, wrong, z)
-    next(losses)
-    in_d_turn = d.captions[-1]
-    d.captions.clear()
-    next(losses)
-    assert torch.equal(in_d_turn, h) and torch.equal(d.captions[0], h)
+    assert len(d.captions) == 1 and torch.equal(d.captions[0], in_g_turn)
 
 
 class Constant(Recorder):
@@ -98,7 +85,7 @@ def test_all_fakes_have_the_same_weight_in_the_loss_of_g(name):
     next(losses)
     d.scores.clear()
     next(losses).backward()
-    gradient = torch.cat([scores.grad for scores in d.scores])
+    (gradient,) = (scores.grad for scores in d.scores)
     assert len(gradient) == (6 if OBJECTIVES[name].interpolated else 4)
     assert (gradient == gradient[0]).all()
 
