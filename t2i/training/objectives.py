@@ -56,7 +56,7 @@ def gan_int(g: DCGANGenerator, d: Discriminator, x: Tensor, h: Tensor, wrong: Te
     """GAN-INT: G is also trained on interpolated captions, equation (5).
 
     As in the released code, D does not get their pictures in its own turn, and all pictures have the same weight in
-    G's. When D did learn that they are fake, it won, and G drew blurred pictures, all alike, within 30 epochs.
+    G's.
     """
     captions = torch.cat([h, interpolate(h)])
     fake = g(z[: len(captions)], captions)
