@@ -205,12 +205,13 @@ def test_a_link_brings_the_painting(studio, new_page):
     assert np.abs(np.asarray(painting.paint(code), int) - paper(studio)).mean() < 1  # as the link's preview has it
     assert (paper(other) == paper(studio)).all() and other.locator("#t2i-style-words").input_value() == CAPTION
     assert live(other) == picture and link_of(other) == link_of(studio)
-    has_kept = "code => JSON.parse(localStorage['t2i-recent-style'] ?? '[]')[0]?.query.includes(code)"
-    studio.wait_for_function(has_kept, arg=code)
+    is_recent = "([code, i]) => JSON.parse(localStorage['t2i-recent-style'] ?? '[]')[i]?.query.includes(code)"
+    studio.wait_for_function(is_recent, arg=[code, 0])
     kept = paper(studio)
     studio.get_by_role("button", name="Surprise me").click()
     assert not (paper(studio) == kept).all()
-    studio.locator(".t2i-style .recent .thumbnail").first.click()
+    studio.wait_for_function(is_recent, arg=[code, 1])  # behind the surprise
+    studio.locator(".t2i-style .recent .thumbnail").nth(1).click()
     rest(studio)
     assert (paper(studio) == kept).all()
 
