@@ -585,7 +585,7 @@ def test_two_favourites_have_sixteen_children(page, model, new_page):
     studio = t2i.load(model)
     child = studio.draw_genomes(studio.breed(parents, made["seed"], mutation=0))[0]
     assert np.abs(pure[6] - child.astype(int)).mean() < 8
-    page.wait_for_function("location.search.includes('mutation=0')")
+    page.wait_for_function("new URLSearchParams(location.search).get('mutation') === '0'")
     other = new_page(page.url)
     assert same(pure, pixels(other)).all() and other.locator(".parents").is_visible()
     other.get_by_role("tab", name="Search").click()
