@@ -35,27 +35,29 @@ OPEN_SLIDERS = "document.querySelector('.t2i-draw .fine').open = true"
 MAX_DIFFERENCE = 40  # levels of 255: the server's engine may compute in bfloat16
 
 
-# Drags Blend's slider for six frames, as if this machine drew fast enough to be live, or not. Returns how many pictures
-# are asked of it meanwhile, by requests, and whether each frame shows another picture.
+# Notes of each request to this machine for how many points it is, in `counts`.
+COUNT_POINTS = """() => {
+  const { draw } = t2i.local;
+  window.counts = [];
+  t2i.local.draw = (...request) => (counts.push(request[2].points?.length), draw(...request));
+}"""
+
+
+# Drags Blend's slider for six frames, as if this machine drew fast enough to be live, or not. Returns the `counts`
+# meanwhile, and how many different pictures the frames show.
 DRAG_BLEND = """async (isLive) => {
-  const [kept, numbers, frames] = [{ ...t2i.local }, [], []];
+  const [kept, frames] = [t2i.local.isLive, []];
   const slider = document.querySelector('#t2i-blend-across'), canvas = document.querySelector('.t2i-blend .motion');
   t2i.local.isLive = () => isLive;
-  t2i.local.draw = (...request) => (numbers.push(request[2].points.length), kept.draw(...request));
+  counts.length = 0;
   for (let i = 0; i < 6; i++) {
     slider.value = 0.3 + 0.07 * i;
     slider.dispatchEvent(new Event('input', { bubbles: true }));
     await new Promise(done => requestAnimationFrame(() => setTimeout(done, isLive ? 20 : 0)));
     frames.push(canvas.toDataURL());
   }
-  Object.assign(t2i.local, kept);
-  return [numbers, new Set(frames).size];
-}"""
-
-COUNT_POINTS = """() => {
-  const { draw } = t2i.local;
-  window.counts = [];
-  t2i.local.draw = (...request) => (counts.push(request[2].points?.length), draw(...request));
+  t2i.local.isLive = kept;
+  return [counts, new Set(frames).size];
 }"""
 
 
